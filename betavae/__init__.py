@@ -1,0 +1,1 @@
+"""beta-VAEs on dSprites: the model, its training, and scores that say how they were taken."""

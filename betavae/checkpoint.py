@@ -1,0 +1,96 @@
+"""A checkpoint folder: enough to resume a trial, judge it and draw it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from betavae.config import TrialConfig
+from betavae.model import BetaVAE
+
+CONFIG_FILE = "config.json"
+MODEL_FILE = "model.pt"
+TRAINING_FILE = "training.pt"
+SCORES_FILE = "scores.json"
+SAMPLES_FILE = "samples.npz"
+
+
+def write_checkpoint(
+    folder: Path,
+    *,
+    config: TrialConfig,
+    model: BetaVAE,
+    training: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    samples: Mapping[str, np.ndarray],
+) -> None:
+    """Write a whole checkpoint folder, or nothing.
+
+    Raises:
+        FileExistsError: If `folder` exists and is not empty.
+        OSError: If it cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        write_json(temporary / CONFIG_FILE, config.to_dict())
+        torch.save(model.state_dict(), temporary / MODEL_FILE)
+        torch.save(dict(training), temporary / TRAINING_FILE)
+        write_json(temporary / SCORES_FILE, scores)
+        np.savez_compressed(temporary / SAMPLES_FILE, allow_pickle=False, **samples)
+        for path in (*temporary.iterdir(), temporary):
+            _sync(path)
+        temporary.chmod(0o755)  # mkdtemp's folder is its owner's alone
+        _rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _sync(folder.parent)
+
+
+def read_training(folder: Path, *, device: torch.device | str) -> dict[str, Any]:
+    """Read what a resume needs beside the weights."""
+    state: dict[str, Any] = torch.load(folder / TRAINING_FILE, map_location=device, weights_only=True)
+    return state
+
+
+def load_model(folder: Path | str, device: torch.device | str = "cpu") -> BetaVAE:
+    """Build the model of a checkpoint folder, with its weights, on `device`.
+
+    Raises:
+        FileNotFoundError: If the folder is no checkpoint.
+    """
+    folder = Path(folder)
+    config = TrialConfig.read(folder / CONFIG_FILE)
+    model = BetaVAE(config.latent_size, architecture=config.architecture)
+    model.load_state_dict(torch.load(folder / MODEL_FILE, map_location=device, weights_only=True))
+    return model.to(device)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write readable JSON; a number that is not finite is an error, since JSON has none."""
+    path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def _rename(temporary: Path, folder: Path) -> None:
+    try:
+        os.rename(temporary, folder)  # replaces an empty folder, refuses any other
+    except OSError as error:
+        if folder.exists():
+            raise FileExistsError(f"{folder} exists already; a checkpoint is never overwritten.") from error
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,201 @@
+"""Packed pixels in a per-user cache: written once, checked by SHA-256, memory-mapped by every process.
+
+Beside the pixels `<name>.npy` lies a small record `<name>.json`, written after them: their size, modification time and
+SHA-256. While size and time agree with the record, a later open trusts it and takes milliseconds. Else the pixels are
+hashed in full, and made again if they are wrong. Damage that leaves both unchanged is not noticed at open.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from betavae.data.render import IMAGE_BYTES, PackedImages
+
+
+@dataclass(frozen=True)
+class CacheRecord:
+    """What was known of a cached file when it was last hashed: bytes, ns since 1970, the pixels' SHA-256."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+    source: str
+
+
+def cache_folder() -> Path:
+    """Return $BETAVAE_CACHE, or else `betavae` in the platform's folder for a user's caches."""
+    if chosen := os.environ.get("BETAVAE_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "betavae" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "betavae"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "betavae"
+
+
+def ensure_cached(
+    path: Path,
+    blocks: Callable[[], Iterable[PackedImages]],
+    *,
+    num_images: int,
+    source: str,
+    fingerprint: str | None = None,
+) -> CacheRecord:
+    """Make sure that a cache file is whole, writing it where it is missing or wrong.
+
+    Processes that ask at once wait for the first, which does the work under a lock beside the file.
+
+    Args:
+        path: The cache file, ending in ".npy".
+        blocks: Makes the pixels, in index order; called only when they must be written.
+        num_images: How many images all blocks hold together.
+        source: Where the pixels come from, for the record.
+        fingerprint: The SHA-256 that the packed pixels must have. None: whatever the blocks give.
+
+    Returns:
+        The record of the file.
+
+    Raises:
+        OSError: If the folder cannot be written and there is something to write.
+        ValueError: If the blocks do not give the fingerprint.
+    """
+    with _clear_errors(path.parent):
+        if record := _trusted_record(path, fingerprint):
+            return record  # without the lock, so that a filled cache may be read-only
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            record = _trusted_record(path, fingerprint) or _verified_record(path, num_images, source, fingerprint)
+            return record or _written(path, blocks(), num_images=num_images, source=source, fingerprint=fingerprint)
+
+
+def load_cached(path: Path) -> PackedImages:
+    """Map a cache file into memory, read-only: its pages are shared by all processes of a machine."""
+    mapped: PackedImages = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def say(message: str) -> None:
+    """Write one line to stderr, which leaves stdout to results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _clear_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"The cache folder {folder} must be writable and have 400 MB free, but: {error}. "
+        raise OSError(message + "Set $BETAVAE_CACHE to a folder that is.") from error
+
+
+def _trusted_record(path: Path, fingerprint: str | None) -> CacheRecord | None:
+    """Return the record if nothing that is cheap to look at contradicts it."""
+    record = _read_record(path)
+    if record is None or not path.is_file() or fingerprint not in (None, record.sha256):
+        return None
+    return record if record == _record_of(path, record.sha256, record.source) else None
+
+
+def _verified_record(path: Path, num_images: int, source: str, fingerprint: str | None) -> CacheRecord | None:
+    """Hash the whole file, and record it again if it is intact; None if it must be written."""
+    if not path.is_file():
+        return None
+    record = _read_record(path)
+    expected = record.sha256 if record and fingerprint is None else fingerprint
+    actual = _fingerprint_of_file(path, num_images)
+    if actual is not None and actual == expected:
+        return _recorded(path, _record_of(path, actual, source))
+    say(f"{path} is damaged or unrecorded; it is made again.")
+    return None
+
+
+def _written(
+    path: Path, blocks: Iterable[PackedImages], *, num_images: int, source: str, fingerprint: str | None
+) -> CacheRecord:
+    """Write the pixels to a temporary name, and give them theirs once they are on the disk and known to be right."""
+    temporary = path.with_suffix(".tmp")  # under the lock there is one writer: a leftover of a killed one is reused
+    try:
+        sha256 = _write_blocks(temporary, blocks, num_images)
+        if fingerprint not in (None, sha256):
+            raise ValueError(
+                f"The pixels must have SHA-256 {fingerprint}, but got {sha256}: please report this platform."
+            )
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return _recorded(path, _record_of(path, sha256, source))
+
+
+def _write_blocks(path: Path, blocks: Iterable[PackedImages], num_images: int) -> str:
+    """Write block by block, and return the SHA-256 of the pixels."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:  # not a writable map: there, a full disk kills the process instead of raising
+        file.write(_npy_header(num_images))
+        for block in blocks:
+            file.write(block.data)
+            digest.update(block.data)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _fingerprint_of_file(path: Path, num_images: int) -> str | None:
+    """Return the SHA-256 of the pixels; None if they do not follow the header that was written."""
+    header = _npy_header(num_images)
+    with path.open("rb") as file:
+        if file.read(len(header)) != header:
+            return None
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _npy_header(num_images: int) -> bytes:
+    header = io.BytesIO()
+    description = {"descr": "|u1", "fortran_order": False, "shape": (num_images, IMAGE_BYTES)}
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.getvalue()
+
+
+def _record_of(path: Path, sha256: str, source: str) -> CacheRecord:
+    status = path.stat()
+    return CacheRecord(size=status.st_size, mtime_ns=status.st_mtime_ns, sha256=sha256, source=source)
+
+
+def _read_record(path: Path) -> CacheRecord | None:
+    try:
+        return CacheRecord(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):  # missing, not JSON, or not this record: the pixels decide
+        return None
+
+
+def _recorded(path: Path, record: CacheRecord) -> CacheRecord:
+    temporary = path.with_suffix(".json.tmp")  # not fsynced: a record that a power cut spoils is not trusted
+    temporary.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    os.replace(temporary, path.with_suffix(".json"))
+    return record
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in a folder survive a power cut; Windows cannot, and does not need to."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

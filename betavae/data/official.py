@@ -1,0 +1,113 @@
+"""The official dSprites file, read as a stream: 4 MB at a time instead of 3 GB, and never a pickle.
+
+Of the file's members only `imgs` and `latents_classes` are opened. Neither may hold objects, so nothing in the file can
+run code; `metadata`, which is a pickle, is not touched.
+"""
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from betavae.data.factors import DSPRITES_FACTORS, FactorSpace
+from betavae.data.render import IMAGE_BYTES, IMAGE_SIDE, PackedImages
+
+BLOCK_IMAGES = 1024
+
+
+def official_blocks(npz: Path, factors: FactorSpace = DSPRITES_FACTORS) -> Iterator[PackedImages]:
+    """Read, check and pack the images of the official file, in index order.
+
+    Args:
+        npz: The file `dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`.
+        factors: The combinations it must hold, without the colour.
+
+    Yields:
+        Blocks of up to 1024 packed images.
+
+    Raises:
+        ValueError: If the file is not as published; the message names the check that failed.
+    """
+    try:
+        with zipfile.ZipFile(npz) as archive:
+            _check_order(archive, factors)
+            yield from _packed_images(archive, factors.size)
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"npz must be the official dSprites file, but {npz} is damaged ({error}); download it again."
+        ) from error
+
+
+def check_classes(classes: Int[np.ndarray, "images columns"], factors: FactorSpace) -> None:
+    """Check that images are in index order.
+
+    Args:
+        classes: Each image's factor indices, after a column for the colour.
+        factors: The combinations they must count through.
+
+    Raises:
+        ValueError: If the colour varies, or a row is out of order.
+    """
+    if classes[:, 0].any():
+        raise ValueError("latents_classes must have colour 0 in every row, but it varies: this is not dSprites.")
+    wrong = np.flatnonzero((classes[:, 1:] != factors.indices_to_factors(np.arange(factors.size))).any(axis=1))
+    if wrong.size:
+        raise ValueError(f"latents_classes must be in index order, but row {wrong[0]} is {classes[wrong[0]].tolist()}.")
+
+
+def check_values(pixels: UInt8[np.ndarray, "..."]) -> None:
+    """Check that pixels are black or white.
+
+    Raises:
+        ValueError: If a pixel is neither 0 nor 1.
+    """
+    if pixels.max() > 1:
+        raise ValueError(f"imgs must hold 0 and 1 only, but holds {pixels.max()}.")
+
+
+def _check_order(archive: zipfile.ZipFile, factors: FactorSpace) -> None:
+    shape = (factors.size, factors.num_factors + 1)
+    blocks = _array_blocks(archive, "latents_classes", shape=shape, dtype=np.dtype(np.int64))
+    check_classes(np.concatenate(list(blocks)), factors)
+
+
+def _packed_images(archive: zipfile.ZipFile, num_images: int) -> Iterator[PackedImages]:
+    shape = (num_images, IMAGE_SIDE, IMAGE_SIDE)
+    for pixels in _array_blocks(archive, "imgs", shape=shape, dtype=np.dtype(np.uint8)):
+        check_values(pixels)
+        yield np.packbits(pixels).reshape(-1, IMAGE_BYTES)
+
+
+def _array_blocks(
+    archive: zipfile.ZipFile, name: str, *, shape: tuple[int, ...], dtype: np.dtype[np.generic]
+) -> Iterator[np.ndarray]:
+    """Read an array by blocks of rows, after checking what its header says."""
+    if f"{name}.npy" not in archive.namelist():
+        raise ValueError(f"npz must hold {name}, but holds {archive.namelist()}.")
+    with archive.open(f"{name}.npy") as file:
+        if (version := np.lib.format.read_magic(file)) != (1, 0):
+            raise ValueError(f"{name} must be in npy format (1, 0), but is in {version}.")
+        _check_header(name, np.lib.format.read_array_header_1_0(file), shape=shape, dtype=dtype)
+        for start in range(0, shape[0], BLOCK_IMAGES):
+            block_shape = (min(BLOCK_IMAGES, shape[0] - start), *shape[1:])
+            content = file.read(math.prod(block_shape) * dtype.itemsize)
+            yield np.frombuffer(content, dtype=dtype).reshape(block_shape)
+
+
+def _check_header(
+    name: str,
+    header: tuple[tuple[int, ...], bool, np.dtype[np.generic]],
+    *,
+    shape: tuple[int, ...],
+    dtype: np.dtype[np.generic],
+) -> None:
+    found_shape, column_major, found_dtype = header
+    if found_shape != shape or column_major:
+        order = "column-major" if column_major else "row-major"
+        raise ValueError(f"{name} must have shape {shape}, row-major, but has {found_shape}, {order}.")
+    if found_dtype != dtype:
+        raise ValueError(f"{name} must be {dtype}, but is {found_dtype}.")

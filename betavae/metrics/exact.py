@@ -1,0 +1,266 @@
+"""Mutual information between a latent's full posterior and each factor, by quadrature: no sampling, no bins.
+
+The aggregate posterior of one latent, q(z_j) = mean_n N(mu_nj, sigma_nj^2), and that of the images with one factor
+value, q(z_j | v_k = v), are one-dimensional mixtures of Gaussians. Their densities on a grid give
+I = H(q(z_j)) - mean_v H(q(z_j | v_k = v)). A mixture of 737,280 Gaussians is summed by rounding each component to a
+few neighbouring means and variances that keep its moments, and by blurring one histogram per variance in Fourier space.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from betavae.data.factors import FactorSpace
+from betavae.metrics.mutual_information import check_finite
+
+POINTS_PER_SIGMA = 8  # at least; the error of the two-point rounding of a mean falls with its cube
+LONG_GRID = 2**15  # points; a longer grid costs more than sorting the components to look for gaps
+MAX_POINTS = 2**21
+TAIL = 7.0  # standard deviations kept on each side; the mass beyond is 3e-12
+NODES_PER_OCTAVE = 8  # variances per doubling of sigma
+STENCIL = 4  # neighbouring variances that share a component: its variance and the next two powers are kept
+RATIO = 2.0 ** (2 / NODES_PER_OCTAVE)  # of neighbouring variances
+BLOCK_CELLS = 2**20  # histogram cells held at once (8 MiB), unless one factor value alone needs more
+MAX_LOGVAR = 300.0  # squared ratios of sigmas between exp(-150) and exp(150) still fit in float64
+
+
+def exact_mutual_information(
+    mean: Float[np.ndarray, "images latents"],
+    logvar: Float[np.ndarray, "_images _latents"],
+    factor_space: FactorSpace,
+) -> Float[np.ndarray, "latents factors"]:
+    r"""Compute I(z_j; v_k) for z_j drawn from the posterior q(z_j | x), with x uniform over the whole grid.
+
+    Args:
+        mean: Posterior means of every image of the factor space, rows in its index order.
+        logvar: Logarithms of the posterior variances, of the same shape.
+        factor_space: The full factorial grid of images.
+
+    Returns:
+        Entry [j, k] in nats, in [0, log V_k]. Scaling or shifting a latent changes nothing.
+
+    Error:
+        Below 1e-4 nats (2e-5 is the worst seen, with two images; less with many) where the narrowest posterior of a
+        latent is at least 4e-6 of the length that its posteriors cover, empty stretches left out. Where one is
+        narrower, the latent is first blurred by 4e-6 of that length, which can only lower the result.
+
+    Time:
+        0.4 s per latent, and 0.5 GB in all, for the 737,280 images of dSprites on one core; more where the narrowest
+        sigma is small beside that length, up to 150 s and 1.3 GB for sigmas spread over four decades.
+
+    Raises:
+        ValueError: If the shapes differ, the rows are not the whole grid, or a value is not finite or a logvar
+            outside [-300, 300].
+
+    Source:
+        The quantity: Chen et al. 2018, arXiv:1802.04942, who estimate it by sampling.
+    """
+    _check_posterior(mean, logvar, factor_space)
+    information = np.empty((mean.shape[1], len(factor_space.sizes)))
+    for latent in range(mean.shape[1]):
+        mixture = _round_components(*_place(mean[:, latent], logvar[:, latent]))
+        for factor in range(len(factor_space.sizes)):
+            information[latent, factor] = _information(mixture, factor_space.sizes, factor)
+    return information
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A periodic grid from 0 to `length`, whose spacing doubles with each octave of sigma above the narrowest."""
+
+    length: float
+    num_points: int  # at the finest level; a power of two
+    narrowest: float  # the smallest variance
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """The components of one latent, each shared among the cells of a histogram.
+
+    The histogram is a row of blocks, one for each variance that some component uses; the cells of a block are means,
+    at the spacing of its variance's octave.
+    """
+
+    cells: Int[np.ndarray, "stencil images"]
+    weights: Float[np.ndarray, "stencil images"]  # of the variances; they sum to 1, and some are negative
+    right: Float[np.ndarray, " images"]  # the share that belongs to the next cell, its mean one spacing up
+    num_cells: int
+    levels: tuple[tuple[slice, Float[np.ndarray, "_nodes _frequencies"]], ...]  # cells, Fourier transforms of Gaussians
+    num_points: int
+
+
+def _place(
+    mean: Float[np.ndarray, " images"], logvar: Float[np.ndarray, " images"]
+) -> tuple[_Grid, Float[np.ndarray, " images"], Float[np.ndarray, " images"]]:
+    """Return a grid that holds all components, their means from its start, and their variances."""
+    mean = mean.astype(np.float64) - float(mean.min())
+    # The floor is what float64 means can resolve; it keeps 0 / 0 out, and is too small to change a result.
+    variance = np.exp(logvar.astype(np.float64)) + (mean.max() * 2.0**-46) ** 2
+    if _num_points(mean, variance) > LONG_GRID:
+        mean = _close_gaps(mean, variance)
+    excess = _num_points(mean, variance) / MAX_POINTS
+    if excess > 1:  # blur every component alike: a channel after the code, so that I can only fall
+        variance = variance + excess**2 * variance.min()
+    num_points = 2 ** int(np.ceil(np.log2(min(_num_points(mean, variance), MAX_POINTS))))
+    starts, ends = _supports(mean, variance)
+    grid = _Grid(float(ends.max() - starts.min()), num_points, float(variance.min()))
+    return grid, mean - starts.min(), variance
+
+
+def _supports(
+    mean: Float[np.ndarray, " images"], variance: Float[np.ndarray, " images"]
+) -> tuple[Float[np.ndarray, " images"], Float[np.ndarray, " images"]]:
+    reach = TAIL * np.sqrt(variance)
+    return mean - reach, mean + reach
+
+
+def _num_points(mean: Float[np.ndarray, " images"], variance: Float[np.ndarray, " images"]) -> float:
+    starts, ends = _supports(mean, variance)
+    return float(POINTS_PER_SIGMA * (ends.max() - starts.min()) / np.sqrt(variance.min()))
+
+
+def _close_gaps(
+    mean: Float[np.ndarray, " images"], variance: Float[np.ndarray, " images"]
+) -> Float[np.ndarray, " images"]:
+    """Shift clusters of components together where no component reaches between them, which leaves I as it was."""
+    starts, ends = _supports(mean, variance)
+    order = np.argsort(starts)
+    gaps = np.maximum(starts[order][1:] - np.maximum.accumulate(ends[order])[:-1], 0)
+    closed = mean.copy()
+    closed[order[1:]] -= np.cumsum(gaps)
+    return closed
+
+
+def _round_components(
+    grid: _Grid, mean: Float[np.ndarray, " images"], variance: Float[np.ndarray, " images"]
+) -> _Mixture:
+    """Share each component between two means and `STENCIL` variances, keeping its mean and its variance."""
+    node = (np.log(variance / grid.narrowest) / np.log(RATIO)).astype(np.int64)
+    level, first = np.divmod(node, NODES_PER_OCTAVE)
+    spacings = grid.length / grid.num_points * 2.0 ** np.arange(level.max() + 1)
+    variances = grid.narrowest * RATIO ** np.arange(node.max() + 1)
+    position = mean / spacings[level]
+    left = position.astype(np.int64)
+    right = position - left  # the share of the grid point on the right
+    # Sharing between two points adds right (1 - right) spacing^2 of variance: take it from this component's own.
+    remaining = variance - right * (1 - right) * spacings[level] ** 2
+    weights = _stencil_weights(remaining / variances[node])
+    offsets, num_cells = _node_offsets(level, first, grid.num_points)
+    return _Mixture(
+        cells=np.stack([offsets[level, first + i] + left for i in range(STENCIL)]),
+        weights=weights,
+        right=right,
+        num_cells=num_cells,
+        levels=tuple(_levels(offsets, grid)),
+        num_points=grid.num_points,
+    )
+
+
+def _stencil_weights(ratio: Float[np.ndarray, " images"]) -> Float[np.ndarray, "stencil images"]:
+    """Return Lagrange's weights of the variances 1/RATIO, 1, RATIO, RATIO^2 for a variance in [1, RATIO]."""
+    nodes = RATIO ** np.arange(-1, STENCIL - 1)
+    weights = np.ones((STENCIL, ratio.size))
+    for i, j in np.argwhere(~np.eye(STENCIL, dtype=bool)):
+        weights[i] *= (ratio - nodes[j]) / (nodes[i] - nodes[j])
+    return weights
+
+
+def _node_offsets(
+    level: Int[np.ndarray, " images"], first: Int[np.ndarray, " images"], num_points: int
+) -> tuple[Int[np.ndarray, "levels nodes"], int]:
+    """Return where the histogram block of each variance node starts (-1 for one that is not used), and their total."""
+    used = np.zeros((int(level.max()) + 1, NODES_PER_OCTAVE + STENCIL - 1), dtype=bool)
+    for i in range(STENCIL):
+        used[level, first + i] = True
+    lengths = np.where(used, num_points >> np.arange(len(used))[:, None], 0)
+    ends = lengths.cumsum().reshape(used.shape)
+    return np.where(used, ends - lengths, -1), int(lengths.sum())
+
+
+def _levels(
+    offsets: Int[np.ndarray, "levels nodes"], grid: _Grid
+) -> Iterator[tuple[slice, Float[np.ndarray, "_nodes _frequencies"]]]:
+    """Yield the cells of each octave of sigma, and the Fourier transforms of its nodes' Gaussians."""
+    for level in range(len(offsets)):
+        nodes = np.flatnonzero(offsets[level] >= 0)
+        if nodes.size:
+            num_points = grid.num_points >> level
+            start = int(offsets[level, nodes[0]])
+            variances = grid.narrowest * RATIO ** (NODES_PER_OCTAVE * level + nodes - 1)
+            # Beyond a quarter of the sampling frequency, a Gaussian of 8 points per sigma is below exp(-66).
+            frequencies = 2 * np.pi / grid.length * np.arange(num_points // 4 + 1)
+            blur = np.exp(-0.5 * variances[:, None] * frequencies**2)
+            yield slice(start, start + nodes.size * num_points), blur
+
+
+def _information(mixture: _Mixture, sizes: tuple[int, ...], factor: int) -> float:
+    """Return I(z; v) in nats for the factor on one axis of the grid, a block of its values at a time."""
+    num_values = sizes[factor]
+    num_after = int(np.prod(sizes[factor + 1 :]))
+    shape = (-1, num_values, num_after)  # C order: the axes before, this one, those after
+    arrays = (mixture.cells, mixture.weights, mixture.right[None])
+    cells, weights, right = (array.reshape(len(array), *shape) for array in arrays)
+    step = max(1, BLOCK_CELLS // mixture.num_cells)
+    marginal = np.zeros(mixture.num_points // 2)
+    conditional_entropy = 0.0
+    for start in range(0, num_values, step):
+        block = (slice(None), slice(None), slice(start, start + step))
+        densities = _densities(mixture, _histograms(cells[block], weights[block], right[block], mixture.num_cells))
+        marginal += densities.sum(axis=0) / num_values
+        conditional_entropy += _entropy(densities) / num_values
+    return max(_entropy(marginal) - conditional_entropy, 0.0)  # rounding can leave an unused latent at -1e-15
+
+
+def _histograms(
+    cells: Int[np.ndarray, "stencil before values after"],
+    weights: Float[np.ndarray, "stencil before values after"],
+    right: Float[np.ndarray, "1 before values after"],
+    num_cells: int,
+) -> Float[np.ndarray, "values cells"]:
+    """Return the probability that the images with each value put in each cell."""
+    num_values = cells.shape[2]
+    cells = (cells + num_cells * np.arange(num_values)[:, None]).ravel()
+    upper = np.bincount(cells, (weights * right).ravel(), minlength=num_cells * num_values)
+    total = np.bincount(cells, weights.ravel(), minlength=num_cells * num_values)
+    total -= upper
+    total[1:] += upper[:-1]  # the last cells of a block are out of every component's reach
+    num_images = right[:, :, 0].size
+    return total.reshape(num_values, num_cells) / num_images
+
+
+def _densities(mixture: _Mixture, histograms: Float[np.ndarray, "values cells"]) -> Float[np.ndarray, "values points"]:
+    """Return q(z | v) of each value as probabilities, on every second point of the finest grid."""
+    # All levels have one length and start, so that their transforms agree in frequency: the wide components are
+    # summed on coarse grids, and fill low frequencies only.
+    spectra = np.zeros((len(histograms), mixture.num_points // 4 + 1), dtype=np.complex128)
+    for spectrum, histogram in zip(spectra, histograms, strict=True):
+        for level, blur in mixture.levels:
+            nodes = histogram[level].reshape(len(blur), -1)
+            used = nodes.any(axis=1)  # few of the narrowest, as a rule, and those have the longest transforms
+            num_frequencies = blur.shape[1]
+            spectrum[:num_frequencies] += (np.fft.rfft(nodes[used])[:, :num_frequencies] * blur[used]).sum(axis=0)
+    return np.fft.irfft(spectra, n=mixture.num_points // 2)
+
+
+def _entropy(probabilities: Float[np.ndarray, "*values points"]) -> float:
+    positive = np.maximum(probabilities, 1e-300)  # the transform leaves tails at +-1e-17
+    return float(-np.sum(positive * np.log(positive)))
+
+
+def _check_posterior(mean: Num[np.ndarray, "..."], logvar: Num[np.ndarray, "..."], factor_space: FactorSpace) -> None:
+    if mean.ndim != 2 or 0 in mean.shape or mean.shape != logvar.shape:
+        raise ValueError(
+            "mean and logvar must be matrices of one shape, with a row per image and a column per latent, "
+            f"but got shapes {mean.shape} and {logvar.shape}."
+        )
+    if len(mean) != factor_space.size:
+        raise ValueError(
+            f"mean must have one row for each of the {factor_space.size} images, in index order, but got {len(mean)} "
+            "rows: a subset gives another number, so encode every image or use the binned estimator."
+        )
+    check_finite("mean", mean)
+    check_finite("logvar", logvar)
+    if np.abs(logvar).max() > MAX_LOGVAR:
+        raise ValueError(f"logvar must lie in [-300, 300], but got {logvar.min()} .. {logvar.max()}; clamp it.")

@@ -1,0 +1,136 @@
+"""The Mutual Information Gap: how much more the best latent knows of each factor than the second best."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Integer
+
+from betavae.data.factors import FactorSpace
+from betavae.metrics.exact import exact_mutual_information
+from betavae.metrics.mutual_information import factor_entropies, factor_values, mutual_information
+
+
+@dataclass(frozen=True)
+class MutualInformationGap:
+    """A MIG with everything it was made of.
+
+    Attributes:
+        score: The mean of `gaps`.
+        gaps: (I_(1)k - I_(2)k) / H(v_k) for the two largest entries of each column of `mutual_information`; in [0, 1].
+        mutual_information: I(z_j; v_k), in nats.
+        entropies: H(v_k) over the rows used, in nats.
+        matched_latents: The latent with the largest entry for each factor; of equals, the first.
+        ceiling: What the binned estimator gives a perfect code on the same rows, to print beside `score`: few bins
+            cannot hold many values. None for the exact estimator, whose ceiling is 1.
+    """
+
+    score: float
+    gaps: Float[np.ndarray, " factors"]
+    mutual_information: Float[np.ndarray, "latents factors"]
+    entropies: Float[np.ndarray, " factors"]
+    matched_latents: Int[np.ndarray, " factors"]
+    ceiling: float | None
+
+
+def mutual_information_gap(
+    codes: Float[np.ndarray, "samples latents"],
+    factors: Integer[np.ndarray, "_samples factors"],
+    *,
+    num_bins: int = 20,
+    binning: str = "width",
+) -> MutualInformationGap:
+    """Estimate the MIG from paired samples, by binning each latent.
+
+    The ceiling is the score of one latent per factor that holds the index of its value. It is no bound: a code that
+    spaces the values otherwise can score a little more. One that spreads over a value scores less, as bin edges then
+    cut through it: with a spread of half a step on the whole of dSprites, 0.889 by width and 0.848 by mass, instead of
+    0.902420 by either.
+
+    Args:
+        codes: Posterior means, one row per image.
+        factors: Factor values, rows in the order of `codes`; any integers.
+        num_bins: Bins per latent.
+        binning: "width" for equal-width bins (comparable with most of the literature), "mass" for equal-mass bins.
+
+    Returns:
+        The score and its parts, with a ceiling.
+
+    Error:
+        Below 1 for a perfect code of a factor with more values than `num_bins`; see `ceiling`. Mutual information is
+        biased up (see `mutual_information`), most where it is small, so that gaps are biased down.
+
+    Raises:
+        ValueError: If a factor has only one value, or for the reasons of `mutual_information`.
+
+    Source:
+        Chen et al. 2018, arXiv:1802.04942; with equal-width bins of the means, Locatello et al. 2019, arXiv:1811.12359.
+    """
+    information = mutual_information(codes, factors, num_bins=num_bins, binning=binning)
+    values = factor_values(factors)
+    _check_varying(tuple((values.max(axis=0) + 1).tolist()))
+    entropies = factor_entropies(factors)
+    perfect = mutual_information(values.astype(np.float64), factors, num_bins=num_bins, binning=binning)
+    return _gap(information, entropies, ceiling=float(_gaps(perfect, entropies).mean()))
+
+
+def exact_mutual_information_gap(
+    mean: Float[np.ndarray, "images latents"],
+    logvar: Float[np.ndarray, "_images _latents"],
+    factor_space: FactorSpace,
+) -> MutualInformationGap:
+    """Compute the MIG of the full posterior over a whole factor space, without sampling or bins.
+
+    Args:
+        mean: Posterior means of every image of the factor space, rows in its index order.
+        logvar: Logarithms of the posterior variances, of the same shape.
+        factor_space: The full factorial grid of images.
+
+    Returns:
+        The score and its parts. A perfect code reaches 1.
+
+    Error:
+        That of `exact_mutual_information`, divided by the entropy: below 2e-4 of a gap.
+
+    Raises:
+        ValueError: If a factor has only one value, or for the reasons of `exact_mutual_information`.
+
+    Source:
+        Chen et al. 2018, arXiv:1802.04942.
+    """
+    _check_varying(factor_space.sizes)
+    entropies = np.log(np.array(factor_space.sizes, dtype=np.float64))
+    return _gap(exact_mutual_information(mean, logvar, factor_space), entropies, ceiling=None)
+
+
+def _gap(
+    information: Float[np.ndarray, "latents factors"],
+    entropies: Float[np.ndarray, " factors"],
+    *,
+    ceiling: float | None,
+) -> MutualInformationGap:
+    gaps = _gaps(information, entropies)
+    return MutualInformationGap(
+        score=float(gaps.mean()),
+        gaps=gaps,
+        mutual_information=information,
+        entropies=entropies,
+        matched_latents=information.argmax(axis=0),
+        ceiling=ceiling,
+    )
+
+
+def _gaps(
+    information: Float[np.ndarray, "latents factors"], entropies: Float[np.ndarray, " factors"]
+) -> Float[np.ndarray, " factors"]:
+    with_none = np.vstack([information, np.zeros_like(information[:1])])  # a lone latent's rival knows nothing
+    second, first = np.sort(with_none, axis=0)[-2:]
+    gaps: Float[np.ndarray, " factors"] = (first - second) / entropies
+    return gaps
+
+
+def _check_varying(num_values: tuple[int, ...]) -> None:
+    if 1 in num_values:
+        raise ValueError(
+            f"Each factor must take at least two values, but column {num_values.index(1)} takes one, and its gap would "
+            "be 0 / 0: drop the column, or use rows in which it varies."
+        )

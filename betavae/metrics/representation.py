@@ -1,0 +1,63 @@
+"""The posteriors of many images, as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer
+
+from betavae.data import DSprites
+from betavae.model import BetaVAE
+
+_ENCODE_BATCH = 256  # larger activations leave a CPU's cache, and the rate falls by half
+
+
+@dataclass(frozen=True)
+class Representation:
+    """The posterior of each image, rows in the order asked for.
+
+    Attributes:
+        mean: Posterior means: the codes.
+        logvar: Natural logarithm of the posterior variances.
+    """
+
+    mean: Float[np.ndarray, "images latents"]
+    logvar: Float[np.ndarray, "images latents"]
+
+    def kl_per_latent(self) -> Float[np.ndarray, " latents"]:
+        """KL from the prior in nats, averaged over the images."""
+        mean, logvar = self.mean.astype(np.float64), self.logvar.astype(np.float64)
+        kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
+        return kl
+
+
+@torch.no_grad()
+def represent(
+    model: BetaVAE,
+    data: DSprites,
+    *,
+    indices: Integer[np.ndarray, " images"],
+    device: torch.device | str = "cpu",
+    on_progress: Callable[[int], None] | None = None,
+) -> Representation:
+    """Encode images in float32, whatever precision the model was trained in.
+
+    Args:
+        model: On `device`.
+        data: Where the images come from.
+        indices: Which images.
+        device: Where to compute.
+        on_progress: Called after every batch with the number of images it held.
+    """
+    mean = np.empty((len(indices), model.latent_size), np.float32)
+    logvar = np.empty_like(mean)
+    for start in range(0, len(indices), _ENCODE_BATCH):
+        batch = slice(start, start + _ENCODE_BATCH)
+        posterior = model.encode(data.images(indices[batch], device))
+        mean[batch], logvar[batch] = posterior.mean.cpu().numpy(), posterior.logvar.cpu().numpy()
+        if on_progress is not None:
+            on_progress(len(posterior.mean))
+    return Representation(mean, logvar)

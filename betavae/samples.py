@@ -1,0 +1,70 @@
+"""Pictures a model makes: reconstructions and traversals, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from betavae.data import DSprites
+from betavae.model import BetaVAE
+
+TRAVERSAL_RANGE = 2.0
+"""A traversal goes from minus to plus this many standard deviations of the prior."""
+
+_NUM_RECONSTRUCTIONS = 8
+_NUM_COLUMNS = 7
+_SAMPLE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A few pictures of one model; pixels are probabilities of white, 0 .. 255.
+
+    Attributes:
+        originals: Images of the data set.
+        reconstructions: What the decoder makes of their posterior means.
+        traversal: Row j: the first original's code with latent j moved over -TRAVERSAL_RANGE .. TRAVERSAL_RANGE.
+    """
+
+    originals: UInt8[np.ndarray, "images 64 64"]
+    reconstructions: UInt8[np.ndarray, "images 64 64"]
+    traversal: UInt8[np.ndarray, "latents columns 64 64"]
+
+
+@torch.no_grad()
+def traverse(
+    model: BetaVAE, code: Float[Tensor, " latents"], *, values: Float[Tensor, " columns"]
+) -> Float[Tensor, "latents columns 64 64"]:
+    """Probability of white when one latent at a time takes each of `values`.
+
+    Args:
+        model: On the device of `code`.
+        code: Where the other latents stay.
+        values: What the moved latent takes, in standard deviations of the prior.
+    """
+    rows = torch.eye(len(code), dtype=torch.bool, device=code.device)
+    codes = torch.where(rows[:, None, :], values[None, :, None], code)
+    probabilities = torch.sigmoid(model.decode(codes.flatten(0, 1)))
+    return probabilities.view(len(code), len(values), *probabilities.shape[2:])
+
+
+@torch.no_grad()
+def draw_samples(model: BetaVAE, data: DSprites, *, device: torch.device | str = "cpu") -> Samples:
+    """Reconstruct and traverse the same few images, whatever the model and the step."""
+    indices = np.random.default_rng(_SAMPLE_SEED).choice(len(data), _NUM_RECONSTRUCTIONS, replace=False)
+    originals = data.images(indices, device)
+    codes = model.encode(originals).mean
+    values = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, _NUM_COLUMNS, device=codes.device)
+    return Samples(
+        originals=_to_bytes(originals[:, 0]),
+        reconstructions=_to_bytes(torch.sigmoid(model.decode(codes))[:, 0]),
+        traversal=_to_bytes(traverse(model, codes[0], values=values)),
+    )
+
+
+def _to_bytes(probabilities: Tensor) -> np.ndarray:
+    return (255 * probabilities).round().to(torch.uint8).cpu().numpy()

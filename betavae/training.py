@@ -1,0 +1,194 @@
+"""One trial: start it, advance it, save it, load it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from betavae.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
+from betavae.config import Precision, TrialConfig
+from betavae.data import DSprites
+from betavae.evaluation import Scores
+from betavae.model import BetaVAE
+from betavae.objective import OBJECTIVES, Loss
+from betavae.samples import draw_samples
+
+_TERMS = ("total", "recon", "kl")
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss that is infinite or not a number: training cannot go on from there."""
+
+
+@dataclass(frozen=True)
+class MeanLoss:
+    """The loss averaged over the steps of one `advance`, in nats per image, and how fast they went."""
+
+    total_nats: float
+    recon_nats: float
+    kl_nats: float
+    images_per_second: float
+
+    def numbers(self) -> dict[str, float]:
+        """What a trial reports of this: plain numbers under TensorBoard's names."""
+        return {
+            "loss/total_nats": self.total_nats,
+            "loss/recon_nats": self.recon_nats,
+            "loss/kl_nats": self.kl_nats,
+            "images_per_second": self.images_per_second,
+        }
+
+
+class ImageOrder:
+    """Which images each step takes: epoch after epoch, each a new permutation.
+
+    A permutation follows from (seed, epoch) alone, so there is no state to lose. Batches are always full: one may
+    end an epoch and begin the next.
+    """
+
+    def __init__(self, num_images: int, batch_size: int, *, seed: int, device: torch.device) -> None:
+        self.num_images, self.batch_size, self.seed, self.device = num_images, batch_size, seed, device
+        self._epoch, self._permutation = -1, torch.empty(0)
+
+    def batch(self, step: int) -> Int[Tensor, " images"]:
+        """The images of step 0, 1, ..., on the device."""
+        parts, position, end = [], step * self.batch_size, (step + 1) * self.batch_size
+        while position < end:
+            epoch, offset = divmod(position, self.num_images)
+            part = self._of_epoch(epoch)[offset : offset + end - position]
+            parts.append(part)
+            position += len(part)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _of_epoch(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.num_images)
+            self._epoch, self._permutation = epoch, torch.from_numpy(order).to(self.device)
+        return self._permutation
+
+
+class TrainingRun:
+    """The training of one trial, at one step of it.
+
+    Use `start` or `load`, then `advance` and `save` in turn. On one device, `advance(200)` and
+    `advance(100)`, `save`, `load` in another process, `advance(100)` end in the same weights to the last bit.
+
+    Attributes:
+        config: With its precision decided.
+        model: The weights, on the device.
+        step: Steps done.
+    """
+
+    def __init__(self, config: TrialConfig, data: DSprites, *, model: BetaVAE, device: torch.device) -> None:
+        self.config, self.model, self.step = config, model, 0
+        self._data, self._device = data, device
+        self._order = ImageOrder(config.images, config.batch_size, seed=config.seed, device=device)
+        self._generator = torch.Generator(device).manual_seed(config.seed)
+        self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+        if config.compile:
+            model.encoder.compile()
+            model.decoder.compile()
+
+    @classmethod
+    def start(cls, config: TrialConfig, data: DSprites, *, device: torch.device | str = "cpu") -> TrainingRun:
+        """Begin a trial at step 0."""
+        device = torch.device(device)
+        config = replace(config, precision=decide_precision(config.precision, device))
+        # drawn on the CPU, so that a seed means the same weights on every device
+        weights = torch.Generator().manual_seed(config.seed)
+        model = BetaVAE(config.latent_size, architecture=config.architecture, generator=weights)
+        return cls(config, data, model=model.to(device), device=device)
+
+    @classmethod
+    def load(cls, folder: Path | str, data: DSprites, *, device: torch.device | str = "cpu") -> TrainingRun:
+        """Go on from a checkpoint folder."""
+        folder, device = Path(folder), torch.device(device)
+        run = cls(TrialConfig.read(folder / CONFIG_FILE), data, model=load_model(folder, device), device=device)
+        state = read_training(folder, device=device)
+        run.step = state["step"]
+        run._optimizer.load_state_dict(state["optimizer"])
+        run._generator.set_state(state["generator"].cpu())
+        return run
+
+    def advance(self, num_steps: int) -> MeanLoss:
+        """Train for `num_steps` steps.
+
+        The losses stay on the device until the last step, so that the loop never waits for it.
+
+        Raises:
+            NonFiniteLossError: If a loss was not finite; the message names the first such step and its terms.
+        """
+        terms = torch.empty(num_steps, len(_TERMS), device=self._device)
+        start = time.perf_counter()
+        for row in range(num_steps):
+            terms[row] = self._train_step()
+        losses = terms.double().cpu()
+        seconds = time.perf_counter() - start
+        self._check_finite(losses)
+        total, recon, kl = losses.mean(0).tolist()
+        return MeanLoss(total, recon, kl, images_per_second=num_steps * self.config.batch_size / seconds)
+
+    def save(self, folder: Path | str, *, scores: Scores) -> None:
+        """Write a checkpoint folder, whole or not at all; see design.md for what is in it.
+
+        Args:
+            folder: Must not exist, or be empty.
+            scores: Of this model at this step.
+        """
+        training = {
+            "step": self.step,
+            "optimizer": self._optimizer.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+        write_checkpoint(
+            Path(folder),
+            config=self.config,
+            model=self.model,
+            training=training,
+            scores={"step": self.step, **scores.to_dict()},
+            samples=asdict(draw_samples(self.model, self._data, device=self._device)),
+        )
+
+    def _train_step(self) -> Float[Tensor, " terms"]:
+        loss = self._loss(self._data.images(self._order.batch(self.step), self._device))
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+        self.step += 1
+        return torch.stack((loss.total, loss.recon, loss.kl)).detach()
+
+    def _loss(self, images: Float[Tensor, "images 1 64 64"]) -> Loss:
+        objective = OBJECTIVES[self.config.objective]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            return objective(self.model, images, beta=self.config.beta, generator=self._generator)
+
+    def _check_finite(self, losses: Float[Tensor, "steps terms"]) -> None:
+        bad = ~torch.isfinite(losses).all(1)
+        if bad.any():
+            row = int(bad.nonzero()[0])
+            step = self.step - len(losses) + row + 1
+            terms = ", ".join(f"{name} {value}" for name, value in zip(_TERMS, losses[row].tolist(), strict=True))
+            raise NonFiniteLossError(
+                f"The loss must be finite, but at step {step} it was: {terms} (nats per image). "
+                f"A smaller lr than {self.config.lr:g} or beta than {self.config.beta:g} may help."
+            )
+
+
+def decide_precision(precision: Precision, device: torch.device) -> Precision:
+    """What `auto` means on a device: bfloat16 where it computes in it, float32 where that would be emulated."""
+    if precision != "auto":
+        return precision
+    return "bfloat16" if _has_bfloat16(device) else "float32"
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # A CPU without these instructions takes ten times longer than in float32. torch has no public question for it.
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

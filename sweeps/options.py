@@ -1,0 +1,310 @@
+"""What the command line asks for: typed options, and presets as data. The docstrings are the `--help`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.constructors import PrimitiveConstructorSpec
+
+from betavae.config import NUM_IMAGES, Architecture, Objective, Precision, TrialConfig
+
+PresetName = Literal["quick", "full", "seed-study"]
+Search = Literal["grid", "random", "optuna"]
+Scheduler = Literal["none", "asha", "median"]
+
+EMERGENCE_IMAGES = 48_000
+"""Below so many images a trial's `mig` says nothing of its later one: rank correlation 0.12 at 16,000, 0.76 at 32,000
+and 0.98 at 48,000 (measured over 41 runs). No scheduler may stop a trial earlier."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included, drawn log-uniformly."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}"
+
+
+Axis = tuple[float, ...] | Range
+"""What one hyper-parameter may be: some values, or a range."""
+
+
+def _axis(number: Callable[[str], float]) -> Any:
+    """How an axis is written on the command line: `1 4 10` or `1..32`."""
+
+    def parse(words: list[str]) -> Axis:
+        if not words:
+            raise ValueError("it needs values (1 4 10) or a range (1..32)")
+        bounds = re.fullmatch(r"(.+?)\.\.(.+)", words[0]) if len(words) == 1 else None
+        if bounds is None:
+            return tuple(number(word) for word in words)
+        return Range(number(bounds[1]), number(bounds[2]))
+
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="V [V ...]|LOW..HIGH",
+        instance_from_str=parse,
+        is_instance=lambda value: isinstance(value, (tuple, Range)),
+        str_from_instance=lambda value: [str(value)] if isinstance(value, Range) else [f"{v:g}" for v in value],
+    )
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Where the sweep goes and what it draws its randomness from."""
+
+    preset: PresetName | None = None
+    """Values for all options that are not given. `quick`: minutes on two cores; `full`: the field's sizes, for GPUs;
+    `seed-study`: the study this lab corrects. Without: quick where there is no GPU, full where there is one."""
+
+    name: str | None = None
+    """Folder of this sweep below `--results`; it must not exist. Without: the preset and the time."""
+
+    results: Path = Path("results")
+    """Where sweeps are kept."""
+
+    seed: Annotated[int, tyro.conf.arg(aliases=["-s"])] = 0
+    """Fixes the search and, trial by trial, initial weights, order of images and noise."""
+
+
+@dataclass(frozen=True)
+class ResourceOptions:
+    """What the sweep may use."""
+
+    num_gpus: int | None = None
+    """GPUs in all. Without: every GPU there is. With 0 trials run on CPUs, one core and one thread each."""
+
+    trials_per_gpu: int = 1
+    """Trials that share a GPU; these models fill only part of one."""
+
+    num_cpus: int | None = None
+    """CPU cores in all. Without: all of them."""
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Which trials are tried, and which go on."""
+
+    beta: Annotated[Axis, _axis(float)] = (1.0, 4.0, 10.0)
+    """Weight of the KL term, in nats per image: values, or a log-uniform range."""
+
+    latent_size: Annotated[Axis, _axis(int), tyro.conf.arg(aliases=["-z"])] = (10,)
+    """Number of latents: values, or a log-uniform range."""
+
+    lr: Annotated[Axis, _axis(float)] = (1e-3,)
+    """Adam's learning rate: values, or a log-uniform range."""
+
+    search: Search = "grid"
+    """`grid`: every combination of the values; `random`: drawn from values and ranges; `optuna`: TPE, which learns from
+    the trials so far."""
+
+    trials: int | None = None
+    """Number of trials. Without, a grid is tried once. With fewer trials than a grid has points, the points are drawn;
+    with more, they are tried again with new seeds."""
+
+    scheduler: Scheduler = "none"
+    """`none`: every trial runs to its end; `asha`: at each rung only the best third goes on; `median`: a trial below
+    the median of the others stops."""
+
+    grace_steps: int | None = None
+    """Steps before a scheduler may stop a trial. Without: 48,000 images, since earlier scores rank nothing."""
+
+
+@dataclass(frozen=True)
+class TrialOptions:
+    """How each trial is trained."""
+
+    architecture: Architecture = "burgess"
+    """`burgess`: the literature's network. `conv3`: the seed study's."""
+
+    objective: Objective = "beta-vae"
+    """The loss."""
+
+    steps: int = 6_000
+    """Optimizer steps of a trial that is not stopped."""
+
+    batch_size: Annotated[int, tyro.conf.arg(aliases=["-b"])] = 64
+    """Images per step."""
+
+    eval_every: int | None = None
+    """Steps between evaluations; each scores, reports and writes a checkpoint. Without: a quarter of the steps."""
+
+    images: int = NUM_IMAGES
+    """Train on the first so many images in file order: fewer than all only to study that flaw."""
+
+    precision: Precision = "auto"
+    """Arithmetic of the convolutions. `auto`: bfloat16 where the device computes in it, else float32."""
+
+    compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Compile the networks with torch.compile."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Sweep beta-VAEs on dSprites and rank them by their Mutual Information Gap.
+
+    Each trial trains one model, scores it on 10,000 images of the whole set, and leaves a folder that can be resumed,
+    judged and drawn. Exit codes: 0 done, 1 a trial failed, 2 bad input and nothing started, 130/143 interrupted.
+    """
+
+    sweep: SweepOptions = field(default_factory=SweepOptions)
+    resources: ResourceOptions = field(default_factory=ResourceOptions)
+    search: SearchOptions = field(default_factory=SearchOptions)
+    trial: TrialOptions = field(default_factory=TrialOptions)
+
+    @property
+    def eval_every(self) -> int:
+        """Steps between evaluations, decided."""
+        return max(1, self.trial.steps // 4) if self.trial.eval_every is None else self.trial.eval_every
+
+    @property
+    def grace_steps(self) -> int:
+        """Steps before a scheduler may stop a trial, decided."""
+        asked = self.search.grace_steps
+        return math.ceil(EMERGENCE_IMAGES / self.trial.batch_size) if asked is None else asked
+
+    def trial_values(self) -> dict[str, Any]:
+        """The fields of TrialConfig that all trials share."""
+        shared = self.trial
+        return {
+            "architecture": shared.architecture,
+            "objective": shared.objective,
+            "steps": shared.steps,
+            "batch_size": shared.batch_size,
+            "eval_every": self.eval_every,
+            "images": shared.images,
+            "precision": shared.precision,
+            "compile": shared.compile,
+        }
+
+    def check(self) -> None:
+        """Refuse what can be refused without looking at the machine.
+
+        Raises:
+            ValueError: Naming the option, what must hold, what came, and the fix.
+        """
+        _at_least("--trials-per-gpu", self.resources.trials_per_gpu, 1)
+        _at_least("--num-gpus", self.resources.num_gpus, 0)
+        _at_least("--num-cpus", self.resources.num_cpus, 1)
+        _at_least("--trials", self.search.trials, 1)
+        _at_least("--grace-steps", self.search.grace_steps, 1)
+        _at_least("--seed", self.sweep.seed, 0)
+        _check_name(self.sweep.name)
+        for name in ("beta", "latent_size", "lr"):
+            _check_axis(name, getattr(self.search, name))
+        self._check_search()
+        self._check_trials()
+
+    def _check_search(self) -> None:
+        ranges = [name for name in ("beta", "latent_size", "lr") if isinstance(getattr(self.search, name), Range)]
+        if self.search.search == "grid" and ranges:
+            flag = _flag(ranges[0])
+            raise ValueError(
+                f"--search grid needs values, but {flag} is the range {getattr(self.search, ranges[0])}; "
+                f"give values ({flag} 1 4 10) or take --search random."
+            )
+        if self.search.search != "grid" and self.search.trials is None:
+            raise ValueError(f"--search {self.search.search} needs --trials, the number of trials to draw.")
+
+    def _check_trials(self) -> None:
+        """Build the config at every corner of the search space, so that an impossible one fails here."""
+        for name in ("beta", "latent_size", "lr"):
+            axis = getattr(self.search, name)
+            for value in (axis.low, axis.high) if isinstance(axis, Range) else axis:
+                self._check_trial({name: value})
+
+    def _check_trial(self, values: dict[str, Any]) -> None:
+        try:
+            TrialConfig.from_dict(values | self.trial_values())
+        except ValueError as error:
+            name, _, what = str(error).partition(" ")
+            raise ValueError(f"{_flag(name)} {what}") from error
+
+
+PRESETS: dict[PresetName, Options] = {
+    "quick": Options(
+        search=SearchOptions(
+            beta=(4.0, 8.0, 16.0), latent_size=(5, 10), lr=(5e-4, 1e-3), search="grid", scheduler="asha"
+        ),
+        trial=TrialOptions(steps=6_000, batch_size=32),
+    ),
+    "full": Options(
+        search=SearchOptions(
+            beta=Range(1, 32),
+            latent_size=(6, 10, 16),
+            lr=Range(1e-4, 1e-3),
+            search="optuna",
+            trials=60,
+            scheduler="asha",
+            grace_steps=10_000,
+        ),
+        trial=TrialOptions(steps=300_000, batch_size=64, eval_every=10_000),
+    ),
+    "seed-study": Options(
+        search=SearchOptions(beta=(1.0, 3.0, 10.0), latent_size=(64,), lr=(1e-3,)),
+        trial=TrialOptions(architecture="conv3", steps=3_125, batch_size=64, images=10_000),
+    ),
+}
+"""Name -> every option's value where the command line gives none."""
+
+
+def parse_options(arguments: Sequence[str], *, default_preset: PresetName) -> Options:
+    """Read the command line over the values of its preset.
+
+    Raises:
+        SystemExit: With 0 for `--help`, with 2 for a word that is no option or no value of one.
+    """
+    preset = _preset_of(arguments) or default_preset
+    values = PRESETS[preset]
+    values = replace(values, sweep=replace(values.sweep, preset=preset))
+    return tyro.cli(Options, args=list(arguments), default=values, prog="run.py", config=(tyro.conf.OmitArgPrefixes,))
+
+
+def _preset_of(arguments: Sequence[str]) -> PresetName | None:
+    """The preset named on the command line; a wrong one is left to the parser to refuse."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset")
+    named = parser.parse_known_args(list(arguments))[0].preset
+    return next((name for name in PRESETS if name == named), None)
+
+
+def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:
+    """Options as JSON has them, group by group; a range as it is written on the command line."""
+    return {
+        group: {name: _plain(value) for name, value in vars(values).items()} for group, values in vars(options).items()
+    }
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, (Path, Range)) else value
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _at_least(flag: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise ValueError(f"{flag} must be at least {least}, but got {value}.")
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError(f"--name must be a folder's name of letters, digits, '.', '-' and '_', but got {name!r}.")
+
+
+def _check_axis(name: str, axis: Axis) -> None:
+    if isinstance(axis, Range) and not 0 < axis.low < axis.high < math.inf:
+        raise ValueError(f"{_flag(name)} must be a range LOW..HIGH with 0 < LOW < HIGH, but got {axis}.")
+    if not isinstance(axis, Range) and len(set(axis)) < len(axis):
+        raise ValueError(f"{_flag(name)} must name each value once, but got {' '.join(f'{v:g}' for v in axis)}.")

@@ -1,0 +1,69 @@
+"""The command: sweep beta-VAEs on dSprites, and rank them by a MIG that can be trusted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from betavae.analysis.results import read_trials
+from betavae.data import DSprites
+from sweeps.cluster import Resources, available_gpus, decide_resources, embedded_ray, quiet_ray
+from sweeps.folder import SweepRecord, create_folder
+from sweeps.options import Options, parse_options
+
+if TYPE_CHECKING:
+    from sweeps.progress import TrialLog
+
+DONE, TRIAL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a sweep as the command line asks; return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    gpus_found = available_gpus()
+    options = parse_options(arguments, default_preset="full" if gpus_found else "quick")
+    try:
+        options.check()
+        resources = decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
+        data = DSprites.open()
+        folder = create_folder(options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    record = SweepRecord(folder, options, data=data, arguments=arguments)
+    return sweep(options, folder, resources=resources, data=data, record=record)
+
+
+def sweep(options: Options, folder: Path, *, resources: Resources, data: DSprites, record: SweepRecord) -> int:
+    """Say what will be done, do it, and print the ranked table; return the exit code."""
+    quiet_ray()
+    # Ray is imported from here on: its environment is set now, and a wrong option has not had to wait for it
+    from sweeps.progress import TensorBoardCurves, TrialLog, describe_plan, format_table
+    from sweeps.search import SEARCH_FOLDER, num_trials, run_search
+    from sweeps.trial import train_trial
+
+    print(describe_plan(options, resources=resources, data=data, folder=folder), flush=True)
+    log = TrialLog(num_trials(options))
+    with embedded_ray(resources) as cluster_resources:
+        record.start(cluster_resources)
+        run_search(options, folder, trainable=train_trial, resources=resources, callbacks=[TensorBoardCurves(), log])
+    record.end(log.outcome())
+    print(format_table(read_trials(folder / SEARCH_FOLDER), factor_names=data.factors.names, root=folder))
+    return _report_ending(log)
+
+
+def _report_ending(log: TrialLog) -> int:
+    """Name what did not go well; return the exit code that says so."""
+    for trial_id, reason in log.failed.items():
+        print(f"error: trial {trial_id} failed: {reason}", file=sys.stderr)
+    if log.num_ended < log.num_planned:
+        print(f"interrupted: {log.num_planned - log.num_ended} trials did not end", file=sys.stderr)
+        return INTERRUPTED
+    return TRIAL_FAILED if log.failed else DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

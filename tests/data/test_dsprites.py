@@ -1,0 +1,215 @@
+import copy
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from betavae.data import DSPRITES_FACTORS, DSprites
+from betavae.data.dsprites import OFFICIAL_FILE, _open_official, unpacked_images
+from betavae.data.render import RENDERED_FINGERPRINT
+
+ACCELERATOR = torch.accelerator.current_accelerator(check_available=True)
+
+
+@pytest.fixture
+def small_set(small_packed, small_space):
+    small_packed.flags.writeable = False  # as a map is
+    return DSprites(small_packed, small_space, "rendered", hashlib.sha256(small_packed).hexdigest())
+
+
+@pytest.fixture
+def small_npz(tmp_path, small_space, small_pixels):
+    path = tmp_path / "official.npz"
+    factors = small_space.indices_to_factors(np.arange(small_space.size))
+    np.savez(path, imgs=small_pixels, latents_classes=np.pad(factors, ((0, 0), (1, 0))))
+    return path
+
+
+def test_open_gives_the_whole_rendered_set(dsprites):
+    assert len(dsprites) == 737_280
+    assert dsprites.packed.shape == (737_280, 512)
+    assert isinstance(dsprites.packed, np.memmap)
+    assert not dsprites.packed.flags.writeable
+    assert dsprites.factors is DSPRITES_FACTORS
+    assert dsprites.source == "rendered"
+    assert dsprites.fingerprint == RENDERED_FINGERPRINT
+    dsprites.verify()
+
+
+def test_factors_describe_the_images(dsprites):
+    # Closed form: a square's white pixels have their mean at its centre, (16 + 32 posX, 16 + 32 posY) px, within the
+    # half pixel that rounding each of its four edges to pixels can move it.
+    indices = np.random.default_rng(0).integers(0, DSPRITES_FACTORS.size // 3, 500)
+    positions = DSPRITES_FACTORS.indices_to_factors(indices)[:, 3:] / 31
+    images = dsprites.images(indices)[:, 0].double()
+    centres = torch.arange(64, dtype=torch.float64) + 0.5
+    area = images.sum((1, 2))
+    mean_x, mean_y = (images.sum(1) @ centres) / area, (images.sum(2) @ centres) / area
+    np.testing.assert_allclose(np.stack([mean_x, mean_y], axis=1), 16 + 32 * positions, rtol=0, atol=0.5)
+
+
+@pytest.mark.parametrize("as_indices", [np.asarray, torch.tensor, lambda i: np.array(i, dtype=np.int32)])
+def test_images_are_the_packed_pixels(small_set, small_pixels, as_indices):
+    indices = [5, 0, 1499, 5]
+    images = small_set.images(as_indices(indices))
+    assert images.dtype == torch.float32
+    assert images.shape == (4, 1, 64, 64)
+    np.testing.assert_array_equal(images[:, 0].numpy(), small_pixels[indices])
+
+
+def test_images_may_be_written_to(small_set):
+    before = small_set.packed.copy()
+    small_set.images(np.array([3])).fill_(1.0)
+    np.testing.assert_array_equal(small_set.packed, before)
+
+
+def test_no_indices_give_no_images(small_set):
+    assert small_set.images(np.arange(0)).shape == (0, 1, 64, 64)
+
+
+def test_unpacking_on_a_device_agrees_with_numpy(small_packed, small_pixels):
+    images = unpacked_images(torch.from_numpy(small_packed))
+    assert images.dtype == torch.float32
+    np.testing.assert_array_equal(images[:, 0].numpy(), small_pixels)
+
+
+@pytest.mark.parametrize("as_indices", [np.asarray, torch.tensor])
+def test_other_devices_get_one_copy_and_no_warning(small_set, as_indices):
+    for _ in range(2):
+        images = small_set.images(as_indices([1, 2]), "meta")  # a device without memory: shapes and types only
+    assert (images.shape, images.dtype, images.device.type) == ((2, 1, 64, 64), torch.float32, "meta")
+    assert len(small_set._device_copies) == 1
+
+
+@pytest.mark.skipif(ACCELERATOR is None, reason="no accelerator")
+def test_images_are_the_same_on_an_accelerator(small_set):
+    indices = torch.tensor([5, 0, 1499, 5])
+    expected = small_set.images(indices)
+    assert torch.equal(small_set.images(indices.to(ACCELERATOR), ACCELERATOR).cpu(), expected)
+    assert torch.equal(small_set.images(indices.to(ACCELERATOR)), expected)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(
+    "indices", [np.array([True, False]), np.array([0.0]), torch.tensor([True]), torch.tensor([[1]])]
+)
+def test_indices_that_are_no_vector_of_integers_are_refused(small_set, indices, device):
+    with pytest.raises(ValueError, match="indices must be a vector of integers, but got"):
+        small_set.images(indices, device)
+
+
+def test_index_out_of_range_is_refused(small_set):
+    with pytest.raises(IndexError):
+        small_set.images(np.array([1500]))
+
+
+def test_wrong_number_of_images_is_refused(small_packed, small_space):
+    with pytest.raises(ValueError, match=r"packed must have shape \(1500, 512\), but got \(1499, 512\)"):
+        DSprites(small_packed[:-1], small_space, "rendered", "")
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])
+def test_a_set_is_opened_in_the_worker_not_sent_there(small_set, copied):
+    with pytest.raises(TypeError, match=r"call DSprites\.open\(\) in the worker"):
+        copied(small_set)
+
+
+def test_official_file_is_packed_into_the_cache_once(tmp_path, small_npz, small_space, small_packed, capsys):
+    first = _open_official(tmp_path / "cache", small_npz, small_space)
+    assert f"Reading {small_npz}" in capsys.readouterr().err
+    assert first.source == "file"
+    assert first.fingerprint == hashlib.sha256(small_packed).hexdigest()
+    np.testing.assert_array_equal(first.packed, small_packed)
+    moved = small_npz.rename(tmp_path / "moved.npz")
+    assert _open_official(tmp_path / "cache", moved, small_space).path == first.path
+    assert capsys.readouterr().err == ""
+
+
+def test_other_official_file_gets_a_cache_of_its_own(tmp_path, small_npz, small_space, small_pixels):
+    first = _open_official(tmp_path / "cache", small_npz, small_space)
+    with np.load(small_npz) as npz:
+        np.savez(small_npz, imgs=1 - small_pixels, latents_classes=npz["latents_classes"])
+    second = _open_official(tmp_path / "cache", small_npz, small_space)
+    assert second.path != first.path
+    np.testing.assert_array_equal(second.packed, ~first.packed)
+
+
+def test_verify_finds_what_open_does_not_look_for(tmp_path, small_npz, small_space):
+    opened = _open_official(tmp_path, small_npz, small_space)
+    opened.verify()
+    before = opened.path.stat()
+    with opened.path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([opened.packed[-1, -1] ^ 1]))
+    os.utime(opened.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    altered = _open_official(tmp_path, small_npz, small_space)
+    with pytest.raises(ValueError, match=f"must have SHA-256 {opened.fingerprint}, but have .*delete {opened.path}"):
+        altered.verify()
+
+
+def test_missing_official_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=f"there is no file {tmp_path}/none.npz"):
+        DSprites.open(cache=tmp_path, npz=tmp_path / "none.npz")
+
+
+def test_environment_without_the_file_renders_and_says_so(dsprites, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(tmp_path))
+    assert DSprites.open(cache=dsprites.path.parent).source == "rendered"
+    assert f"there is no {tmp_path / OFFICIAL_FILE}; using rendered dSprites" in capsys.readouterr().err
+
+
+def test_environment_with_a_file_reads_it(monkeypatch, tmp_path, small_npz):
+    official = tmp_path / "data" / OFFICIAL_FILE
+    official.parent.mkdir(parents=True)
+    small_npz.rename(official)
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(tmp_path / "data"))
+    with pytest.raises(ValueError, match=r"must have shape \(737280, 6\)"):  # it is looked at, and found too small
+        DSprites.open(cache=tmp_path / "cache")
+
+
+@pytest.mark.slow
+def test_eight_processes_at_once_render_once(tmp_path):
+    program = f"from betavae.data import DSprites; print(DSprites.open(cache={str(tmp_path)!r}).fingerprint)"
+    environment = {name: value for name, value in os.environ.items() if name != "DISENTANGLEMENT_LIB_DATA"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for _ in range(8)
+    ]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [output.strip() for output, _ in outputs] == [RENDERED_FINGERPRINT] * 8
+    assert sum("Rendering dSprites" in messages for _, messages in outputs) == 1
+
+
+@pytest.mark.slow
+def test_truncated_cache_of_the_whole_set_is_rendered_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("DISENTANGLEMENT_LIB_DATA", raising=False)
+    path = DSprites.open(cache=tmp_path).path
+    os.truncate(path, 100_000_000)
+    DSprites.open(cache=tmp_path).verify()
+    assert capsys.readouterr().err.count("Rendering dSprites") == 2
+
+
+@pytest.mark.slow
+def test_file_of_the_official_size_is_read(tmp_path, rendered):
+    # The published layout with the rendered pixels in it, so the fingerprint is known.
+    factors = DSPRITES_FACTORS.indices_to_factors(np.arange(DSPRITES_FACTORS.size))
+    npz = tmp_path / "official.npz"
+    with zipfile.ZipFile(npz, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with archive.open("latents_classes.npy", "w") as file:
+            np.lib.format.write_array(file, np.pad(factors, ((0, 0), (1, 0))))
+        with archive.open("imgs.npy", "w", force_zip64=True) as file:
+            description = {"descr": "|u1", "fortran_order": False, "shape": (len(rendered), 64, 64)}
+            np.lib.format.write_array_header_1_0(file, description)
+            for block in np.split(rendered, 720):
+                file.write(np.unpackbits(block).data)
+    opened = DSprites.open(cache=tmp_path, npz=npz)
+    assert (opened.source, opened.fingerprint) == ("file", RENDERED_FINGERPRINT)
+    assert opened.path.name.startswith("dsprites-file-")
