@@ -240,7 +240,7 @@ PRESETS: dict[PresetName, Options] = {
     ),
     "full": Options(
         search=SearchOptions(
-            beta=Range(1, 32),
+            beta=Range(1.0, 32.0),
             latent_size=(6, 10, 16),
             lr=Range(1e-4, 1e-3),
             search="optuna",

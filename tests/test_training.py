@@ -1,0 +1,145 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from betavae.checkpoint import load_model
+from betavae.config import TrialConfig
+from betavae.data import DSprites
+from betavae.evaluation import evaluate, evaluation_rows
+from betavae.samples import traverse
+from betavae.training import ImageOrder, NonFiniteLossError, TrainingRun, decide_precision
+
+CPU = torch.device("cpu")
+CONFIG = TrialConfig(latent_size=3, batch_size=8, steps=8, eval_every=4, precision="float32")
+
+RESUME = """
+import sys, torch
+from betavae.data import DSprites
+from betavae.training import TrainingRun
+torch.set_num_threads(1)
+run = TrainingRun.load(sys.argv[1], DSprites.open())
+loss = run.advance(4)
+torch.save({"loss": [loss.total_nats, loss.recon_nats, loss.kl_nats], "model": run.model.state_dict()}, sys.argv[2])
+"""
+
+
+@pytest.fixture(scope="module")
+def data() -> DSprites:
+    return DSprites.open()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(data: DSprites, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trial after four of its eight steps."""
+    torch.set_num_threads(1)
+    run = TrainingRun.start(CONFIG, data)
+    run.advance(4)
+    folder = tmp_path_factory.mktemp("trial") / "checkpoint"
+    run.save(folder, scores=evaluate(run.model, data))
+    return folder
+
+
+def test_resume_in_a_new_process_is_bit_exact(data: DSprites, checkpoint: Path, tmp_path: Path) -> None:
+    """Fails if a generator, the optimizer's state or the position in the epoch is not restored."""
+    subprocess.run([sys.executable, "-c", RESUME, str(checkpoint), str(tmp_path / "end.pt")], check=True)
+    resumed = torch.load(tmp_path / "end.pt", weights_only=True)
+    straight = TrainingRun.start(CONFIG, data)
+    straight.advance(4)
+    loss = straight.advance(4)
+    assert resumed["loss"] == [loss.total_nats, loss.recon_nats, loss.kl_nats]
+    state = straight.model.state_dict()
+    assert all(torch.equal(state[name], resumed["model"][name]) for name in state)
+
+
+def test_a_checkpoint_holds_what_the_contract_says(checkpoint: Path) -> None:
+    names = {path.name for path in checkpoint.iterdir()}
+    assert names == {"config.json", "model.pt", "training.pt", "scores.json", "samples.npz"}
+    scores = json.loads((checkpoint / "scores.json").read_text())
+    assert scores["step"] == 4
+    assert scores["mig"]["num_rows"] == 10_000
+    assert scores["data"]["source"] == "rendered"
+    with np.load(checkpoint / "samples.npz") as samples:
+        assert samples["traversal"].shape == (3, 7, 64, 64)
+
+
+def test_recomputed_scores_equal_the_recorded_ones(data: DSprites, checkpoint: Path) -> None:
+    recorded = json.loads((checkpoint / "scores.json").read_text())
+    assert evaluate(load_model(checkpoint), data).to_dict() == {k: v for k, v in recorded.items() if k != "step"}
+
+
+def test_a_checkpoint_is_never_overwritten(data: DSprites, checkpoint: Path) -> None:
+    run = TrainingRun.load(checkpoint, data)
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        run.save(checkpoint, scores=evaluate(run.model, data))
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["checkpoint"]
+
+
+def test_a_loss_that_is_not_finite_names_step_and_terms(data: DSprites) -> None:
+    run = TrainingRun.start(CONFIG, data)
+    run.advance(2)
+    with torch.no_grad():
+        next(run.model.decoder.parameters()).fill_(float("nan"))
+    with pytest.raises(NonFiniteLossError, match=r"at step 3 .*recon nan"):
+        run.advance(3)
+
+
+def test_an_epoch_shows_each_image_once() -> None:
+    order = ImageOrder(10, 4, seed=1, device=CPU)
+    stream = torch.cat([order.batch(step) for step in range(5)]).tolist()
+    first, second = stream[:10], stream[10:]
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+
+
+def test_the_order_has_no_state() -> None:
+    order = ImageOrder(10, 4, seed=1, device=CPU)
+    order.batch(7)
+    assert torch.equal(order.batch(2), ImageOrder(10, 4, seed=1, device=CPU).batch(2))
+
+
+def test_a_batch_may_be_larger_than_the_set() -> None:
+    assert len(ImageOrder(3, 8, seed=0, device=CPU).batch(0)) == 8
+
+
+def test_bfloat16_trains_close_to_float32(data: DSprites) -> None:
+    """One step in each; the loss is before the update, so only the forward pass's rounding differs."""
+    losses = [
+        TrainingRun.start(TrialConfig(batch_size=8, steps=1, eval_every=1, precision=precision), data).advance(1)
+        for precision in ("float32", "bfloat16")
+    ]
+    # 2 ** -8 is bfloat16's relative rounding
+    assert losses[0].total_nats == pytest.approx(losses[1].total_nats, rel=2**-8)
+
+
+def test_auto_precision_is_decided_and_recorded(data: DSprites) -> None:
+    run = TrainingRun.start(TrialConfig(batch_size=1, steps=1, eval_every=1), data)
+    assert run.config.precision == decide_precision("auto", CPU)
+    assert run.config.precision in ("float32", "bfloat16")
+
+
+def test_the_seed_studys_zeros_appear_on_its_rows_and_vanish_on_the_whole_set(data: DSprites) -> None:
+    run = TrainingRun.start(CONFIG, data)
+    scores = evaluate(run.model, data, trained_on=10_000)
+    assert scores.mig_seed_study is not None
+    assert scores.mig_seed_study.varying == (False, False, True, True, True)
+    assert scores.mig_seed_study.gaps[:2].tolist() == [0, 0]
+    assert (scores.mig.entropies > 0).all()
+
+
+def test_evaluation_rows_are_distinct_and_fixed() -> None:
+    rows = evaluation_rows(737_280)
+    assert len(np.unique(rows)) == 10_000
+    assert (rows == evaluation_rows(737_280)).all()
+
+
+def test_a_traversal_moves_one_latent_at_a_time(checkpoint: Path) -> None:
+    model, code = load_model(checkpoint), torch.tensor([0.5, -1.0, 2.0])
+    pictures = traverse(model, code, values=torch.tensor([-2.0, 2.0]))
+    with torch.no_grad():
+        expected = torch.sigmoid(model.decode(torch.tensor([[0.5, 2.0, 2.0]])))[0, 0]
+    torch.testing.assert_close(pictures[1, 1], expected)
