@@ -234,9 +234,9 @@ class Options:
 PRESETS: dict[PresetName, Options] = {
     "quick": Options(
         search=SearchOptions(
-            beta=(8.0, 16.0), latent_size=(5, 10), lr=(7e-4, 1e-3), scheduler="asha", grace_steps=2_500
+            beta=(8.0, 16.0), latent_size=(5, 10), lr=(7e-4, 1e-3), scheduler="asha", grace_steps=2_000
         ),
-        trial=TrialOptions(steps=5_000, batch_size=16),
+        trial=TrialOptions(steps=4_000, batch_size=16),
     ),
     "full": Options(
         search=SearchOptions(
