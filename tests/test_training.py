@@ -143,3 +143,9 @@ def test_a_traversal_moves_one_latent_at_a_time(checkpoint: Path) -> None:
     with torch.no_grad():
         expected = torch.sigmoid(model.decode(torch.tensor([[0.5, 2.0, 2.0]])))[0, 0]
     torch.testing.assert_close(pictures[1, 1], expected)
+
+
+def test_the_names_that_torch_does_not_promise_are_there() -> None:
+    """They decide what `auto` means on a CPU; a torch without them must not pass for a CPU without bfloat16."""
+    assert isinstance(torch.cpu._is_avx512_bf16_supported(), bool)
+    assert isinstance(torch.cpu._is_amx_tile_supported(), bool)

@@ -1,6 +1,8 @@
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from betavae.analysis.results import ranked, read_trials
 from sweeps.cluster import decide_resources
 from sweeps.options import PRESETS, ResourceOptions, parse_options
-from sweeps.run import BAD_INPUT, DONE, main
+from sweeps.run import BAD_INPUT, DONE, INTERRUPTED, TRIAL_FAILED, main
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -41,11 +43,24 @@ def test_bad_input_is_one_line_and_exit_2(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", ["--latents 3", "--beta four", "--beta", "--search tpe"])
-def test_a_word_the_parser_does_not_know_is_exit_2(arguments: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--latents 3", "Unrecognized options: --latents, 3"),
+        ("--beta four", "Error parsing --beta: could not convert string to float: 'four'"),
+        ("--beta", "Error parsing --beta: it needs values (1 4 10) or a range (1..32)"),
+        ("--search tpe", "invalid choice 'tpe' for argument '--search'"),
+    ],
+)
+def test_a_word_the_parser_refuses_is_one_line_and_exit_2(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments.split())
     assert ended.value.code == BAD_INPUT
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {message}")
+    assert error.count("\n") == 1
 
 
 def test_a_folder_that_exists_is_not_written_into(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,14 +88,20 @@ def test_trials_share_gpus() -> None:
     assert resources.per_trial == {"cpu": 1, "gpu": 0.25}
 
 
+def start_sweep(results: Path, options: str) -> subprocess.Popen[str]:
+    """The command as a user types it, on small trials of three latents on the CPU."""
+    small = f"--results {results} --name s -z 3 -b 4 --scheduler none --num-gpus 0"
+    command = [sys.executable, "sweeps/run.py", *small.split(), *options.split()]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_sweep_end_to_end(tmp_path: Path) -> None:
-    """The command as a user types it, two short trials: the folder is design.md's, down to the names."""
-    options = "--name s --beta 2 8 -z 3 --lr 1e-3 --steps 4 --eval-every 2 -b 4 --scheduler none --num-gpus 0"
-    command = [sys.executable, "sweeps/run.py", "--results", str(tmp_path), *options.split()]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == DONE, done.stderr
+    """Two short trials: the folder is design.md's, down to the names."""
+    process = start_sweep(tmp_path, "--beta 2 8 --lr 1e-3 --steps 4 --eval-every 2")
+    output, errors = process.communicate()
+    assert process.returncode == DONE, errors
     record = json.loads((tmp_path / "s" / "sweep.json").read_text())
     assert record["outcome"]["ended"] == 2
     assert len(record["data"]["sha256"]) == 64
@@ -89,8 +110,38 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     assert all([report["step"] for report in trial.reports] == [2, 4] for trial in trials)
     assert all(trial.best_checkpoint is not None for trial in trials)
     assert all(list(trial.folder.glob("events.out.tfevents.*")) for trial in trials)
-    rows = [line for line in done.stdout.splitlines() if "checkpoint_" in line]
+    rows = [line for line in output.splitlines() if "checkpoint_" in line]
     assert len(rows) == 2
     assert rows == sorted(rows, reverse=True)
     state = torch.load(trials[0].folder / "checkpoint_000001" / "model.pt", weights_only=True)
     assert state
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    process = start_sweep(tmp_path, "--beta 4 --lr 1e-3 1e30 --steps 4 --eval-every 2")
+    output, errors = process.communicate()
+    assert process.returncode == TRIAL_FAILED
+    (line,) = errors.splitlines()
+    assert "The loss must be finite, but at step 2 it was" in line
+    outcome = json.loads((tmp_path / "s" / "sweep.json").read_text())["outcome"]
+    assert (outcome["search"], outcome["ended"], len(outcome["failed"])) == ("done", 2, 1)
+    (trial,) = ranked(read_trials(tmp_path / "s" / "search"))
+    assert trial.is_complete
+    assert "FAILED" in output
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_an_interrupt_ends_the_sweep_with_130(tmp_path: Path) -> None:
+    process = start_sweep(tmp_path, "--beta 4 --lr 1e-3 --steps 1000000 --eval-every 2 --trials 1")
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("s/search/trial_*/checkpoint_*")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate()
+    assert process.returncode == INTERRUPTED, errors
+    assert "interrupted" in errors
+    assert json.loads((tmp_path / "s" / "sweep.json").read_text())["outcome"]["search"] == "interrupted"
+    assert "checkpoint_" in output

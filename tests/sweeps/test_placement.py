@@ -1,0 +1,45 @@
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.cluster import Resources, embedded_ray, quiet_ray
+from sweeps.options import Options, SearchOptions, TrialOptions
+
+
+@pytest.fixture
+def resources() -> Iterator[Resources]:
+    quiet_ray()
+    resources = Resources(num_cpus=4, num_gpus=4, trials_per_gpu=1)
+    with embedded_ray(resources):
+        yield resources
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path) -> None:
+    """Logical GPUs stand in for real ones: each trial waits until four run at once, and notes which it was given."""
+    import ray
+    from ray import tune
+
+    from sweeps.search import SEARCH_FOLDER, run_search
+
+    def note_gpu(config: dict[str, Any]) -> None:
+        seed = config["seed"]
+        (tmp_path / f"seed_{seed}").write_text(str(ray.get_gpu_ids()))
+        deadline = time.monotonic() + 60
+        batch = range(seed // 4 * 4, seed // 4 * 4 + 4)
+        while time.monotonic() < deadline and not all((tmp_path / f"seed_{other}").exists() for other in batch):
+            time.sleep(0.05)
+        tune.report({"step": 1, "mig": float(time.monotonic() < deadline)})
+
+    options = Options(search=SearchOptions(beta=(4.0,), trials=8), trial=TrialOptions(steps=1, batch_size=1))
+    results = run_search(options, tmp_path / "sweep", trainable=note_gpu, resources=resources, callbacks=[])
+    assert [result.metrics["mig"] for result in results] == [1.0] * 8
+    for batch in (range(4), range(4, 8)):
+        gpus = [(tmp_path / f"seed_{seed}").read_text() for seed in batch]
+        assert sorted(gpus) == ["[0]", "[1]", "[2]", "[3]"]
+    assert len(list((tmp_path / "sweep" / SEARCH_FOLDER).glob("trial_*"))) == 8
