@@ -238,9 +238,9 @@ class Options:
 PRESETS: dict[PresetName, Options] = {
     "quick": Options(
         search=SearchOptions(
-            beta=(8.0, 16.0), latent_size=(5, 10), lr=(7e-4, 1e-3), scheduler="asha", grace_steps=2_000
+            beta=(16.0, 8.0), latent_size=(5, 10), lr=(1e-3, 7e-4), scheduler="asha", grace_steps=1_750
         ),
-        trial=TrialOptions(steps=4_000, batch_size=16),
+        trial=TrialOptions(steps=3_500, batch_size=16),
     ),
     "full": Options(
         search=SearchOptions(
