@@ -90,6 +90,8 @@ def embedded_ray(resources: Resources) -> Iterator[dict[str, float]]:
         logging_level=logging.ERROR,
         object_store_memory=_OBJECT_STORE_BYTES,
     )
+    # a trial's error is said by ourselves, in a line; Ray would print the whole chain of tracebacks, twice
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         yield ray.cluster_resources()  # type: ignore[no-untyped-call]
     finally:

@@ -73,7 +73,8 @@ class TrialLog(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say why a trial failed, and where its traceback is."""
-        reason = str(trial.get_error()).rstrip().rpartition("\n")[2]
+        # where Ray has written it by now; it is copied to the trial's own folder a little later
+        reason = Path(trial.error_file).read_text().rstrip().rpartition("\n")[2]
         self.failed[trial.trial_id] = reason
         self._print(trial, f"FAILED: {reason} (traceback: {trial.path}/error.txt)")
 
