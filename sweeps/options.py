@@ -121,7 +121,8 @@ class SearchOptions:
     the median of the others stops."""
 
     grace_steps: int | None = None
-    """Steps before a scheduler may stop a trial. Without: 48,000 images, since earlier scores rank nothing."""
+    """Steps before a scheduler may stop a trial. Without: 48,000 images, before which scores rank little, or half of
+    the steps if that is less."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,8 @@ class Options:
     def grace_steps(self) -> int:
         """Steps before a scheduler may stop a trial, decided."""
         asked = self.search.grace_steps
-        return math.ceil(EMERGENCE_IMAGES / self.trial.batch_size) if asked is None else asked
+        ranked_from = min(math.ceil(EMERGENCE_IMAGES / self.trial.batch_size), math.ceil(self.trial.steps / 2))
+        return ranked_from if asked is None else asked
 
     def trial_values(self) -> dict[str, Any]:
         """The fields of TrialConfig that all trials share."""
@@ -237,9 +239,7 @@ class Options:
 
 PRESETS: dict[PresetName, Options] = {
     "quick": Options(
-        search=SearchOptions(
-            beta=(16.0, 8.0), latent_size=(5, 10), lr=(1e-3, 7e-4), scheduler="asha", grace_steps=1_750
-        ),
+        search=SearchOptions(beta=(16.0, 8.0), latent_size=(5, 10), lr=(1e-3, 7e-4), scheduler="asha"),
         trial=TrialOptions(steps=3_500, batch_size=16),
     ),
     "full": Options(

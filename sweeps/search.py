@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
 from ray import tune
@@ -140,6 +141,7 @@ def _search_algorithm(options: Options) -> Searcher:
     if options.search.search != "optuna":
         return PlannedSearch(planned_trials(options))
     axes = {name: getattr(options.search, name) for name in ("beta", "latent_size", "lr")}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     # several trials run at once: the liar keeps them apart
     sampler = TPESampler(multivariate=True, constant_liar=True, seed=options.sweep.seed)
     space = {name: _distribution(axis, whole=name == "latent_size") for name, axis in axes.items()}
