@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ SEARCH_FOLDER = "search"
 
 _KEEP_BEST = 3
 """Of so many trials that reach a rung, ASHA lets one go on."""
+
+_MAX_STARTUP_TRIALS = 10
+"""TPE draws its first trials at random: a third of them, at most so many, so that a short search learns too."""
 
 _SEEDS_PER_SWEEP = 1_000_000
 
@@ -142,8 +146,12 @@ def _search_algorithm(options: Options) -> Searcher:
         return PlannedSearch(planned_trials(options))
     axes = {name: getattr(options.search, name) for name in ("beta", "latent_size", "lr")}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # several trials run at once: the liar keeps them apart
-    sampler = TPESampler(multivariate=True, constant_liar=True, seed=options.sweep.seed)
+    sampler = TPESampler(
+        multivariate=True,
+        constant_liar=True,  # several trials run at once: the liar keeps them apart
+        n_startup_trials=min(_MAX_STARTUP_TRIALS, math.ceil(num_trials(options) / 3)),
+        seed=options.sweep.seed,
+    )
     space = {name: _distribution(axis, whole=name == "latent_size") for name, axis in axes.items()}
     return SeededOptunaSearch(sweep_seed=options.sweep.seed, space=space, metric=METRIC, mode="max", sampler=sampler)
 
