@@ -41,7 +41,7 @@ def sweep(options: Options, folder: Path, *, resources: Resources, data: DSprite
     """Say what will be done, do it, and print the ranked table; return the exit code."""
     quiet_ray()
     # Ray is imported from here on: its environment is set now, and a wrong option has not had to wait for it
-    from sweeps.progress import TensorBoardCurves, TrialLog, describe_plan, format_table
+    from sweeps.progress import TensorBoardCurves, TrialLog, describe_plan, format_seed_study_table, format_table
     from sweeps.search import SEARCH_FOLDER, num_trials, run_search
     from sweeps.trial import train_trial
 
@@ -51,7 +51,10 @@ def sweep(options: Options, folder: Path, *, resources: Resources, data: DSprite
         record.start(cluster_resources)
         run_search(options, folder, trainable=train_trial, resources=resources, callbacks=[TensorBoardCurves(), log])
     record.end(log.outcome())
-    print(format_table(read_trials(folder / SEARCH_FOLDER), factor_names=data.factors.names, root=folder))
+    trials = read_trials(folder / SEARCH_FOLDER)
+    print(format_table(trials, factor_names=data.factors.names, root=folder))
+    if any(trial.config.images < len(data) for trial in trials):
+        print(format_seed_study_table(trials, factor_names=data.factors.names))
     return _report_ending(log)
 
 

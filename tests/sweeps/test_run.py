@@ -99,7 +99,7 @@ def start_sweep(results: Path, options: str) -> subprocess.Popen[str]:
 @pytest.mark.ray
 def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     """Two short trials: the folder is design.md's, down to the names."""
-    process = start_sweep(tmp_path, "--beta 2 8 --lr 1e-3 --steps 4 --eval-every 2")
+    process = start_sweep(tmp_path, "--beta 2 8 --lr 1e-3 --steps 4 --eval-every 2 --images 10000")
     output, errors = process.communicate()
     assert process.returncode == DONE, errors
     record = json.loads((tmp_path / "s" / "sweep.json").read_text())
@@ -113,6 +113,9 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     rows = [line for line in output.splitlines() if "checkpoint_" in line]
     assert len(rows) == 2
     assert rows == sorted(rows, reverse=True)
+    own_rows = output.partition("as the seed study took it")[2].splitlines()[-2:]
+    assert [row.split()[:2] for row in own_rows] == [["2", "4"], ["8", "4"]]
+    assert [row.split()[3:5] for row in own_rows] == [["0.0000", "0.0000"]] * 2  # one shape, one scale
     state = torch.load(trials[0].folder / "checkpoint_000001" / "model.pt", weights_only=True)
     assert state
 
