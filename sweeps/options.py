@@ -1,16 +1,11 @@
-"""What the command line asks for: typed options, and presets as data. The docstrings are the `--help`."""
+"""What a sweep can be asked for: typed options. Their docstrings are the `--help`."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
-import itertools
 import math
 import re
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -235,73 +230,6 @@ class Options:
         except ValueError as error:
             name, _, what = str(error).partition(" ")
             raise ValueError(f"{_flag(name)} {what}") from error
-
-
-PRESETS: dict[PresetName, Options] = {
-    "quick": Options(
-        search=SearchOptions(beta=(16.0, 8.0), latent_size=(5, 10), lr=(1e-3, 7e-4), scheduler="asha"),
-        trial=TrialOptions(steps=3_500, batch_size=16),
-    ),
-    "full": Options(
-        search=SearchOptions(
-            beta=Range(1.0, 32.0),
-            latent_size=(6, 10, 16),
-            lr=Range(1e-4, 1e-3),
-            search="optuna",
-            trials=60,
-            scheduler="asha",
-            grace_steps=10_000,
-        ),
-        trial=TrialOptions(steps=300_000, batch_size=64, eval_every=10_000),
-    ),
-    "seed-study": Options(
-        search=SearchOptions(beta=(1.0, 3.0, 10.0), latent_size=(64,), lr=(1e-3,)),
-        trial=TrialOptions(architecture="conv3", steps=3_125, batch_size=64, images=10_000),
-    ),
-}
-"""Name -> every option's value where the command line gives none.
-
-quick: `python sweeps/run.py`, 7 min 19 s on two cores in float32, best `mig` 0.227. Found by a small scan: at beta 16
-and 48,000 images, ten runs with batches of 16 had a median `mig` of 0.15 and a best of 0.36, one with batches of 32 had
-0.15, two with batches of 8 had 0.10 and 0.02. ASHA never stops the first trials at a rung, so the stronger beta comes
-first.
-full: the sizes of the field (Locatello et al. 2019); not run on a GPU yet. seed-study: 20 epochs of its 10,000 images.
-"""
-
-
-def parse_options(arguments: Sequence[str], *, default_preset: PresetName) -> Options:
-    """Read the command line over the values of its preset.
-
-    Raises:
-        SystemExit: With 0 for `--help`, with 2 for a word that is no option or no value of one.
-    """
-    preset = _preset_of(arguments) or default_preset
-    values = PRESETS[preset]
-    values = replace(values, sweep=replace(values.sweep, preset=preset))
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                Options, args=list(arguments), default=values, prog="run.py", config=(tyro.conf.OmitArgPrefixes,)
-            )
-    except SystemExit as ending:
-        if ending.code:
-            print(f"error: {_first_paragraph(said.getvalue())}; --help lists all options.", file=sys.stderr)
-        raise
-
-
-def _first_paragraph(box: str) -> str:
-    """What tyro says first in its box, on one line: the error, without the help text that it adds."""
-    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
-    return " ".join(itertools.takewhile(lambda line: not line.startswith("─"), lines)).rstrip(".")
-
-
-def _preset_of(arguments: Sequence[str]) -> PresetName | None:
-    """The preset named on the command line; a wrong one is left to the parser to refuse."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset")
-    named = parser.parse_known_args(list(arguments))[0].preset
-    return next((name for name in PRESETS if name == named), None)
 
 
 def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from betavae.analysis.results import read_trials
 from betavae.data import DSprites
 from sweeps.cluster import Resources, available_gpus, decide_resources, embedded_ray, quiet_ray
+from sweeps.command_line import parse_options
 from sweeps.folder import SweepRecord, create_folder
-from sweeps.options import Options, parse_options
+from sweeps.options import Options
 
 if TYPE_CHECKING:
     from sweeps.progress import TrialLog

@@ -10,7 +10,9 @@ import torch
 
 from betavae.analysis.results import ranked, read_trials
 from sweeps.cluster import decide_resources
-from sweeps.options import PRESETS, ResourceOptions, parse_options
+from sweeps.command_line import parse_options
+from sweeps.options import ResourceOptions
+from sweeps.presets import PRESETS
 from sweeps.run import BAD_INPUT, DONE, INTERRUPTED, TRIAL_FAILED, main
 
 REPOSITORY = Path(__file__).parents[2]
