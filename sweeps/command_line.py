@@ -38,9 +38,14 @@ def parse_options(arguments: Sequence[str], *, default_preset: PresetName) -> Op
 
 
 def _first_paragraph(box: str) -> str:
-    """What tyro says first in its box, on one line: the error, without the help text that it adds."""
-    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
-    return " ".join(itertools.takewhile(lambda line: not line.startswith("─"), lines)).rstrip(".")
+    """What tyro says below its title, on one line: the error, without the help text that it adds after a rule."""
+    _title, *lines = [line.strip("│╰╯ ") for line in box.splitlines()]
+    told = itertools.dropwhile(_is_rule, lines)
+    return " ".join(itertools.takewhile(lambda line: not _is_rule(line), told)).rstrip(".")
+
+
+def _is_rule(line: str) -> bool:
+    return not line.strip("─-")
 
 
 def _preset_of(arguments: Sequence[str]) -> PresetName | None:
