@@ -1,0 +1,62 @@
+"""Traversals as figures: what one latent draws when it alone is moved."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from betavae.model import BetaVAE
+from betavae.samples import traverse
+
+_INCHES_PER_PICTURE = 0.9
+
+
+@torch.no_grad()
+def latent_traversal(
+    model: BetaVAE,
+    device: torch.device | str = "cpu",
+    *,
+    dim: int = 0,
+    image: Float[Tensor, "1 64 64"] | None = None,
+    limit: float = 3.0,
+    num_columns: int = 9,
+) -> Figure:
+    """Draw one row of pictures: latent `dim` from -limit to +limit, the others where they are.
+
+    A notebook shows the figure; `figure.savefig(path)` writes it.
+
+    Args:
+        model: On `device`.
+        device: Where to decode.
+        dim: The latent that moves, 0 .. latent_size - 1.
+        image: Its posterior mean is where the other latents stay; the prior's mean, all zeros, if None.
+        limit: In standard deviations of the prior.
+        num_columns: Pictures, from left to right in equal steps.
+
+    Raises:
+        ValueError: If the model has no such latent, limit is not positive, or there are fewer than two columns.
+    """
+    _check(model, dim=dim, limit=limit, num_columns=num_columns)
+    code = torch.zeros(model.latent_size, device=device)
+    if image is not None:
+        code = model.encode(image[None].to(device)).mean[0]
+    values = torch.linspace(-limit, limit, num_columns, device=code.device)
+    pictures = traverse(model, code, values=values)[dim].cpu().numpy()
+    figure = Figure(figsize=(_INCHES_PER_PICTURE * num_columns, 1.5 * _INCHES_PER_PICTURE), layout="constrained")
+    for axes, picture, value in zip(figure.subplots(1, num_columns), pictures, values.tolist(), strict=True):
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        axes.set_title(f"{value:+.2g}" if value else "0", fontsize=8)
+        axes.set_axis_off()
+    figure.suptitle(f"latent {dim}, in standard deviations of the prior", fontsize=9)
+    return figure
+
+
+def _check(model: BetaVAE, *, dim: int, limit: float, num_columns: int) -> None:
+    if not 0 <= dim < model.latent_size:
+        raise ValueError(f"dim must be in 0 .. {model.latent_size - 1}, the model's latents, but got {dim}.")
+    if not limit > 0:
+        raise ValueError(f"limit must be positive, but got {limit}.")
+    if num_columns < 2:
+        raise ValueError(f"num_columns must be at least 2, but got {num_columns}.")

@@ -1,0 +1,42 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from betavae.analysis import latent_traversal
+from betavae.model import BetaVAE
+
+
+@pytest.fixture
+def model() -> BetaVAE:
+    return BetaVAE(3, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_pictures_are_the_decoders(model: BetaVAE) -> None:
+    """Fails if another latent moves, or the columns run the other way."""
+    figure = latent_traversal(model, "cpu", dim=1, limit=2.0, num_columns=5)
+    with torch.no_grad():
+        expected = torch.sigmoid(model.decode(torch.tensor([[0.0, 2.0, 0.0]])))[0, 0].numpy()
+    assert len(figure.axes) == 5
+    np.testing.assert_allclose(figure.axes[-1].images[0].get_array(), expected, atol=1e-6)
+    assert [axes.get_title() for axes in figure.axes] == ["-2", "-1", "0", "+1", "+2"]
+
+
+def test_an_image_sets_the_other_latents(model: BetaVAE) -> None:
+    image = torch.ones(1, 64, 64)
+    figure = latent_traversal(model, "cpu", dim=0, image=image, num_columns=3)
+    with torch.no_grad():
+        code = model.encode(image[None]).mean
+        code[0, 0] = 0
+        expected = torch.sigmoid(model.decode(code))[0, 0].numpy()
+    np.testing.assert_allclose(figure.axes[1].images[0].get_array(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"dim": 3}, "0 .. 2"), ({"dim": -1}, "0 .. 2"), ({"limit": 0.0}, "limit"), ({"num_columns": 1}, "at least 2")],
+)
+def test_impossible_options_are_refused(model: BetaVAE, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        latent_traversal(model, "cpu", **options)
