@@ -16,13 +16,17 @@ from sweeps.options import Options, PresetName
 from sweeps.presets import PRESETS
 
 
-def parse_options(arguments: Sequence[str], *, default_preset: PresetName) -> Options:
+def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     """Read the command line over the values of its preset.
+
+    Args:
+        arguments: The words after the command's name.
+        gpus_found: GPUs of this machine; with one, and no preset named, the values are those of `full`.
 
     Raises:
         SystemExit: With 0 for `--help`, with 2 for a word that is no option or no value of one.
     """
-    preset = _preset_of(arguments) or default_preset
+    preset = _default_preset(arguments, gpus_found=gpus_found)
     values = PRESETS[preset]
     values = replace(values, sweep=replace(values.sweep, preset=preset))
     said = io.StringIO()
@@ -48,9 +52,11 @@ def _is_rule(line: str) -> bool:
     return not line.strip("─-")
 
 
-def _preset_of(arguments: Sequence[str]) -> PresetName | None:
-    """The preset named on the command line; a wrong one is left to the parser to refuse."""
+def _default_preset(arguments: Sequence[str], *, gpus_found: int) -> PresetName:
+    """The preset named on the command line, or the one for its GPUs; a wrong word is left to the parser to refuse."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset")
-    named = parser.parse_known_args(list(arguments))[0].preset
-    return next((name for name in PRESETS if name == named), None)
+    parser.add_argument("--preset", nargs="?")
+    parser.add_argument("--num-gpus", nargs="?")
+    asked = parser.parse_known_args(list(arguments))[0]
+    on_gpus = gpus_found > 0 and asked.num_gpus != "0"
+    return next((name for name in PRESETS if name == asked.preset), "full" if on_gpus else "quick")

@@ -16,7 +16,7 @@ from sweeps.cluster import Resources
 from sweeps.options import Options
 from sweeps.search import METRIC, num_trials
 
-_REPORTED = ("mig", "mig/", "mig_quantile", "mig_seed_study", "loss/", "active_units", "images_per_second")
+_CURVES = ("mig", "loss/", "active_units", "images_per_second")
 
 
 def describe_plan(options: Options, *, resources: Resources, data: DSprites, folder: Path) -> str:
@@ -100,7 +100,7 @@ class TensorBoardCurves(tune.Callback):
             self._writers[trial.trial_id] = SummaryWriter(trial.path)
         writer = self._writers[trial.trial_id]
         for name, value in result.items():
-            if name.startswith(_REPORTED):
+            if name.startswith(_CURVES):
                 writer.add_scalar(name, value, result["step"])
         writer.flush()
 

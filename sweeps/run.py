@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sweep as the command line asks; return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     gpus_found = available_gpus()
-    options = parse_options(arguments, default_preset="full" if gpus_found else "quick")
+    options = parse_options(arguments, gpus_found=gpus_found)
     try:
         options.check()
         resources = decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)

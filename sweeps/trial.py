@@ -23,7 +23,7 @@ def train_trial(config: dict[str, Any]) -> None:
         config: Some fields of TrialConfig, by name.
     """
     prepare_process()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of_trial()
     data = DSprites.open()
     run = _start_or_resume(TrialConfig.from_dict(config), data, device=device)
     while run.step < run.config.steps:
@@ -34,6 +34,13 @@ def train_trial(config: dict[str, Any]) -> None:
             run.save(folder, scores=scores)
             report = {"step": run.step, **scores.numbers(), **loss.numbers()}
             tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+
+
+def device_of_trial() -> str:
+    """The GPU that Ray gave this trial; the CPU if it gave none, or one that exists for Ray alone."""
+    resources = tune.get_context().get_trial_resources()
+    has_gpu = resources is not None and resources.required_resources.get("GPU", 0) > 0
+    return "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
 
 
 def _start_or_resume(config: TrialConfig, data: DSprites, *, device: str) -> TrainingRun:

@@ -1,9 +1,12 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
 from sweeps.cluster import Resources, embedded_ray, quiet_ray
 from sweeps.options import Options, SearchOptions, TrialOptions
@@ -15,6 +18,23 @@ def resources() -> Iterator[Resources]:
     resources = Resources(num_cpus=4, num_gpus=4, trials_per_gpu=1)
     with embedded_ray(resources):
         yield resources
+
+
+@pytest.mark.parametrize(
+    ("asked", "has_cuda", "device"),
+    [({"cpu": 1, "gpu": 0.5}, True, "cuda"), ({"cpu": 1, "gpu": 0.5}, False, "cpu"), ({"cpu": 1}, True, "cpu")],
+)
+def test_a_trial_uses_the_gpu_it_was_given_and_no_other(
+    asked: dict[str, float], has_cuda: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray import tune
+
+    from sweeps import trial
+
+    factory = resource_dict_to_pg_factory(asked)
+    monkeypatch.setattr(tune, "get_context", lambda: SimpleNamespace(get_trial_resources=lambda: factory))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    assert trial.device_of_trial() == device
 
 
 @pytest.mark.slow

@@ -73,9 +73,19 @@ def test_a_folder_that_exists_is_not_written_into(tmp_path: Path, capsys: pytest
 
 
 def test_an_option_overrides_its_preset_and_no_other() -> None:
-    options = parse_options(["--preset", "full", "--steps", "20000"], default_preset="quick")
+    options = parse_options(["--preset", "full", "--steps", "20000"], gpus_found=0)
     assert options.trial.steps == 20_000
     assert options.search == PRESETS["full"].search
+
+
+@pytest.mark.parametrize(
+    ("arguments", "gpus_found", "preset"),
+    [("", 0, "quick"), ("", 4, "full"), ("--num-gpus 0", 4, "quick"), ("--preset=seed-study", 4, "seed-study")],
+)
+def test_the_preset_follows_the_gpus_unless_named(arguments: str, gpus_found: int, preset: str) -> None:
+    options = parse_options(arguments.split(), gpus_found=gpus_found)
+    assert options.sweep.preset == preset
+    assert options.trial == PRESETS[preset].trial  # type: ignore[index]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
