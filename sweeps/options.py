@@ -165,7 +165,7 @@ class Options:
     @property
     def eval_every(self) -> int:
         """Steps between evaluations, decided."""
-        return max(1, self.trial.steps // 4) if self.trial.eval_every is None else self.trial.eval_every
+        return math.ceil(self.trial.steps / 4) if self.trial.eval_every is None else self.trial.eval_every
 
     @property
     def grace_steps(self) -> int:
