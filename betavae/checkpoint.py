@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -21,6 +22,10 @@ MODEL_FILE = "model.pt"
 TRAINING_FILE = "training.pt"
 SCORES_FILE = "scores.json"
 SAMPLES_FILE = "samples.npz"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint folder that is not whole."""
 
 
 def write_checkpoint(
@@ -65,18 +70,56 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> BetaVA
     """Build the model of a checkpoint folder, with its weights, on `device`.
 
     Raises:
-        FileNotFoundError: If the folder is no checkpoint.
+        CheckpointError: If the folder is no checkpoint, or damaged.
     """
     folder = Path(folder)
-    config = TrialConfig.read(folder / CONFIG_FILE)
-    model = BetaVAE(config.latent_size, architecture=config.architecture)
-    model.load_state_dict(torch.load(folder / MODEL_FILE, map_location=device, weights_only=True))
+    try:
+        config = TrialConfig.read(folder / CONFIG_FILE)
+        model = BetaVAE(config.latent_size, architecture=config.architecture)
+        model.load_state_dict(torch.load(folder / MODEL_FILE, map_location=device, weights_only=True))
+    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{folder} must hold a model, but: {_first_line(error)}") from error
     return model.to(device)
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Read the scores of a checkpoint folder.
+
+    Raises:
+        CheckpointError: If it has none, or they are damaged.
+    """
+    try:
+        scores: dict[str, Any] = json.loads((folder / SCORES_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} must hold {SCORES_FILE}, but: {_first_line(error)}") from error
+    return scores
+
+
+def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
+    """Add to a checkpoint's scores, or replace some of them, at once or not at all.
+
+    Raises:
+        CheckpointError: If it has none, or they are damaged.
+        OSError: If the folder cannot be written.
+    """
+    values = read_scores(folder) | dict(scores)
+    descriptor, name = tempfile.mkstemp(prefix=f".{SCORES_FILE}-", dir=folder)
+    os.close(descriptor)
+    try:
+        write_json(Path(name), values)
+        os.chmod(name, 0o644)  # mkstemp's file is its owner's alone
+        os.replace(name, folder / SCORES_FILE)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write readable JSON; a number that is not finite is an error, since JSON has none."""
     path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _rename(temporary: Path, folder: Path) -> None:

@@ -16,7 +16,6 @@ TRAVERSAL_RANGE = 2.0
 """A traversal goes from minus to plus this many standard deviations of the prior."""
 
 _NUM_RECONSTRUCTIONS = 8
-_NUM_COLUMNS = 7
 _SAMPLE_SEED = 0
 
 
@@ -53,12 +52,14 @@ def traverse(
 
 
 @torch.no_grad()
-def draw_samples(model: BetaVAE, data: DSprites, *, device: torch.device | str = "cpu") -> Samples:
+def draw_samples(
+    model: BetaVAE, data: DSprites, *, device: torch.device | str = "cpu", num_columns: int = 7
+) -> Samples:
     """Reconstruct and traverse the same few images, whatever the model and the step."""
     indices = np.random.default_rng(_SAMPLE_SEED).choice(len(data), _NUM_RECONSTRUCTIONS, replace=False)
     originals = data.images(indices, device)
     codes = model.encode(originals).mean
-    values = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, _NUM_COLUMNS, device=codes.device)
+    values = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, num_columns, device=codes.device)
     return Samples(
         originals=_to_bytes(originals[:, 0]),
         reconstructions=_to_bytes(torch.sigmoid(model.decode(codes))[:, 0]),

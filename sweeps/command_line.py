@@ -9,11 +9,14 @@ import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import tyro
 
-from sweeps.options import Options, PresetName
+from sweeps.options import AnalysisOptions, Options, PresetName
 from sweeps.presets import PRESETS
+
+T = TypeVar("T", Options, AnalysisOptions)
 
 
 def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
@@ -29,12 +32,30 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     preset = _default_preset(arguments, gpus_found=gpus_found)
     values = PRESETS[preset]
     values = replace(values, sweep=replace(values.sweep, preset=preset))
+    return _parse(Options, arguments, command="run.py", default=values)
+
+
+def parse_analysis_options(arguments: Sequence[str]) -> AnalysisOptions:
+    """Read the command line of `analyze.py`.
+
+    Raises:
+        SystemExit: As `parse_options`.
+    """
+    return _parse(AnalysisOptions, arguments, command="analyze.py", default=AnalysisOptions(folder=tyro.MISSING))
+
+
+def _parse(kind: type[T], arguments: Sequence[str], *, command: str, default: T) -> T:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                Options, args=list(arguments), default=values, prog="run.py", config=(tyro.conf.OmitArgPrefixes,)
+            parsed: T = tyro.cli(
+                kind,
+                args=list(arguments),
+                default=default,
+                prog=command,
+                config=(tyro.conf.OmitArgPrefixes,),
             )
+            return parsed
     except SystemExit as ending:
         if ending.code:
             print(f"error: {_first_paragraph(said.getvalue())}; --help lists all options.", file=sys.stderr)

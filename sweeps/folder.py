@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from betavae.analysis.results import SWEEP_FILE
 from betavae.checkpoint import write_json
 from betavae.data import DSprites
 from sweeps.options import Options, options_to_dict
 
-SWEEP_FILE = "sweep.json"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from betavae.analysis.results import read_trials
+from betavae.analysis.results import SEARCH_FOLDER, ranked, read_trials
 from betavae.data import DSprites
+from sweeps.analyze import analyze
 from sweeps.cluster import Resources, available_gpus, decide_resources, embedded_ray, quiet_ray
 from sweeps.command_line import parse_options
 from sweeps.folder import SweepRecord, create_folder
@@ -43,7 +44,7 @@ def sweep(options: Options, folder: Path, *, resources: Resources, data: DSprite
     quiet_ray()
     # Ray is imported from here on: its environment is set now, and a wrong option has not had to wait for it
     from sweeps.progress import TensorBoardCurves, TrialLog, describe_plan, format_seed_study_table, format_table
-    from sweeps.search import SEARCH_FOLDER, num_trials, run_search
+    from sweeps.search import num_trials, run_search
     from sweeps.trial import train_trial
 
     print(describe_plan(options, resources=resources, data=data, folder=folder), flush=True)
@@ -56,7 +57,10 @@ def sweep(options: Options, folder: Path, *, resources: Resources, data: DSprite
     print(format_table(trials, factor_names=data.factors.names, root=folder))
     if any(trial.config.images < len(data) for trial in trials):
         print(format_seed_study_table(trials, factor_names=data.factors.names))
-    return _report_ending(log)
+    ending = _report_ending(log)
+    if ending == INTERRUPTED or not options.sweep.report or not ranked(trials):
+        return ending
+    return _write_report(options, folder) or ending
 
 
 def _report_ending(log: TrialLog) -> int:
@@ -67,6 +71,16 @@ def _report_ending(log: TrialLog) -> int:
         print(f"interrupted: {log.num_planned - log.num_ended} trials did not end", file=sys.stderr)
         return INTERRUPTED
     return TRIAL_FAILED if log.failed else DONE
+
+
+def _write_report(options: Options, folder: Path) -> int:
+    """Analyse the sweep as `analyze.py` does; a report that fails leaves the sweep as it is."""
+    try:
+        print(f"report     {analyze(folder, report=options.report)}", flush=True)
+    except (ValueError, OSError) as error:
+        print(f"error: no report: {error}\nmake it with: python sweeps/analyze.py {folder}", file=sys.stderr)
+        return TRIAL_FAILED
+    return DONE
 
 
 if __name__ == "__main__":

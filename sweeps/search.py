@@ -19,14 +19,12 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from betavae.analysis.results import SEARCH_FOLDER
 from sweeps.cluster import Resources
 from sweeps.options import Axis, Options, Range
 
 METRIC = "mig"
 """What search and scheduler maximise."""
-
-SEARCH_FOLDER = "search"
-"""Ray's experiment, below the sweep's folder."""
 
 _KEEP_BEST = 3
 """Of so many trials that reach a rung, ASHA lets one go on."""

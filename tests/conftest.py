@@ -8,3 +8,5 @@ from jaxtyping import install_import_hook
 _CHECKED = ["betavae." + module.name for module in pkgutil.iter_modules(["betavae"]) if module.name != "config"]
 
 hook = install_import_hook(_CHECKED, "beartype.beartype")
+
+pytest_plugins = ["sweep_folders"]  # after the hook: it imports what is to be checked

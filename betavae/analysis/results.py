@@ -1,17 +1,27 @@
-"""Read a sweep's folder: the trials, what they reported, and their checkpoints."""
+"""Read a sweep's folder: what was asked for, the trials, what they reported, and their checkpoints."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from betavae.checkpoint import SCORES_FILE
+from betavae.checkpoint import SCORES_FILE, CheckpointError, read_scores
 from betavae.config import TrialConfig
 
+SWEEP_FILE = "sweep.json"
+"""What was asked for, with what, when; how it ended is added last."""
+
+SEARCH_FOLDER = "search"
+"""Ray's experiment, below the sweep's folder."""
+
 Report = dict[str, Any]
+
+Status = Literal["finished", "stopped", "failed", "unfinished"]
+"""`finished`: ran to its planned end; `stopped`: by the scheduler; `unfinished`: runs still, or was cut."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +48,14 @@ class Trial:
         return max(self.reports, key=lambda report: report["mig"], default=None)
 
     @property
+    def score(self) -> float:
+        """Its highest `mig`; 0 before the first report."""
+        return self.best["mig"] if self.best else 0.0
+
+    @cached_property
     def best_checkpoint(self) -> Path | None:
-        """Its checkpoint folder of the highest `mig`."""
-        return max(self._checkpoints(), default=(0.0, None))[1]
+        """Its checkpoint folder of the highest `mig`, of those whose scores can be read; None without one."""
+        return max(_scored_checkpoints(self.folder), default=(0.0, None))[1]
 
     @property
     def step(self) -> int:
@@ -52,29 +67,103 @@ class Trial:
         """Whether it ran to its planned end."""
         return self.step >= self.config.steps
 
-    def _checkpoints(self) -> Iterator[tuple[float, Path]]:
-        for scores in self.folder.glob(f"checkpoint_*/{SCORES_FILE}"):
-            yield json.loads(scores.read_text())["mig"]["score"], scores.parent
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder, read.
+
+    Attributes:
+        folder: Where it is.
+        record: The content of `sweep.json`.
+        trials: Those that have started and can be read.
+        unreadable: What could not be read, and why: a sentence each.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    trials: tuple[Trial, ...]
+    unreadable: tuple[str, ...]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ran to its end; else it runs still, or was cut."""
+        return bool(self.record.get("outcome", {}).get("search") == "done")
+
+    def status(self, trial: Trial) -> Status:
+        """How a trial ended."""
+        if trial.error is not None:
+            return "failed"
+        if trial.is_complete:
+            return "finished"
+        return (
+            "stopped" if trial.trial_id in self.record.get("outcome", {}).get("stopped_at_step", {}) else "unfinished"
+        )
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """Read a sweep's folder: one that has ended, runs still or was killed, here or a copy of it.
+
+    Raises:
+        ValueError: If it is no sweep's.
+    """
+    path = folder / SWEEP_FILE
+    if not path.is_file():
+        raise ValueError(f"{folder} must be a sweep's folder, but has no {SWEEP_FILE}; give one that run.py made.")
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON, but is damaged: {error}.") from error
+    trials, unreadable = _read_all(folder / SEARCH_FOLDER)
+    return Sweep(folder, record, tuple(trials), tuple(unreadable))
 
 
 def read_trials(folder: Path) -> list[Trial]:
     """Read every trial below a sweep's `search` or `confirm` folder; those that have started, by identifier."""
-    return [_read_trial(params.parent) for params in sorted(folder.glob("trial_*/params.json"))]
+    return _read_all(folder)[0]
 
 
-def ranked(trials: list[Trial]) -> list[Trial]:
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
     """The trials with a score, the highest `mig` first."""
-    scored = [trial for trial in trials if trial.best is not None]
-    return sorted(scored, key=lambda trial: trial.best["mig"] if trial.best else 0.0, reverse=True)
+    return sorted((trial for trial in trials if trial.reports), key=lambda trial: trial.score, reverse=True)
+
+
+def _read_all(folder: Path) -> tuple[list[Trial], list[str]]:
+    trials, unreadable = [], []
+    for params in sorted(folder.glob("trial_*/params.json")):
+        try:
+            trials.append(_read_trial(params.parent))
+        except (ValueError, OSError) as error:
+            unreadable.append(f"Trial {_identifier(params.parent)} could not be read: {error}")
+    return trials, unreadable
 
 
 def _read_trial(folder: Path) -> Trial:
     error = folder / "error.txt"
     results = folder / "result.json"
     return Trial(
-        trial_id=folder.name.removeprefix("trial_"),
+        trial_id=_identifier(folder),
         folder=folder,
         config=TrialConfig.read(folder / "params.json"),
-        reports=tuple(map(json.loads, results.read_text().splitlines())) if results.exists() else (),
+        reports=_read_reports(results) if results.exists() else (),
         error=error.read_text().rstrip().rpartition("\n")[2] if error.exists() else None,
     )
+
+
+def _identifier(folder: Path) -> str:
+    return folder.name.removeprefix("trial_")
+
+
+def _read_reports(path: Path) -> tuple[Report, ...]:
+    """A report per line; the last one, without its end, is being written."""
+    whole_lines = path.read_text().split("\n")[:-1]
+    return tuple(map(json.loads, whole_lines))
+
+
+def _scored_checkpoints(folder: Path) -> list[tuple[float, Path]]:
+    scored = []
+    for path in folder.glob(f"checkpoint_*/{SCORES_FILE}"):
+        try:
+            scored.append((read_scores(path.parent)["mig"]["score"], path.parent))
+        except CheckpointError:
+            continue
+    return scored

@@ -102,7 +102,7 @@ def test_trials_share_gpus() -> None:
 
 def start_sweep(results: Path, options: str) -> subprocess.Popen[str]:
     """The command as a user types it, on small trials of three latents on the CPU."""
-    small = f"--results {results} --name s -z 3 -b 4 --scheduler none --num-gpus 0"
+    small = f"--results {results} --name s -z 3 -b 4 --scheduler none --num-gpus 0 --exact 0"
     command = [sys.executable, "sweeps/run.py", *small.split(), *options.split()]
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -122,10 +122,12 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     assert all([report["step"] for report in trial.reports] == [2, 4] for trial in trials)
     assert all(trial.best_checkpoint is not None for trial in trials)
     assert all(list(trial.folder.glob("events.out.tfevents.*")) for trial in trials)
+    assert output.splitlines()[-1] == f"report     {tmp_path / 's' / 'report' / 'index.html'}"
+    assert (tmp_path / "s" / "report" / "index.html").is_file()
     rows = [line for line in output.splitlines() if "checkpoint_" in line]
     assert len(rows) == 2
     assert rows == sorted(rows, reverse=True)
-    own_rows = output.partition("as the seed study took it")[2].splitlines()[-2:]
+    own_rows = output.partition("as the seed study took it")[2].splitlines()[-3:-1]
     assert [row.split()[:2] for row in own_rows] == [["2", "4"], ["8", "4"]]
     assert [row.split()[3:5] for row in own_rows] == [["0.0000", "0.0000"]] * 2  # one shape, one scale
     state = torch.load(trials[0].folder / "checkpoint_000001" / "model.pt", weights_only=True)
@@ -135,7 +137,7 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    process = start_sweep(tmp_path, "--beta 4 --lr 1e-3 1e30 --steps 4 --eval-every 2")
+    process = start_sweep(tmp_path, "--beta 4 --lr 1e-3 1e30 --steps 4 --eval-every 2 --no-report")
     output, errors = process.communicate()
     assert process.returncode == TRIAL_FAILED
     (line,) = errors.splitlines()
@@ -145,12 +147,13 @@ def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(tmp_path: Path) -> No
     (trial,) = ranked(read_trials(tmp_path / "s" / "search"))
     assert trial.is_complete
     assert "FAILED" in output
+    assert not (tmp_path / "s" / "report").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.ray
 def test_an_interrupt_ends_the_sweep_with_130(tmp_path: Path) -> None:
-    process = start_sweep(tmp_path, "--beta 4 --lr 1e-3 --steps 1000000 --eval-every 2 --trials 1")
+    process = start_sweep(tmp_path, "--beta 4 --lr 1e-3 --steps 1000000 --eval-every 2 --trials 1 --no-report")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("s/search/trial_*/checkpoint_*")) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -1,0 +1,91 @@
+"""Pictures as files, and as addresses that hold them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from betavae.analysis.palette import INK, PAPER
+from betavae.analysis.portrait import Latent, Portrait
+
+_DPI = 200  # of the PNG files
+_ENLARGE = 2
+_MAX_CELLS = 12
+_CAPTION = 14  # pixels
+_MILLISECONDS = 120
+_THEME = (
+    "<style>svg{color:#1c1d20;--paper:#fff}"
+    "@media screen and (prefers-color-scheme:dark){svg{color:#e4e5e8;--paper:#16171a}}</style>"
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that has been saved, as a page shows it.
+
+    Attributes:
+        address: A `data:` address that holds it.
+        caption: What it shows, and how to read it.
+        width: In CSS pixels, at its own size.
+    """
+
+    address: str
+    caption: str
+    width: int
+
+
+def save_picture(folder: Path, name: str, figure: Figure, *, caption: str) -> Picture:
+    """Save a figure as PNG and PDF, and return it for the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=_DPI)
+    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    return Picture(svg_address(figure), caption, width=round(96 * figure.get_figwidth()))
+
+
+def svg_address(figure: Figure) -> str:
+    """A figure as an address, in the colours of a light or a dark page as the reader's system asks."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--paper)")
+    opening_end = svg.index(">") + 1
+    return _address("image/svg+xml", (svg[:opening_end] + _THEME + svg[opening_end:]).encode())
+
+
+def png_address(pixels: UInt8[np.ndarray, "height width"]) -> str:
+    """Grey pixels as an address, without loss."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return _address("image/png", buffer.getvalue())
+
+
+def write_traversal_gif(path: Path, portrait: Portrait) -> None:
+    """Write the traversal as a loop: every active latent, to and fro, side by side."""
+    latents = (portrait.active or portrait.latents)[:_MAX_CELLS]
+    columns = portrait.samples.traversal.shape[1]
+    order = [*range(columns), *range(columns - 2, 0, -1)]
+    first, *others = [_frame(portrait, latents, column) for column in order]
+    first.save(path, save_all=True, append_images=others, duration=_MILLISECONDS, loop=0)
+
+
+def _address(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _frame(portrait: Portrait, latents: tuple[Latent, ...], column: int) -> Image.Image:
+    side = 64 * _ENLARGE
+    frame = Image.new("L", ((side + 2) * len(latents) - 2, side + _CAPTION), 255)
+    draw = ImageDraw.Draw(frame)
+    for cell, latent in enumerate(latents):
+        picture = Image.fromarray(portrait.samples.traversal[latent.index, column])
+        left = cell * (side + 2)
+        frame.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, _CAPTION))
+        draw.text((left + 2, 1), f"z{latent.index} {' '.join(latent.matched)}", fill=0)
+    return frame

@@ -1,0 +1,189 @@
+"""One offline page of a sweep, and its figures, table and summary as files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from betavae.analysis.findings import headline
+from betavae.analysis.page import render_page
+from betavae.analysis.palette import RC_PARAMS
+from betavae.analysis.portrait import Portrait, portray
+from betavae.analysis.results import Sweep, Trial, ranked
+from betavae.analysis.settings import settings_of
+from betavae.analysis.table import Row, table_rows, write_csv
+from betavae.checkpoint import CheckpointError, write_json
+from betavae.data import DSprites
+
+PAGE_FILE = "index.html"
+SUMMARY_FILE = "summary.json"
+TABLE_FILE = "trials.csv"
+
+
+def write_report(
+    sweep: Sweep,
+    output: Path,
+    *,
+    data: DSprites,
+    device: torch.device | str = "cpu",
+    num_best: int = 3,
+    importances: Mapping[str, Mapping[str, Float[np.ndarray, " repeats"]]],
+    problems: Sequence[str] = (),
+) -> Path:
+    """Write the page and its files; an earlier report in the same place is replaced when the new one is whole.
+
+    Args:
+        sweep: At least one of its trials has a score.
+        output: The report's folder.
+        data: The whole set, to look at the models with.
+        device: Where to compute.
+        num_best: How many of the best models are shown, beside the median and the worst.
+        importances: Of the hyper-parameters, see `importance_bars`; empty where nothing can be said.
+        problems: What the reader has to know, a sentence each; what cannot be read here is added.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        ValueError: If `output` holds something that is no report.
+        OSError: If it cannot be written.
+    """
+    check_output(output)
+    portraits, damaged = _portray(sweep, num_best=num_best, data=data, device=device)
+    problems = [*sweep.unreadable, *problems, *damaged, *_differences(sweep, portraits, data)]
+    rows = table_rows(sweep)
+    with _replacing(output) as folder, matplotlib.rc_context(RC_PARAMS):
+        write_csv(folder / TABLE_FILE, rows)
+        write_json(folder / SUMMARY_FILE, _summary(sweep, rows, portraits, problems))
+        page = render_page(
+            sweep, rows=rows, portraits=portraits, importances=importances, problems=problems, folder=folder
+        )
+        (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+    return output / PAGE_FILE
+
+
+def check_output(output: Path) -> None:
+    """Refuse a place where no report can go.
+
+    Raises:
+        ValueError: If it holds something that is no report.
+        OSError: If it cannot be written.
+    """
+    if output.is_dir() and any(output.iterdir()) and not (output / SUMMARY_FILE).is_file():
+        raise ValueError(f"{output} must be a new folder or an earlier report, but holds something else.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.exists() and not output.is_dir():
+            raise NotADirectoryError(0, "it is a file")
+        with tempfile.TemporaryDirectory(dir=output.parent):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"The report's folder must be one that can be written, but {output}: {error.strerror}."
+        ) from error
+
+
+def _portray(
+    sweep: Sweep, *, num_best: int, data: DSprites, device: torch.device | str
+) -> tuple[list[Portrait], list[str]]:
+    """Look at the best models, the median one and the worst; say which checkpoints are damaged."""
+    portraits: list[Portrait] = []
+    damaged: dict[str, str] = {}
+
+    def attempt(trial: Trial, title: str) -> None:
+        try:
+            portraits.append(_portray_trial(trial, title, data=data, device=device))
+        except CheckpointError as error:
+            damaged[trial.trial_id] = f"Trial {trial.trial_id} is not shown: {error}"
+
+    scored = ranked(sweep.trials)
+    for rank, trial in enumerate(scored, start=1):
+        if len(portraits) < num_best:
+            attempt(trial, "best" if rank == 1 else f"rank {rank}")
+    for title, trial in (("median", scored[len(scored) // 2]), ("worst", scored[-1])):
+        if trial.trial_id not in {portrait.trial.trial_id for portrait in portraits}:
+            attempt(trial, title)
+    return portraits, list(damaged.values())
+
+
+def _portray_trial(trial: Trial, title: str, *, data: DSprites, device: torch.device | str) -> Portrait:
+    if trial.best_checkpoint is None:
+        raise CheckpointError(f"{trial.folder} must hold a checkpoint with its scores, but has none that can be read.")
+    return portray(trial, trial.best_checkpoint, title=title, data=data, device=device)
+
+
+def _differences(sweep: Sweep, portraits: Sequence[Portrait], data: DSprites) -> list[str]:
+    """What is not here as it was in the sweep."""
+    said = []
+    trained = sweep.record.get("data", {}).get("sha256")
+    if trained not in (None, data.fingerprint):
+        said.append(
+            f"The sweep trained on data of SHA-256 {trained[:12]}..., but these pictures are of "
+            f"{data.fingerprint[:12]}..."
+        )
+    for portrait in portraits:
+        recorded = portrait.scores["mig"]["score"]
+        if abs(portrait.rescored - recorded) > 0.001:
+            said.append(
+                f"Trial {portrait.trial.trial_id} recorded a MIG of {recorded:.4f}, but its checkpoint gives "
+                f"{portrait.rescored:.4f} here, on the same rows."
+            )
+    return said
+
+
+def _summary(
+    sweep: Sweep, rows: Sequence[Row], portraits: Sequence[Portrait], problems: Sequence[str]
+) -> dict[str, Any]:
+    found = headline(sweep.trials)
+    return {
+        "sweep": sweep.folder.name,
+        "claim": found.claim,
+        "certainty": found.certainty,
+        "ended": sweep.has_ended,
+        "problems": list(problems),
+        "settings": [
+            {
+                "config": {name: value for name, value in setting.config.to_dict().items() if name != "seed"},
+                "median": setting.median,
+                "quartiles": list(setting.quartiles),
+                "scores": list(setting.scores),
+            }
+            for setting in settings_of(sweep.trials)
+        ],
+        "trials": list(rows),
+        "models": [
+            {
+                "title": portrait.title,
+                "trial": portrait.trial.trial_id,
+                "checkpoint": str(portrait.checkpoint.relative_to(sweep.folder)),
+                "mig_taken_again": portrait.rescored,
+                "scores": portrait.scores,
+            }
+            for portrait in portraits
+        ],
+        "record": sweep.record,
+    }
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill, which takes the place of `folder` when that is done without an error."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        filled = temporary / "new"
+        filled.mkdir()
+        yield filled
+        if folder.exists():
+            folder.rename(temporary / "old")
+        filled.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

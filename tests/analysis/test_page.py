@@ -1,0 +1,115 @@
+"""The page in a real browser."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions, Keys
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="needs Debian's chromium and chromium-driver"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = Chrome(options, Service(DRIVER))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def page(browser: Chrome, reported: Path) -> Chrome:
+    """The report, opened from the disk in a window of 1,200 pixels."""
+    _show(browser, width=1200, scheme="light")
+    browser.get((reported / "index.html").as_uri())
+    return browser
+
+
+def _show(browser: Chrome, *, width: int, scheme: str) -> None:
+    window = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def _column(page: Chrome, label: str) -> tuple[WebElement, list[str]]:
+    """A column of the ranked table: its header, and its cells from above."""
+    headers = page.find_elements(By.CSS_SELECTOR, "#trials th")
+    number = next(i for i, header in enumerate(headers, start=1) if header.text.startswith(label))
+    cells = page.find_elements(By.CSS_SELECTOR, f"#trials td:nth-child({number})")
+    return headers[number - 1], [cell.text for cell in cells]
+
+
+def test_it_loads_without_an_error_and_asks_for_nothing(page: Chrome) -> None:
+    messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert any(address.startswith("file:") for address in asked)  # the log works: the page itself is in it
+    assert [address for address in asked if not address.startswith(("file:", "data:"))] == []
+    assert page.get_log("browser") == []
+    pictures = page.execute_script("return [...document.images].map((i) => i.naturalWidth)")
+    assert len(pictures) > 5
+    assert all(pictures)
+
+
+def test_a_slider_moves_its_picture_by_keyboard(page: Chrome) -> None:
+    latent = page.find_element(By.CLASS_NAME, "latent")
+    view, slider = latent.find_element(By.CLASS_NAME, "view"), latent.find_element(By.TAG_NAME, "input")
+    before, output = view.screenshot_as_png, latent.find_element(By.TAG_NAME, "output")
+    assert output.text == "0.0"
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert output.text == "+0.4"
+    assert view.screenshot_as_png != before
+    slider.send_keys(Keys.ARROW_LEFT)
+    assert view.screenshot_as_png == before
+
+
+def test_a_header_sorts(page: Chrome) -> None:
+    header, betas = _column(page, "beta")
+    assert betas == ["8", "4", "2", "1", "16"]  # by rank, the failed trial last
+    header.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
+    assert _column(page, "beta")[1] == ["16", "8", "4", "2", "1"]
+    assert header.get_attribute("aria-sort") == "descending"
+    header.click()
+    assert _column(page, "beta")[1] == ["1", "2", "4", "8", "16"]
+    _column(page, "MIG")[0].click()
+    assert _column(page, "MIG")[1] == ["0.5000", "0.4000", "0.3000", "0.1000", ""]
+    _column(page, "MIG")[0].click()
+    assert _column(page, "MIG")[1] == ["0.1000", "0.3000", "0.4000", "0.5000", ""]  # no score is last both ways
+    _column(page, "trial")[0].click()
+    assert _column(page, "trial")[1] == ["best", "fair", "good", "lost", "poor"]
+
+
+def test_it_fits_a_phone(page: Chrome) -> None:
+    _show(page, width=390, scheme="light")
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 390
+    sizes = page.execute_script("return [...document.querySelectorAll('.latent input')].map((i) => i.offsetWidth)")
+    assert min(size for size in sizes if size) > 150  # wide enough for a finger; 0 where it is folded away
+
+
+def test_it_follows_the_readers_scheme(page: Chrome) -> None:
+    """Page and figures: a pixel of a figure's corner has no paint of its own."""
+    colors = {}
+    for scheme in ("light", "dark"):
+        _show(page, width=1200, scheme=scheme)
+        body = page.find_element(By.TAG_NAME, "body")
+        colors[scheme] = body.value_of_css_property("background-color"), body.value_of_css_property("color")
+    assert colors["light"] != colors["dark"]
+    assert colors["light"][0] == "rgba(255, 255, 255, 1)"
+    figure = page.find_element(By.CSS_SELECTOR, "figure img")
+    dark = figure.screenshot_as_png
+    _show(page, width=1200, scheme="light")
+    assert figure.screenshot_as_png != dark

@@ -1,0 +1,139 @@
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from betavae.analysis import report
+from betavae.analysis.exact import add_exact_score, has_exact_score
+from betavae.analysis.report import write_report
+from betavae.analysis.results import read_sweep
+from betavae.checkpoint import CheckpointError, load_model, read_scores
+from betavae.data import DSprites
+from betavae.metrics import exact_mutual_information_gap
+from betavae.metrics.representation import represent
+
+
+def write(folder: Path, data: DSprites, output: Path | None = None) -> str:
+    page = write_report(read_sweep(folder), output or folder / "report", data=data, num_best=1, importances={})
+    return page.read_text()
+
+
+@pytest.fixture
+def folder(make_sweep) -> Path:
+    """A sweep of two trials, to be damaged."""
+    return make_sweep({"best": {"migs": [0.2, 0.5]}, "good": {"migs": [0.4], "beta": 2.0}})
+
+
+@pytest.fixture
+def without_models(folder: Path) -> Path:
+    """The same without a model to look at: its report takes a second."""
+    for path in folder.glob("search/*/*/model.pt"):
+        path.unlink()
+    return folder
+
+
+def test_the_page_holds_all_that_it_shows(reported: Path) -> None:
+    page = (reported / "index.html").read_text()
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)|url\(([^)]+)\)""", page)
+    assert len(addresses) > 10
+    assert all("".join(address).startswith(("data:", "#")) for address in addresses)
+    assert "5 trials: 2 finished, 1 stopped, 1 failed, 1 unfinished." in page
+    assert "&lt;b&gt;the loss&lt;/b&gt;" in page  # what a trial said is text, not markup
+
+
+def test_the_files_beside_the_page(reported: Path) -> None:
+    with (reported / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == ["best", "good", "fair", "poor", "lost"]
+    assert [float(row["mig"]) for row in rows[:4]] == [0.5, 0.4, 0.3, 0.1]
+    summary = json.loads((reported / "summary.json").read_text())
+    assert [(model["title"], model["trial"]) for model in summary["models"]] == [
+        ("best", "best"), ("median", "fair"), ("worst", "poor"),
+    ]  # fmt: skip
+    assert summary["trials"][0]["trial"] == "best"
+    names = {path.stem for path in (reported / "figures").glob("*.pdf")}
+    assert names == {"mig_against_beta", "learning_curves", "factors"}
+    for path in reported.glob("models/*"):
+        assert {file.stem for file in path.glob("*.png")} == {
+            "traversal", "reconstructions", "codes", "mutual_information",
+        }  # fmt: skip
+        with Image.open(path / "traversal.gif") as movie:
+            frames = [movie.seek(frame) or movie.info["duration"] for frame in range(movie.n_frames)]
+        assert sum(frames) == 20 * 120  # to and fro over 11 columns; equal frames are merged
+    with Image.open(reported / "figures" / "factors.png") as picture:
+        assert round(picture.info["dpi"][0]) == 200
+
+
+def test_a_checkpoint_that_gives_another_score_here_is_told(reported: Path) -> None:
+    """The fixture's models are untrained, and score nothing like what their trials say."""
+    page = (reported / "index.html").read_text()
+    assert re.search(r"Trial best recorded a MIG of 0\.5000, but its checkpoint gives 0\.\d+ here", page)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_next_best_is_shown(folder: Path, small_data: DSprites) -> None:
+    (folder / "search" / "trial_best" / "checkpoint_000001" / "model.pt").write_bytes(b"not a model")
+    page = write(folder, small_data)
+    assert "Trial best is not shown" in page
+    summary = json.loads((folder / "report" / "summary.json").read_text())
+    assert [(model["title"], model["trial"]) for model in summary["models"]][0] == ("rank 2", "good")
+    assert "Trial best is not shown" in summary["problems"][0]
+
+
+def test_a_page_without_any_model(without_models: Path, small_data: DSprites) -> None:
+    page = write(without_models, small_data)
+    assert page.count("is not shown") == 2
+    assert "Traversals" not in page
+
+
+def test_a_new_report_replaces_the_old_one_whole(
+    without_models: Path, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = without_models
+    write(folder, small_data)
+    (folder / "report" / "figures" / "stale.png").touch()
+    before = (folder / "report" / "index.html").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "render_page", _raise_disk_full)
+        with pytest.raises(OSError, match="disk full"):
+            write(folder, small_data)
+    assert (folder / "report" / "index.html").read_text() == before
+    write(folder, small_data)
+    assert not (folder / "report" / "figures" / "stale.png").exists()
+    assert {path.name for path in folder.iterdir()} == {"sweep.json", "search", "report"}
+
+
+def _raise_disk_full(*arguments: object, **options: object) -> str:
+    raise OSError("disk full")
+
+
+def test_what_is_no_report_is_not_written_over(folder: Path, small_data: DSprites) -> None:
+    with pytest.raises(ValueError, match="holds something else"):
+        write(folder, small_data, output=folder / "search")
+    assert len(list(folder.glob("search/trial_*"))) == 2
+
+
+def test_the_exact_score_is_of_every_image_and_kept(folder: Path, small_data: DSprites) -> None:
+    checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
+    assert not has_exact_score(checkpoint)
+    seen: list[int] = []
+    add_exact_score(checkpoint, small_data, on_progress=seen.append)
+    assert has_exact_score(checkpoint)
+    assert sum(seen) == len(small_data)
+    scores = read_scores(checkpoint)
+    model = load_model(checkpoint)
+    posterior = represent(model, small_data, indices=np.arange(len(small_data)))
+    expected = exact_mutual_information_gap(posterior.mean, posterior.logvar, small_data.factors)
+    assert scores["mig_exact"]["score"] == pytest.approx(expected.score, abs=1e-12)
+    assert scores["mig_exact"]["score_without_shape"] == pytest.approx(expected.gaps[1:].mean(), abs=1e-12)
+    assert scores["mig"]["score"] == 0.5  # what was there is there still
+
+
+def test_a_damaged_checkpoint_gets_no_exact_score(folder: Path, small_data: DSprites) -> None:
+    checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
+    (checkpoint / "model.pt").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="must hold a model"):
+        add_exact_score(checkpoint, small_data)

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+
+from betavae.analysis.results import ranked, read_sweep
+from betavae.analysis.table import table_rows
+
+
+def test_how_each_trial_ended_is_read(make_sweep) -> None:
+    folder = make_sweep(
+        {
+            "a": {"migs": [0.1, 0.2]},
+            "b": {"migs": [0.3]},
+            "c": {"migs": [0.2], "error": "ValueError: no"},
+            "d": {"migs": []},
+        },
+        outcome={"stopped_at_step": {"b": 100}},
+    )
+    sweep = read_sweep(folder)
+    assert {trial.trial_id: sweep.status(trial) for trial in sweep.trials} == {
+        "a": "finished",
+        "b": "stopped",
+        "c": "failed",
+        "d": "unfinished",
+    }
+    assert [trial.trial_id for trial in ranked(sweep.trials)] == ["b", "a", "c"]
+    assert sweep.trials[2].error == "ValueError: no"
+
+
+def test_a_running_sweep_is_read_up_to_its_last_whole_line(make_sweep) -> None:
+    """Fails if the report that is being written is taken for damage."""
+    folder = make_sweep({"a": {"migs": [0.1, 0.2]}})
+    results = folder / "search" / "trial_a" / "result.json"
+    results.write_text(results.read_text()[:-20])
+    sweep = read_sweep(folder)
+    assert not sweep.has_ended
+    assert [report["mig"] for report in sweep.trials[0].reports] == [0.1]
+
+
+def test_a_damaged_trial_is_named_and_the_others_are_read(make_sweep) -> None:
+    folder = make_sweep({"a": {"migs": [0.1]}, "b": {"migs": [0.2]}})
+    (folder / "search" / "trial_a" / "params.json").write_text("{")
+    sweep = read_sweep(folder)
+    assert [trial.trial_id for trial in sweep.trials] == ["b"]
+    assert sweep.unreadable[0].startswith("Trial a could not be read")
+
+
+def test_the_best_checkpoint_is_the_best_of_those_that_can_be_read(make_sweep) -> None:
+    folder = make_sweep({"a": {"migs": [0.1, 0.2]}})
+    trial_folder = folder / "search" / "trial_a"
+    (trial_folder / "checkpoint_000000").mkdir()
+    (trial_folder / "checkpoint_000000" / "scores.json").write_text('{"mig": {"score": 0.1}}')
+    assert read_sweep(folder).trials[0].best_checkpoint == trial_folder / "checkpoint_000001"
+    (trial_folder / "checkpoint_000001" / "scores.json").write_text("damaged")
+    assert read_sweep(folder).trials[0].best_checkpoint == trial_folder / "checkpoint_000000"
+
+
+def test_a_folder_that_is_no_sweep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must be a sweep's folder, but has no sweep\.json"):
+        read_sweep(tmp_path)
+
+
+def test_the_table_is_ranked_and_every_number_is_of_the_best_evaluation(make_sweep) -> None:
+    rows = table_rows(read_sweep(make_sweep({"a": {"migs": [0.3, 0.1]}, "b": {"migs": []}, "c": {"migs": [0.2, 0.4]}})))
+    assert [(row["rank"], row["trial"], row.get("mig"), row.get("step")) for row in rows] == [
+        (1, "c", 0.4, 200),
+        (2, "a", 0.3, 100),
+        (None, "b", None, None),
+    ]
+    assert rows[1]["last_step"] == 200
+    assert rows[0]["checkpoint"] == "search/trial_c/checkpoint_000001"
+    assert rows[0]["beta_norm"] == pytest.approx(4 * 3 / 4096)

@@ -1,0 +1,122 @@
+"""A small data set and sweep folders, for the tests of what reads them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from betavae.analysis.report import write_report
+from betavae.analysis.results import read_sweep
+from betavae.checkpoint import write_checkpoint
+from betavae.config import TrialConfig
+from betavae.data import DSprites, FactorSpace
+from betavae.data.render import PackedImages
+from betavae.evaluation import evaluate
+from betavae.model import BetaVAE
+
+WriteSweep = Callable[..., Path]
+MakeSweep = Callable[..., Path]
+
+NAMES = ("shape", "scale", "orientation", "posX", "posY")
+
+
+@pytest.fixture(scope="session")
+def small_data() -> DSprites:
+    """3 x 2 x 2 x 8 x 8 pictures: a dot at each position, twice as wide for the second scale."""
+    space = FactorSpace(
+        NAMES, (("square", "ellipse", "heart"), (0.5, 1.0), (0.0, 1.0), tuple(np.arange(8.0)), tuple(np.arange(8.0)))
+    )
+    factors = space.indices_to_factors(np.arange(space.size))
+    pixels = np.zeros((space.size, 64, 64), np.uint8)
+    for image, (_, scale, _, x, y) in zip(pixels, factors, strict=True):
+        image[8 * y : 8 * y + 4 * (scale + 1), 8 * x : 8 * x + 4 * (scale + 1)] = 1
+    packed: PackedImages = np.packbits(pixels.reshape(len(pixels), -1), axis=1)
+    return DSprites(packed, space, "rendered", "0" * 64)
+
+
+@pytest.fixture(scope="session")
+def scores(small_data: DSprites) -> dict[str, Any]:
+    """Real scores of the checkpoints' model, but for the KL: its third latent has collapsed."""
+    own = {"step": 200, **evaluate(_model(), small_data).to_dict()}
+    return own | {"kl_nats_per_latent": [0.5, 1.0, 0.001]}
+
+
+def _model() -> BetaVAE:
+    """Three latents, untrained; their pictures differ, since the decoder is told them loudly."""
+    model = BetaVAE(3, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model.decoder[0].weight.mul_(30)
+    return model
+
+
+@pytest.fixture(scope="session")
+def write_sweep(scores: dict[str, Any]) -> WriteSweep:
+    """Write a sweep's folder as run.py does: trials by identifier, with what they reported and how they ended."""
+
+    def write(folder: Path, trials: dict[str, dict[str, Any]], *, outcome: dict[str, Any] | None = None) -> Path:
+        folder.mkdir()
+        record: dict[str, Any] = {"command": "python sweeps/run.py", "data": {"source": "rendered", "sha256": "0" * 64}}
+        if outcome is not None:
+            record["outcome"] = {"search": "done", "stopped_at_step": {}, "failed": {}} | outcome
+        (folder / "sweep.json").write_text(json.dumps(record))
+        for identifier, trial in trials.items():
+            _write_trial(folder / "search" / f"trial_{identifier}", scores=scores, **trial)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def reported(small_data: DSprites, tmp_path_factory: pytest.TempPathFactory, write_sweep: WriteSweep) -> Path:
+    """The report of a sweep with a trial for each way to end: it is only looked at."""
+    trials = {
+        "best": {"migs": [0.2, 0.5], "beta": 8.0},
+        "good": {"migs": [0.4], "beta": 4.0},
+        "fair": {"migs": [0.3, 0.2], "beta": 2.0},
+        "poor": {"migs": [0.1], "beta": 1.0},
+        "lost": {"migs": [], "beta": 16.0, "error": "NonFiniteLossError: <b>the loss</b>"},
+    }
+    folder = write_sweep(
+        tmp_path_factory.mktemp("reported") / "study", trials, outcome={"stopped_at_step": {"good": 100}}
+    )
+    output = folder / "report"
+    write_report(read_sweep(folder), output, data=small_data, num_best=1, importances={})
+    return output
+
+
+@pytest.fixture
+def make_sweep(write_sweep: WriteSweep, tmp_path: Path) -> MakeSweep:
+    """The same, in a folder of the test's own."""
+    return lambda trials, **outcome: write_sweep(tmp_path / "study", trials, **outcome)
+
+
+def _write_trial(
+    folder: Path, *, scores: dict[str, Any], migs: list[float], error: str | None = None, **config: Any
+) -> None:
+    """A trial that is scored every 100 of its steps, with a checkpoint of its best."""
+    values = {"beta": 4.0, "latent_size": 3, "lr": 1e-3, "steps": 200, "eval_every": 100} | config
+    folder.mkdir(parents=True)
+    (folder / "params.json").write_text(json.dumps(values))
+    reports = [_report(100 * count, mig) for count, mig in enumerate(migs, start=1)]
+    (folder / "result.json").write_text("".join(json.dumps(report) + "\n" for report in reports))
+    if error is not None:
+        (folder / "error.txt").write_text(f"Traceback\n{error}\n")
+    if migs:
+        own = scores | {"mig": scores["mig"] | {"score": max(migs)}}
+        write_checkpoint(
+            folder / f"checkpoint_{migs.index(max(migs)):06}",
+            config=TrialConfig.from_dict(values),
+            model=_model(),
+            training={},
+            scores=own,
+            samples={},
+        )
+
+
+def _report(step: int, mig: float) -> dict[str, Any]:
+    losses = {"loss/total_nats": 130.0, "loss/recon_nats": 120.0, "loss/kl_nats": 2.5, "images_per_second": 600.0}
+    return {"step": step, "mig": mig, **{f"mig/{name}": mig for name in NAMES}, "active_units": 3, **losses}

@@ -1,0 +1,103 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from betavae.analysis.findings import CHANCE
+from betavae.analysis.results import Trial
+from betavae.config import TrialConfig
+from betavae.data import DSprites
+from sweeps.analyze import BAD_INPUT, DONE, main
+from sweeps.importance import MIN_TRIALS, importances
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def test_a_report_is_made_and_the_exact_score_taken_once(
+    make_sweep, small_data: DSprites, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    folder = make_sweep({"a": {"migs": [0.2]}})
+    for encoded in (True, False):
+        assert main([str(folder), "--top", "1"]) == DONE
+        output = capsys.readouterr()
+        assert output.out == f"{folder / 'report' / 'index.html'}\n"
+        assert ("exact MIG of a: encoding" in output.err) == encoded
+    (row,) = json.loads((folder / "report" / "summary.json").read_text())["trials"]
+    assert f"{row['mig_exact']:.4f}" in (folder / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("{tmp}/nothing", "must be a sweep's folder, but has no sweep.json"),
+        ("{empty}", "must hold a trial with a finished evaluation, but none of its 1 trials has one yet"),
+        ("{sweep} --top 0", "--top must be at least 1"),
+        ("{sweep} --exact -1", "--exact must be at least 0"),
+        ("{sweep} --output {sweep}/search", "must be a new folder or an earlier report"),
+        ("{sweep} --output /dev/null/report", "The report's folder must be one that can be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: str, message: str, write_sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {
+        "tmp": tmp_path,
+        "sweep": write_sweep(tmp_path / "sweep", {"a": {"migs": [0.2]}}),
+        "empty": write_sweep(tmp_path / "empty", {"a": {"migs": []}}),
+    }
+    assert main(arguments.format(**places).split()) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.glob("*/report"))
+
+
+def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(
+    make_sweep, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    folder = make_sweep({"a": {"migs": [0.2]}, "b": {"migs": [0.1]}})
+    (folder / "search" / "trial_a" / "checkpoint_000000" / "model.pt").unlink()
+    assert main([str(folder)]) == DONE
+    page = (folder / "report" / "index.html").read_text()
+    assert "Trial a has no exact MIG" in page
+    assert "Trial a is not shown" in page
+
+
+def test_the_command_needs_no_ray() -> None:
+    """Fails if a module on the way imports it: the report is made where there is none."""
+    code = "import sys; sys.modules['ray'] = None; import sweeps.analyze; assert 'ray.tune' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=True)
+
+
+def _trials(scores: np.ndarray, **columns: np.ndarray) -> list[Trial]:
+    configs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return [
+        Trial(f"{index}", Path(), TrialConfig.from_dict(config), ({"step": 1, "mig": float(score)},), None)
+        for index, (config, score) in enumerate(zip(configs, scores, strict=True))
+    ]
+
+
+def test_importance_finds_the_one_that_decides() -> None:
+    """The score is a function of beta alone: beta must beat the random number in every repeat, lr must not."""
+    generator = np.random.default_rng(0)
+    beta, lr = np.exp(generator.uniform(0, 3, 60)), np.exp(generator.uniform(-9, -6, 60))
+    found = importances(_trials(np.log(beta) / 3, beta=beta.tolist(), lr=lr.tolist()))
+    assert len(found) == 2
+    for by_name in found.values():
+        assert (by_name["beta"] > by_name[CHANCE]).all()
+        assert by_name["lr"].mean() < 0.5 * by_name["beta"].mean()
+        np.testing.assert_allclose(sum(by_name.values()), 1, atol=1e-9)
+
+
+def test_few_trials_or_one_axis_or_equal_scores_say_nothing() -> None:
+    values = np.arange(1.0, 30.0)
+    assert importances(_trials(values, beta=values.tolist(), lr=[1e-3] * len(values))) == {}
+    few = values[: MIN_TRIALS - 1]
+    assert importances(_trials(few, beta=few.tolist(), lr=(few / 1e4).tolist())) == {}
+    assert importances(_trials(0 * values, beta=values.tolist(), lr=(values / 1e4).tolist())) == {}
