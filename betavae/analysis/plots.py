@@ -171,9 +171,15 @@ def _beta_bar(figure: Figure, axes: Axes | Iterable[Axes], trials: Sequence[Tria
         ScalarMappable(beta_norm(betas), BETA_COLORS), ax=axes, label="beta", pad=0.02, aspect=40, fraction=0.05
     )
     bar.outline.set_visible(False)
-    ticks = betas if len(betas) <= 6 else np.geomspace(betas[0], betas[-1], 5).tolist()
+    ticks = betas if len(betas) <= 6 else _round_numbers(betas[0], betas[-1])
     bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
     bar.minorticks_off()
+
+
+def _round_numbers(low: float, high: float) -> list[float]:
+    """1, 2, 5, 10, 20 ... in between."""
+    numbers = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
+    return [number for number in numbers.tolist() if low <= number <= high]
 
 
 def _status_legend(axes: Axes, sweep: Sweep, trials: Sequence[Trial]) -> None:
