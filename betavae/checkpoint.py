@@ -24,6 +24,10 @@ SCORES_FILE = "scores.json"
 SAMPLES_FILE = "samples.npz"
 
 
+_DAMAGE = (OSError, ValueError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError)
+"""What reading a file raises whose bytes were cut or changed."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint folder that is not whole."""
 
@@ -77,7 +81,7 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> BetaVA
         config = TrialConfig.read(folder / CONFIG_FILE)
         model = BetaVAE(config.latent_size, architecture=config.architecture)
         model.load_state_dict(torch.load(folder / MODEL_FILE, map_location=device, weights_only=True))
-    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold a model, but: {_first_line(error)}") from error
     return model.to(device)
 
@@ -90,7 +94,8 @@ def read_scores(folder: Path) -> dict[str, Any]:
     """
     try:
         scores: dict[str, Any] = json.loads((folder / SCORES_FILE).read_text())
-    except (OSError, ValueError) as error:
+        float(scores["mig"]["score"])
+    except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold {SCORES_FILE}, but: {_first_line(error)}") from error
     return scores
 

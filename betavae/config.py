@@ -107,6 +107,8 @@ class TrialConfig:
         Raises:
             ValueError: If a name is no field, or a value impossible.
         """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"A trial's config must be a mapping of names to values, but got {values!r}.")
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

@@ -11,8 +11,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from betavae.analysis.exact import add_exact_score, has_exact_score
-from betavae.analysis.report import check_output, write_report
+from betavae.analysis.exact import EXACT_SCORE, add_exact_score
+from betavae.analysis.report import Report, check_output, write_report
 from betavae.analysis.results import Trial, ranked, read_sweep
 from betavae.checkpoint import CheckpointError
 from betavae.data import DSprites
@@ -32,29 +32,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_analysis_options(sys.argv[1:] if arguments is None else arguments)
     try:
         options.report.check()
-        page = analyze(options.folder, output=options.output, report=options.report)
+        report = analyze(options.folder, output=options.output, options=options.report)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
-    print(page)
+    for problem in report.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    print(report.page)
     return DONE
 
 
-def analyze(folder: Path, *, output: Path | None = None, report: ReportOptions) -> Path:
+def analyze(folder: Path, *, output: Path | None = None, options: ReportOptions) -> Report:
     """Write the report of a sweep that has ended, runs still or was killed, or of a copy of one.
 
     Args:
         folder: The sweep's. Only its checkpoints are written to, and only exact scores.
         output: Where the report goes; `report` below the sweep's folder if None.
-        report: What it shows.
-
-    Returns:
-        The page's path.
+        options: What it shows.
 
     Raises:
         ValueError: If the folder is no sweep's, or has no score yet.
         OSError: If the report cannot be written.
     """
+    folder = folder.expanduser().resolve()
     sweep = read_sweep(folder)
     if not ranked(sweep.trials):
         raise ValueError(
@@ -65,13 +65,14 @@ def analyze(folder: Path, *, output: Path | None = None, report: ReportOptions) 
     check_output(output)
     prepare_process(num_threads=os.cpu_count() or 1)
     data, device = DSprites.open(), "cuda" if torch.cuda.is_available() else "cpu"
-    problems = _score_exactly(ranked(sweep.trials)[: report.exact], data, device=device)
+    problems = _score_exactly(ranked(sweep.trials)[: options.exact], data, device=device)
+    sweep = read_sweep(folder)  # with what the exact scores have added, and a running sweep meanwhile
     return write_report(
         sweep,
         output,
         data=data,
         device=device,
-        num_best=report.top,
+        num_best=options.top,
         importances=importances(sweep.trials),
         problems=problems,
     )
@@ -85,9 +86,9 @@ def _score_exactly(trials: Sequence[Trial], data: DSprites, *, device: str) -> l
         try:
             if checkpoint is None:
                 raise CheckpointError("no checkpoint can be read.")
-            if not has_exact_score(checkpoint):
-                _score_with_bar(checkpoint, data, device=device, name=trial.trial_id)
-        except CheckpointError as error:
+            if checkpoint.scores.get(EXACT_SCORE, {}).get("data", {}).get("sha256") != data.fingerprint:
+                _score_with_bar(checkpoint.folder, data, device=device, name=trial.trial_id)
+        except (CheckpointError, OSError) as error:
             problems.append(f"Trial {trial.trial_id} has no exact MIG: {error}")
     return problems
 

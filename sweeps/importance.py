@@ -17,8 +17,11 @@ from optuna.importance import (
 from betavae.analysis.findings import CHANCE
 from betavae.analysis.results import Trial, ranked
 
-MIN_TRIALS = 8
+MIN_TRIALS = 10
 """Fewer scored trials than this say nothing of any hyper-parameter."""
+
+_MIN_BEST = 5
+"""PED-ANOVA needs so many trials among the best ones; they are a tenth, or more of a small sweep."""
 
 _AXES = ("beta", "latent_size", "lr")
 _NUM_REPEATS = 10
@@ -30,7 +33,7 @@ Importances = dict[str, dict[str, np.ndarray]]
 def importances(trials: Sequence[Trial]) -> Importances:
     """Ask optuna's evaluators how much of the score each varied hyper-parameter decides.
 
-    fANOVA splits the variance of the score; PED-ANOVA asks what sets the best tenth of the trials apart. Each is asked
+    fANOVA splits the variance of the score; PED-ANOVA asks what sets the best trials apart. Each is asked
     several times, with another random number (CHANCE) beside the hyper-parameters: what that gets, is noise.
 
     Args:
@@ -47,15 +50,16 @@ def importances(trials: Sequence[Trial]) -> Importances:
     if len(names) < 2 or len(scored) < MIN_TRIALS or scored[0].score == scored[-1].score:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    best = max(0.1, _MIN_BEST / len(scored))
     found: Importances = {
         "fANOVA: the whole range": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
-        "PED-ANOVA: the best tenth": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
+        f"PED-ANOVA: the best {best:.0%}": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
     }
     for repeat in range(_NUM_REPEATS):
         study = _study(scored, names, np.random.default_rng(repeat))
         evaluators: list[BaseImportanceEvaluator] = [
             FanovaImportanceEvaluator(seed=repeat),
-            PedAnovaImportanceEvaluator(),
+            PedAnovaImportanceEvaluator(target_quantile=best),
         ]
         for repeats, evaluator in zip(found.values(), evaluators, strict=True):
             for name, share in get_param_importances(study, evaluator=evaluator).items():

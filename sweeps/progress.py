@@ -173,7 +173,7 @@ def _row(trial: Trial, factor_names: Sequence[str], root: Path) -> list[str]:
         f"{best['loss/recon_nats']:.1f}",
         f"{best['loss/kl_nats']:.2f}",
         f"{best['active_units']:.0f}",
-        str(checkpoint.relative_to(root)) if checkpoint else "-",
+        str(checkpoint.folder.relative_to(root)) if checkpoint else "-",
     ]
 
 

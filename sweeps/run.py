@@ -76,7 +76,7 @@ def _report_ending(log: TrialLog) -> int:
 def _write_report(options: Options, folder: Path) -> int:
     """Analyse the sweep as `analyze.py` does; a report that fails leaves the sweep as it is."""
     try:
-        print(f"report     {analyze(folder, report=options.report)}", flush=True)
+        print(f"report     {analyze(folder, options=options.report).page}", flush=True)
     except (ValueError, OSError) as error:
         print(f"error: no report: {error}\nmake it with: python sweeps/analyze.py {folder}", file=sys.stderr)
         return TRIAL_FAILED

@@ -17,6 +17,7 @@ from betavae.data import DSprites, FactorSpace
 from betavae.data.render import PackedImages
 from betavae.evaluation import evaluate
 from betavae.model import BetaVAE
+from sweeps.importance import importances
 
 WriteSweep = Callable[..., Path]
 MakeSweep = Callable[..., Path]
@@ -75,8 +76,9 @@ def reported(small_data: DSprites, tmp_path_factory: pytest.TempPathFactory, wri
     """The report of a sweep with a trial for each way to end: it is only looked at."""
     trials = {
         "best": {"migs": [0.2, 0.5], "beta": 8.0},
-        "good": {"migs": [0.4], "beta": 4.0},
-        "fair": {"migs": [0.3, 0.2], "beta": 2.0},
+        "good": {"migs": [0.4], "beta": 4.0, "seed": 1},
+        "fair": {"migs": [0.3, 0.2], "beta": 4.0, "seed": 2},
+        **{f"mid{i}": {"migs": [0.2 + 0.01 * i], "beta": 2.0 + i, "lr": 1e-4 * (1 + i)} for i in range(7)},
         "poor": {"migs": [0.1], "beta": 1.0},
         "lost": {"migs": [], "beta": 16.0, "error": "NonFiniteLossError: <b>the loss</b>"},
     }
@@ -84,7 +86,8 @@ def reported(small_data: DSprites, tmp_path_factory: pytest.TempPathFactory, wri
         tmp_path_factory.mktemp("reported") / "study", trials, outcome={"stopped_at_step": {"good": 100}}
     )
     output = folder / "report"
-    write_report(read_sweep(folder), output, data=small_data, num_best=1, importances={})
+    sweep = read_sweep(folder)
+    write_report(sweep, output, data=small_data, num_best=1, importances=importances(sweep.trials))
     return output
 
 

@@ -8,21 +8,12 @@ from pathlib import Path
 
 import torch
 
-from betavae.checkpoint import add_scores, load_model, read_scores
+from betavae.checkpoint import add_scores, load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluate_exactly
 
 EXACT_SCORE = "mig_exact"
 """Its name in `scores.json`."""
-
-
-def has_exact_score(checkpoint: Path) -> bool:
-    """Whether it has been taken before.
-
-    Raises:
-        CheckpointError: If the checkpoint's scores cannot be read.
-    """
-    return EXACT_SCORE in read_scores(checkpoint)
 
 
 def add_exact_score(
@@ -44,7 +35,7 @@ def add_exact_score(
         CheckpointError: If the checkpoint is damaged.
         OSError: If its folder cannot be written; nothing has been computed then.
     """
-    if not os.access(checkpoint, os.W_OK):
-        raise OSError(f"An exact score is kept in its checkpoint, but {checkpoint} cannot be written; ask for none.")
     model = load_model(checkpoint, device)
+    if not os.access(checkpoint, os.W_OK):
+        raise OSError(f"An exact score is kept in its checkpoint, but {checkpoint} cannot be written; use --exact 0.")
     add_scores(checkpoint, {EXACT_SCORE: evaluate_exactly(model, data, device=device, on_progress=on_progress)})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from betavae.analysis.portrait import KNOWN_SHARE, Portrait
-from betavae.analysis.results import Sweep, Trial, ranked
-from betavae.analysis.settings import Setting, settings_of, share_of_wins, varied_fields
-from betavae.config import TrialConfig
+from betavae.analysis.results import Status, Sweep, Trial, ranked
+from betavae.analysis.settings import Setting, permutation_p, settings_of, share_of_wins, varied_fields
+from betavae.config import NUM_IMAGES, TrialConfig
 
 FIELD_NAMES = {"beta": "beta", "latent_size": "latent size", "lr": "lr"}
 """How a field is called in words; another by its own name."""
@@ -19,8 +21,7 @@ FIELD_NAMES = {"beta": "beta", "latent_size": "latent size", "lr": "lr"}
 CHANCE = "a random number"
 """A hyper-parameter that nothing depends on, to compare importances with."""
 
-_LIKELY, _CLEAR = 0.75, 0.95
-_FEW_SEEDS = 5
+_SIGNIFICANT = 0.05
 _SHARED_WITH = 0.5
 
 
@@ -44,13 +45,13 @@ def headline(trials: Sequence[Trial]) -> Headline:
         trials: At least one of them has a score.
     """
     settings, names = settings_of(trials), varied_fields(trials)
-    repeated = [setting for setting in settings if setting.num_seeds > 1]
-    if len(repeated) > 1:
-        return _over_seeds(repeated[0], repeated[1], names)
-    first = ranked(trials)[0]
-    if len(settings) == 1:
-        return _alone(settings[0])
-    return _one_seed(first, ranked(trials)[1], names)
+    found = _alone(settings[0]) if len(settings) == 1 else _compare(settings, names)
+    cut = sum(not trial.is_complete for trial in trials if trial.reports)
+    if not cut:
+        return found
+    return Headline(
+        found.claim, f"{found.certainty} {cut} of {len(ranked(trials))} trials rank by less than all steps."
+    )
 
 
 def describe_config(config: TrialConfig, names: Sequence[str]) -> str:
@@ -61,12 +62,22 @@ def describe_config(config: TrialConfig, names: Sequence[str]) -> str:
 
 def describe_state(sweep: Sweep) -> str:
     """How many trials there are, and how each kind ended."""
-    counts: dict[str, int] = {}
-    for trial in sweep.trials:
-        counts[sweep.status(trial)] = counts.get(sweep.status(trial), 0) + 1
-    parts = ", ".join(f"{count} {status}" for status, count in counts.items())
+    counts = Counter(sweep.status(trial) for trial in sweep.trials)
+    parts = ", ".join(f"{counts[status]} {status}" for status in get_args(Status) if counts[status])
     state = f"{len(sweep.trials)} trials: {parts}."
     return state if sweep.has_ended else f"{state} The sweep has not ended: it runs still, or was cut."
+
+
+def describe_training(trials: Sequence[Trial]) -> str:
+    """Warn of trials that were trained on a part of the set; empty where there are none."""
+    parts = sorted({trial.config.images for trial in trials if trial.config.images < NUM_IMAGES})
+    if not parts:
+        return ""
+    counts = " or ".join(f"{part:,}" for part in parts)
+    return (
+        f"Trained on the first {counts} of {NUM_IMAGES:,} images in file order, which vary in few factors. The MIG "
+        "is of the whole set: it tells what such a model knows of images that it has never seen."
+    )
 
 
 def diagnose_latents(portrait: Portrait) -> str:
@@ -76,36 +87,45 @@ def diagnose_latents(portrait: Portrait) -> str:
     threshold = f"{portrait.scores['active_unit_threshold_nats']:g} nats"
     if not collapsed:
         return f"All {count} latents are active (KL above {threshold}); more latents might find use too."
+    change = _largest_change(portrait, collapsed)
     if len(collapsed) == count:
         return (
-            f"Posterior collapse: all {count} latents have a KL below {threshold}, so the decoder draws one mean image "
-            "whatever it is given. A lower beta, or more steps if the loss still falls, may help."
+            f"Posterior collapse: all {count} latents have a KL below {threshold}, so that the decoder is told next to "
+            "nothing and draws much the same whatever the image; moving a latent changes a pixel by "
+            f"{change:.0%} at most. A lower beta, or more steps if the loss still falls, may help."
         )
     return (
         f"Collapsed (KL below {threshold}): {'latent' if len(collapsed) == 1 else 'latents'} "
         f"{', '.join(map(str, collapsed))} of {count}. At beta = {_value(beta)} more KL there costs more than it "
-        "saves in reconstruction. Moving such a latent changes no picture. The binned MIG still sees its mean, however "
-        f"little that varies ({_most_known(portrait, collapsed)}); the exact MIG sees nothing there."
+        f"saves in reconstruction. Moving one changes a pixel by {change:.0%} at most. The binned MIG still sees its "
+        f"mean, however little that varies ({_most_known(portrait, collapsed)}); the exact MIG sees at most its KL."
     )
 
 
 def diagnose_factors(portrait: Portrait) -> list[str]:
     """Say of each factor with a small gap why it is small: no latent knows it, or two share it."""
     mig = portrait.scores["mig"]
-    names = list(mig["gaps"])
     information = np.array(mig["mutual_information_nats"])
+    collapsed = {latent.index for latent in portrait.latents if not latent.is_active}
     said = []
-    for column, name in enumerate(names):
+    for column, (name, gap) in enumerate(mig["gaps"].items()):
         shares = information[:, column] / mig["entropies_nats"][name]
         first, *others = np.argsort(-shares, kind="stable").tolist()
         if shares[first] < KNOWN_SHARE:
             said.append(f"No latent knows {name}: the best has {shares[first]:.1%} of its entropy.")
         elif others and shares[others[0]] > _SHARED_WITH * shares[first]:
+            rival = f"{others[0]} (collapsed)" if others[0] in collapsed else f"{others[0]}"
             said.append(
-                f"Latents {first} and {others[0]} share {name}: they know {shares[first]:.0%} and "
-                f"{shares[others[0]]:.0%} of its entropy, which leaves a gap of {mig['gaps'][name]:.2f}."
+                f"Latents {first} and {rival} share {name}: they know {shares[first]:.0%} and "
+                f"{shares[others[0]]:.0%} of its entropy, which leaves a gap of {gap:.2f}."
             )
     return said
+
+
+def _largest_change(portrait: Portrait, latents: Sequence[int]) -> float:
+    """The most that a pixel changes over the traversals of these latents, as a share of white."""
+    traversal = portrait.samples.traversal[list(latents)].astype(int)
+    return float((traversal.max(axis=1) - traversal.min(axis=1)).max()) / 255
 
 
 def describe_importance(
@@ -118,7 +138,7 @@ def describe_importance(
     certain = [
         name for name in names if all(by_name[name].mean() > by_name[CHANCE].max() for by_name in importances.values())
     ]
-    chance = max(by_name[CHANCE].mean() for by_name in importances.values())
+    chance = max(by_name[CHANCE].max() for by_name in importances.values())
     said = ", ".join(FIELD_NAMES.get(name, name) for name in certain) or "no hyper-parameter"
     verb = "stand out" if len(certain) > 1 else "stands out"
     return (
@@ -140,15 +160,6 @@ def _value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _one_seed(first: Trial, second: Trial, names: Sequence[str]) -> Headline:
-    return Headline(
-        f"{describe_config(first.config, names)} ranks first with a MIG of {first.score:.3f}, "
-        f"{first.score - second.score:.3f} ahead of the next.",
-        "One seed per setting: a rank, not a result. Another seed can turn it round; try the best settings again with "
-        "several seeds before you believe it.",
-    )
-
-
 def _alone(setting: Setting) -> Headline:
     described = describe_config(setting.config, ())
     if setting.num_seeds == 1:
@@ -162,21 +173,32 @@ def _alone(setting: Setting) -> Headline:
     )
 
 
-def _over_seeds(first: Setting, second: Setting, names: Sequence[str]) -> Headline:
-    seeds = first.num_seeds if first.num_seeds == second.num_seeds else f"{first.num_seeds} and {second.num_seeds}"
-    wins = share_of_wins(first.scores, second.scores)
-    lead = first.median - second.median
-    verdict = "wins by" if wins >= _LIKELY else "leads by only"
+def _compare(settings: Sequence[Setting], names: Sequence[str]) -> Headline:
+    first, second = settings[:2]
+    what, lead = describe_config(first.config, names), first.median - second.median
+    over = f"{_seeds(first)} against {_seeds(second)}" if first.num_seeds != second.num_seeds else _seeds(first)
+    if min(first.num_seeds, second.num_seeds) == 1:
+        return Headline(
+            f"{what} ranks first with a MIG of {first.median:.3f}, {lead:.3f} ahead of the next.",
+            f"{over[0].upper()}{over[1:]}: a rank, not a result. Another seed can turn it round; try the best settings "
+            "again with several seeds before you believe it.",
+        )
+    chance = permutation_p(first.scores, second.scores)
+    verb = "wins" if chance < _SIGNIFICANT else "leads"
     return Headline(
-        f"{describe_config(first.config, names)} {verdict} {lead:.3f} over {seeds} seeds: a median MIG of "
-        f"{first.median:.3f} against {second.median:.3f} of {describe_config(second.config, names)}.",
-        f"It is the better one in {wins:.0%} of the pairs of their runs: {_verdict(wins, first, second)}",
+        f"{what} {verb} by {lead:.3f} over {over}: a median MIG of {first.median:.3f} against {second.median:.3f} of "
+        f"{describe_config(second.config, names)}.",
+        f"It is the better one in {share_of_wins(first.scores, second.scores):.0%} of the pairs of their runs "
+        f"(p = {chance:.2g}): {_verdict(chance)} The same runs chose it, as the best of {len(settings)} settings, "
+        "which flatters it.",
     )
 
 
-def _verdict(wins: float, first: Setting, second: Setting) -> str:
-    if wins < _LIKELY:
-        return "the two cannot be told apart."
-    if min(first.num_seeds, second.num_seeds) < _FEW_SEEDS:
-        return f"a hint, since fewer than {_FEW_SEEDS} seeds say little."
-    return "clear." if wins >= _CLEAR else "likely, not certain."
+def _seeds(setting: Setting) -> str:
+    return "one seed" if setting.num_seeds == 1 else f"{setting.num_seeds} seeds"
+
+
+def _verdict(chance: float) -> str:
+    if chance < _SIGNIFICANT:
+        return "more than the luck of the seeds."
+    return "the luck of the seeds can do as much, so these runs do not tell the two apart."

@@ -15,7 +15,7 @@ from betavae.analysis.portrait import Latent, Portrait
 from betavae.samples import TRAVERSAL_RANGE
 
 MAX_ROWS = 16
-"""Latents that a figure shows, of the highest KL; the page and the tables have all."""
+"""Latents that a figure shows, of the highest KL, beside those that know a factor best; the page's sliders have all."""
 
 _WIDE = 7.0  # inches
 _CODE_LIMIT = 3.0
@@ -26,7 +26,7 @@ _SHAPES = tuple(SHAPE_STYLES)
 
 def traversal_figure(portrait: Portrait) -> Figure:
     """A row per latent, by KL: what the decoder draws as that latent alone moves."""
-    shown = portrait.latents[:MAX_ROWS]
+    shown = portrait.shown(MAX_ROWS)
     pictures = portrait.samples.traversal[[latent.index for latent in shown]]
     rows, columns = pictures.shape[:2]
     figure = Figure(figsize=(_WIDE, 0.6 + 0.42 * rows), layout="constrained")
@@ -55,7 +55,7 @@ def reconstructions_figure(portrait: Portrait) -> Figure:
 
 def information_heatmap(portrait: Portrait) -> Figure:
     """What each latent knows of each factor, in nats and as a share of its entropy; matched latents are framed."""
-    mig, shown = portrait.scores["mig"], portrait.latents[:MAX_ROWS]
+    mig, shown = portrait.scores["mig"], portrait.shown(MAX_ROWS)
     names = list(mig["gaps"])
     information = np.array(mig["mutual_information_nats"])[[latent.index for latent in shown]]
     entropies = np.array([mig["entropies_nats"][name] for name in names])
@@ -71,6 +71,10 @@ def information_heatmap(portrait: Portrait) -> Figure:
             axes.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, edgecolor=FACTOR_COLORS[name], linewidth=2.5))
     axes.set_xticks(range(len(names)), [f"{name}\nH = {h:.2f}" for name, h in zip(names, entropies, strict=True)])
     axes.set_yticks(range(len(shown)), [f"latent {latent.index}" for latent in shown])
+    if len(shown) < len(portrait.latents):
+        axes.set_title(
+            f"{len(shown)} of {len(portrait.latents)} latents: the highest KL, the best of a factor", fontsize=7
+        )
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     bar = figure.colorbar(image, ax=axes, label="share of the factor's entropy H")
@@ -80,7 +84,7 @@ def information_heatmap(portrait: Portrait) -> Figure:
 
 def code_figure(portrait: Portrait) -> Figure:
     """A strip per active latent: its posterior mean over the positions, and against each factor's value by shape."""
-    shown = (portrait.active or portrait.latents)[:MAX_ROWS]
+    shown = [latent for latent in portrait.shown(MAX_ROWS) if latent.is_active] or portrait.latents[:MAX_ROWS]
     names = list(portrait.mean_codes)
     figure = Figure(figsize=(_WIDE, 0.9 + 0.75 * len(shown)), layout="constrained")
     columns = figure.subplots(1, len(names) + 1, sharey=True, width_ratios=[0.8] + [1.0] * len(names))
@@ -141,7 +145,8 @@ def _draw_codes(
             )
     for center in _centers(len(shown) + 1) + _CODE_LIMIT:
         axes.axhline(center, color=MUTED, linewidth=0.3)
-    axes.set_title(name, fontsize=8, color=FACTOR_COLORS[name], fontweight="bold")
+    axes.set_title(name, fontsize=8)
+    axes.axhline(0, color=FACTOR_COLORS[name], linewidth=4, clip_on=False)
     axes.set_xlim(-0.5, num_values - 0.5)
     axes.set_xticks([0, num_values - 1], ["0", str(num_values - 1)])
     axes.tick_params(axis="y", length=0)

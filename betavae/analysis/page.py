@@ -16,6 +16,7 @@ from betavae.analysis.findings import (
     describe_config,
     describe_importance,
     describe_state,
+    describe_training,
     diagnose_factors,
     diagnose_latents,
     headline,
@@ -35,6 +36,7 @@ _COLUMNS = (
     ("trial", "trial", "%s"),
     ("mig", "MIG", "%.4f"),
     ("mig_exact", "exact", "%.4f"),
+    ("mig_seed_study", "MIG, own rows", "%.4f"),
     ("beta", "beta", "%.4g"),
     ("latent_size", "z", "%d"),
     ("lr", "lr", "%.3g"),
@@ -105,6 +107,7 @@ def render_page(
         name=sweep.folder.name,
         headline=headline(sweep.trials),
         state=describe_state(sweep),
+        training=describe_training(sweep.trials),
         problems=problems,
         numbers=_numbers(sweep, rows, portraits),
         columns=[
@@ -209,7 +212,7 @@ def _numbers(sweep: Sweep, rows: Sequence[Row], portraits: Sequence[Portrait]) -
     if portraits:
         numbers.append(
             {
-                "name": "active latents, best",
+                "name": f"active latents, {portraits[0].title}",
                 "value": f"{len(portraits[0].active)} of {len(portraits[0].latents)}",
                 "how": f"KL above {portraits[0].scores['active_unit_threshold_nats']:g} nats",
             }

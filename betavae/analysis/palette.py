@@ -15,7 +15,7 @@ INK = "#010101"
 PAPER = "#fefefe"
 """What lies behind a label that lines would cross. The page gives it the colour of its background."""
 
-MUTED = "#808080"
+MUTED = "#767676"
 """What is there to compare with: grids, stopped trials, chance."""
 
 FACTOR_COLORS = {
@@ -83,5 +83,4 @@ def score_axis(axes: Axes, *, ceiling: float | None = None, label: str = "MIG") 
             ha="right",
             va="top",
             fontsize=7,
-            color=MUTED,
         )

@@ -114,7 +114,10 @@ def factor_bars(portraits: Sequence[Portrait]) -> Figure:
         axes.bar_label(bars, [f"{gap:.2f}".lstrip("0") for gap in gaps], fontsize=6, padding=1)
     axes.set_xticks(
         range(len(portraits)),
-        [f"{portrait.title}: {portrait.trial.trial_id}\nMIG {portrait.trial.score:.3f}" for portrait in portraits],
+        [
+            f"{portrait.title}: {portrait.trial.trial_id}\nMIG {portrait.scores['mig']['score']:.3f}"
+            for portrait in portraits
+        ],
     )
     score_axis(axes, label="gap of the factor")
     axes.legend(ncols=len(names), loc="upper right")
@@ -179,7 +182,7 @@ def _beta_bar(figure: Figure, axes: Axes | Iterable[Axes], trials: Sequence[Tria
 def _round_numbers(low: float, high: float) -> list[float]:
     """1, 2, 5, 10, 20 ... in between."""
     numbers = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
-    return [number for number in numbers.tolist() if low <= number <= high]
+    return [float(number) for number in numbers if low <= number <= high]
 
 
 def _status_legend(axes: Axes, sweep: Sweep, trials: Sequence[Trial]) -> None:

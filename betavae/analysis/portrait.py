@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from betavae.analysis.results import Trial
-from betavae.checkpoint import load_model, read_scores
+from betavae.analysis.results import Checkpoint, Trial
+from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import ACTIVE_UNIT_NATS, NUM_BINS, evaluation_rows
 from betavae.metrics import mutual_information_gap
@@ -64,7 +64,7 @@ class Portrait:
     """One checkpoint, with everything that the report draws of it.
 
     Attributes:
-        title: What it stands for: `best`, `2nd`, `median`, `worst`.
+        title: What it stands for: `best`, `rank 2`, `median`, `worst`.
         trial: Whose it is.
         checkpoint: Its folder.
         scores: The content of `scores.json`.
@@ -86,18 +86,24 @@ class Portrait:
     position_codes: Float[np.ndarray, "posX posY latents"]
     rescored: float
 
+    def shown(self, limit: int) -> tuple[Latent, ...]:
+        """The latents of the highest KL, and every one that knows a factor best; in the order of KL."""
+        return tuple(latent for rank, latent in enumerate(self.latents) if rank < limit or latent.matched)
+
     @property
     def active(self) -> tuple[Latent, ...]:
         """The latents that say something."""
         return tuple(latent for latent in self.latents if latent.is_active)
 
 
-def portray(trial: Trial, checkpoint: Path, *, title: str, data: DSprites, device: torch.device | str) -> Portrait:
+def portray(
+    trial: Trial, checkpoint: Checkpoint, *, title: str, data: DSprites, device: torch.device | str
+) -> Portrait:
     """Load a checkpoint and look at it.
 
     Args:
         trial: Whose it is.
-        checkpoint: One of its folders.
+        checkpoint: One of its own.
         title: What it stands for in the report.
         data: The whole set.
         device: Where to compute.
@@ -105,7 +111,7 @@ def portray(trial: Trial, checkpoint: Path, *, title: str, data: DSprites, devic
     Raises:
         CheckpointError: If the checkpoint is damaged.
     """
-    scores, model = read_scores(checkpoint), load_model(checkpoint, device)
+    model = load_model(checkpoint.folder, device)
     rows = evaluation_rows(len(data))
     codes = represent(model, data, indices=rows, device=device).mean
     factors = data.factors.indices_to_factors(rows)
@@ -113,9 +119,9 @@ def portray(trial: Trial, checkpoint: Path, *, title: str, data: DSprites, devic
     return Portrait(
         title=title,
         trial=trial,
-        checkpoint=checkpoint,
-        scores=scores,
-        latents=latents_by_kl(scores),
+        checkpoint=checkpoint.folder,
+        scores=checkpoint.scores,
+        latents=latents_by_kl(checkpoint.scores),
         samples=draw_samples(model, data, device=device, num_columns=NUM_COLUMNS),
         mean_codes={
             name: mean_by_factors(codes, factors[:, [shape, k]], sizes=(sizes[shape], sizes[k]))

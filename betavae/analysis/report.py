@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,19 @@ SUMMARY_FILE = "summary.json"
 TABLE_FILE = "trials.csv"
 
 
+@dataclass(frozen=True)
+class Report:
+    """A report that has been written.
+
+    Attributes:
+        page: Its page.
+        problems: What could not be read or done, a sentence each; the page says the same.
+    """
+
+    page: Path
+    problems: tuple[str, ...]
+
+
 def write_report(
     sweep: Sweep,
     output: Path,
@@ -38,7 +52,7 @@ def write_report(
     num_best: int = 3,
     importances: Mapping[str, Mapping[str, Float[np.ndarray, " repeats"]]],
     problems: Sequence[str] = (),
-) -> Path:
+) -> Report:
     """Write the page and its files; an earlier report in the same place is replaced when the new one is whole.
 
     Args:
@@ -48,10 +62,10 @@ def write_report(
         device: Where to compute.
         num_best: How many of the best models are shown, beside the median and the worst.
         importances: Of the hyper-parameters, see `importance_bars`; empty where nothing can be said.
-        problems: What the reader has to know, a sentence each; what cannot be read here is added.
+        problems: A sentence each.
 
     Returns:
-        The page's path.
+        Where the page is, and what its reader has to know: `problems` and what could not be read here.
 
     Raises:
         ValueError: If `output` holds something that is no report.
@@ -68,7 +82,7 @@ def write_report(
             sweep, rows=rows, portraits=portraits, importances=importances, problems=problems, folder=folder
         )
         (folder / PAGE_FILE).write_text(page, encoding="utf-8")
-    return output / PAGE_FILE
+    return Report(output / PAGE_FILE, tuple(problems))
 
 
 def check_output(output: Path) -> None:
@@ -78,7 +92,8 @@ def check_output(output: Path) -> None:
         ValueError: If it holds something that is no report.
         OSError: If it cannot be written.
     """
-    if output.is_dir() and any(output.iterdir()) and not (output / SUMMARY_FILE).is_file():
+    own = all((output / name).is_file() for name in (PAGE_FILE, SUMMARY_FILE, TABLE_FILE))
+    if output.is_dir() and any(output.iterdir()) and not own:
         raise ValueError(f"{output} must be a new folder or an earlier report, but holds something else.")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +147,11 @@ def _differences(sweep: Sweep, portraits: Sequence[Portrait], data: DSprites) ->
         )
     for portrait in portraits:
         recorded = portrait.scores["mig"]["score"]
+        if abs(recorded - portrait.trial.score) > 1e-9:
+            said.append(
+                f"Trial {portrait.trial.trial_id} reached a MIG of {portrait.trial.score:.4f}, but what is left of it "
+                f"is a checkpoint of {recorded:.4f}: its pictures and exact score are of that one."
+            )
         if abs(portrait.rescored - recorded) > 0.001:
             said.append(
                 f"Trial {portrait.trial.trial_id} recorded a MIG of {recorded:.4f}, but its checkpoint gives "

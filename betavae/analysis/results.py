@@ -25,6 +25,19 @@ Status = Literal["finished", "stopped", "failed", "unfinished"]
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's folder, and the content of its `scores.json`."""
+
+    folder: Path
+    scores: dict[str, Any]
+
+    @property
+    def score(self) -> float:
+        """Its `mig`."""
+        return float(self.scores["mig"]["score"])
+
+
+@dataclass(frozen=True)
 class Trial:
     """One trial of a sweep, as its folder tells it.
 
@@ -53,9 +66,9 @@ class Trial:
         return self.best["mig"] if self.best else 0.0
 
     @cached_property
-    def best_checkpoint(self) -> Path | None:
-        """Its checkpoint folder of the highest `mig`, of those whose scores can be read; None without one."""
-        return max(_scored_checkpoints(self.folder), default=(0.0, None))[1]
+    def best_checkpoint(self) -> Checkpoint | None:
+        """The one of the highest `mig`, of those whose scores can be read; None without one. Read once."""
+        return max(_read_checkpoints(self.folder), key=lambda checkpoint: checkpoint.score, default=None)
 
     @property
     def step(self) -> int:
@@ -159,11 +172,12 @@ def _read_reports(path: Path) -> tuple[Report, ...]:
     return tuple(map(json.loads, whole_lines))
 
 
-def _scored_checkpoints(folder: Path) -> list[tuple[float, Path]]:
-    scored = []
+def _read_checkpoints(folder: Path) -> list[Checkpoint]:
+    """Those that are whole: one may be damaged, or deleted by the sweep meanwhile."""
+    checkpoints = []
     for path in folder.glob(f"checkpoint_*/{SCORES_FILE}"):
         try:
-            scored.append((read_scores(path.parent)["mig"]["score"], path.parent))
+            checkpoints.append(Checkpoint(path.parent, read_scores(path.parent)))
         except CheckpointError:
             continue
-    return scored
+    return checkpoints

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from betavae.analysis.results import Report, Sweep, Trial, ranked
-from betavae.checkpoint import read_scores
 
 Row = dict[str, Any]
 
@@ -40,11 +39,11 @@ def _row(sweep: Sweep, trial: Trial, rank: int | None) -> Row:
         "trial": trial.trial_id,
         "status": sweep.status(trial),
         **_scores(trial.best or {}),
-        "mig_exact": None if checkpoint is None else read_scores(checkpoint).get("mig_exact", {}).get("score"),
+        "mig_exact": None if checkpoint is None else checkpoint.scores.get("mig_exact", {}).get("score"),
         **config.to_dict(),
         "beta_norm": config.beta_norm,
         "last_step": trial.step,
-        "checkpoint": None if checkpoint is None else str(checkpoint.relative_to(sweep.folder)),
+        "checkpoint": None if checkpoint is None else str(checkpoint.folder.relative_to(sweep.folder)),
         "error": trial.error,
     }
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from betavae.analysis import report
-from betavae.analysis.exact import add_exact_score, has_exact_score
+from betavae.analysis.exact import EXACT_SCORE, add_exact_score
 from betavae.analysis.report import write_report
 from betavae.analysis.results import read_sweep
 from betavae.checkpoint import CheckpointError, load_model, read_scores
@@ -18,8 +18,8 @@ from betavae.metrics.representation import represent
 
 
 def write(folder: Path, data: DSprites, output: Path | None = None) -> str:
-    page = write_report(read_sweep(folder), output or folder / "report", data=data, num_best=1, importances={})
-    return page.read_text()
+    output = output or folder / "report"
+    return write_report(read_sweep(folder), output, data=data, num_best=1, importances={}).page.read_text()
 
 
 @pytest.fixture
@@ -41,22 +41,25 @@ def test_the_page_holds_all_that_it_shows(reported: Path) -> None:
     addresses = re.findall(r"""(?:src|href)=["']([^"']+)|url\(([^)]+)\)""", page)
     assert len(addresses) > 10
     assert all("".join(address).startswith(("data:", "#")) for address in addresses)
-    assert "5 trials: 2 finished, 1 stopped, 1 failed, 1 unfinished." in page
+    assert "12 trials: 2 finished, 1 stopped, 1 failed, 8 unfinished." in page
     assert "&lt;b&gt;the loss&lt;/b&gt;" in page  # what a trial said is text, not markup
 
 
 def test_the_files_beside_the_page(reported: Path) -> None:
     with (reported / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["trial"] for row in rows] == ["best", "good", "fair", "poor", "lost"]
-    assert [float(row["mig"]) for row in rows[:4]] == [0.5, 0.4, 0.3, 0.1]
+    assert [row["trial"] for row in rows][:4] == ["best", "good", "fair", "mid6"]
+    assert [float(row["mig"]) for row in rows[:4]] == [0.5, 0.4, 0.3, 0.26]
+    assert (rows[-1]["trial"], rows[-1]["mig"], rows[-1]["rank"]) == ("lost", "", "")
     summary = json.loads((reported / "summary.json").read_text())
     assert [(model["title"], model["trial"]) for model in summary["models"]] == [
-        ("best", "best"), ("median", "fair"), ("worst", "poor"),
+        ("best", "best"), ("median", "mid4"), ("worst", "poor"),
     ]  # fmt: skip
     assert summary["trials"][0]["trial"] == "best"
     names = {path.stem for path in (reported / "figures").glob("*.pdf")}
-    assert names == {"mig_against_beta", "learning_curves", "factors"}
+    assert names == {
+        "mig_against_beta", "mig_against_lr", "parallel_coordinates", "importance", "learning_curves", "factors",
+    }  # fmt: skip
     for path in reported.glob("models/*"):
         assert {file.stem for file in path.glob("*.png")} == {
             "traversal", "reconstructions", "codes", "mutual_information",
@@ -81,6 +84,21 @@ def test_a_damaged_checkpoint_is_named_and_the_next_best_is_shown(folder: Path, 
     summary = json.loads((folder / "report" / "summary.json").read_text())
     assert [(model["title"], model["trial"]) for model in summary["models"]][0] == ("rank 2", "good")
     assert "Trial best is not shown" in summary["problems"][0]
+
+
+@pytest.mark.parametrize("damage", [b"", b"text", b"\x80\x02.", b"PK\x03\x04"])
+def test_a_damaged_model_is_a_checkpoint_error(damage: bytes, folder: Path) -> None:
+    checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
+    (checkpoint / "model.pt").write_bytes(damage)
+    with pytest.raises(CheckpointError, match="must hold a model"):
+        load_model(checkpoint)
+
+
+def test_a_damaged_config_is_a_checkpoint_error(folder: Path) -> None:
+    checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
+    (checkpoint / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="must be a mapping"):
+        load_model(checkpoint)
 
 
 def test_a_page_without_any_model(without_models: Path, small_data: DSprites) -> None:
@@ -114,14 +132,17 @@ def test_what_is_no_report_is_not_written_over(folder: Path, small_data: DSprite
     with pytest.raises(ValueError, match="holds something else"):
         write(folder, small_data, output=folder / "search")
     assert len(list(folder.glob("search/trial_*"))) == 2
+    (folder / "notes").mkdir()
+    (folder / "notes" / "summary.json").write_text("{}")  # a common name makes no report
+    with pytest.raises(ValueError, match="holds something else"):
+        write(folder, small_data, output=folder / "notes")
 
 
 def test_the_exact_score_is_of_every_image_and_kept(folder: Path, small_data: DSprites) -> None:
     checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
-    assert not has_exact_score(checkpoint)
+    assert EXACT_SCORE not in read_scores(checkpoint)
     seen: list[int] = []
     add_exact_score(checkpoint, small_data, on_progress=seen.append)
-    assert has_exact_score(checkpoint)
     assert sum(seen) == len(small_data)
     scores = read_scores(checkpoint)
     model = load_model(checkpoint)
@@ -130,10 +151,3 @@ def test_the_exact_score_is_of_every_image_and_kept(folder: Path, small_data: DS
     assert scores["mig_exact"]["score"] == pytest.approx(expected.score, abs=1e-12)
     assert scores["mig_exact"]["score_without_shape"] == pytest.approx(expected.gaps[1:].mean(), abs=1e-12)
     assert scores["mig"]["score"] == 0.5  # what was there is there still
-
-
-def test_a_damaged_checkpoint_gets_no_exact_score(folder: Path, small_data: DSprites) -> None:
-    checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
-    (checkpoint / "model.pt").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="must hold a model"):
-        add_exact_score(checkpoint, small_data)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from betavae.analysis.results import ranked, read_sweep
+from betavae.analysis.results import Checkpoint, ranked, read_sweep
 from betavae.analysis.table import table_rows
 
 
@@ -48,11 +48,17 @@ def test_a_damaged_trial_is_named_and_the_others_are_read(make_sweep) -> None:
 def test_the_best_checkpoint_is_the_best_of_those_that_can_be_read(make_sweep) -> None:
     folder = make_sweep({"a": {"migs": [0.1, 0.2]}})
     trial_folder = folder / "search" / "trial_a"
+
+    def best() -> Checkpoint:
+        checkpoint = read_sweep(folder).trials[0].best_checkpoint
+        assert checkpoint is not None
+        return checkpoint
+
     (trial_folder / "checkpoint_000000").mkdir()
     (trial_folder / "checkpoint_000000" / "scores.json").write_text('{"mig": {"score": 0.1}}')
-    assert read_sweep(folder).trials[0].best_checkpoint == trial_folder / "checkpoint_000001"
-    (trial_folder / "checkpoint_000001" / "scores.json").write_text("damaged")
-    assert read_sweep(folder).trials[0].best_checkpoint == trial_folder / "checkpoint_000000"
+    assert best().folder == trial_folder / "checkpoint_000001"
+    (trial_folder / "checkpoint_000001" / "scores.json").write_text("{}")
+    assert best().folder == trial_folder / "checkpoint_000000"
 
 
 def test_a_folder_that_is_no_sweep_is_refused(tmp_path: Path) -> None:

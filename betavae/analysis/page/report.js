@@ -15,6 +15,9 @@ for (const slider of document.querySelectorAll(".latent input")) {
   show(); // a browser may have kept the slider's place over a reload
 }
 
+// Paper cannot unfold what is folded.
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((details) => (details.open = true)));
+
 // A click on a column's header sorts by it: numbers from the largest, words from A; a second click turns it round.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headers = [...table.tHead.rows[0].cells];
