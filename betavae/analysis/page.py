@@ -157,7 +157,8 @@ def _model_values(sweep: Sweep, portrait: Portrait, folder: Path) -> dict[str, A
     save("traversal", model_plots.traversal_figure(portrait), caption="")
     save("reconstructions", model_plots.reconstructions_figure(portrait), caption="")
     write_traversal_gif(folder / anchor / "traversal.gif", portrait)
-    latents = [_latent_values(portrait, latent, anchor) for latent in portrait.latents]
+    shown = [latent for latent in portrait.shown(model_plots.MAX_ROWS) if latent.is_active]
+    folded = [latent for latent in portrait.latents if latent not in shown]
     pairs = np.stack([portrait.samples.originals, portrait.samples.reconstructions])
     return {
         "anchor": anchor,
@@ -165,8 +166,8 @@ def _model_values(sweep: Sweep, portrait: Portrait, folder: Path) -> dict[str, A
         "described": describe_config(portrait.trial.config, varied_fields(sweep.trials)),
         "scores_said": describe_scores(sweep, portrait),
         "diagnosis": [diagnose_latents(portrait), *diagnose_factors(portrait)],
-        "active": latents[: len(portrait.active)],
-        "collapsed": latents[len(portrait.active) :],
+        "shown": [_latent_values(portrait, latent, anchor) for latent in shown],
+        "folded": [_latent_values(portrait, latent, anchor) for latent in folded],
         "reconstructions": png_address(model_plots.tile(pairs)),
         "pictures": [
             save("codes", model_plots.code_figure(portrait), caption=_CODES),
