@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -22,6 +23,11 @@ MODEL_FILE = "model.pt"
 TRAINING_FILE = "training.pt"
 SCORES_FILE = "scores.json"
 SAMPLES_FILE = "samples.npz"
+REPORT_FILE = "report.json"
+MANIFEST_FILE = "manifest.json"
+"""SHA-256 of every other file but the scores, which are added to later and hold their own."""
+
+_CHECKSUM = "checksum"
 
 
 _DAMAGE = (OSError, ValueError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError)
@@ -39,9 +45,19 @@ def write_checkpoint(
     model: BetaVAE,
     training: Mapping[str, Any],
     scores: Mapping[str, Any],
+    report: Mapping[str, Any],
     samples: Mapping[str, np.ndarray],
 ) -> None:
     """Write a whole checkpoint folder, or nothing.
+
+    Args:
+        folder: Must not exist, or be empty.
+        config: What is trained.
+        model: Its weights are saved apart from all else.
+        training: What a resume needs beside them; of tensors and plain values, since it is loaded without pickles.
+        scores: Of this model at this step.
+        report: What the trial says of this step.
+        samples: Pictures.
 
     Raises:
         FileExistsError: If `folder` exists and is not empty.
@@ -53,8 +69,10 @@ def write_checkpoint(
         write_json(temporary / CONFIG_FILE, config.to_dict())
         torch.save(model.state_dict(), temporary / MODEL_FILE)
         torch.save(dict(training), temporary / TRAINING_FILE)
-        write_json(temporary / SCORES_FILE, scores)
+        write_json(temporary / REPORT_FILE, report)
         np.savez_compressed(temporary / SAMPLES_FILE, allow_pickle=False, **samples)
+        write_json(temporary / MANIFEST_FILE, {path.name: _sha256(path) for path in sorted(temporary.iterdir())})
+        _write_scores(temporary / SCORES_FILE, scores)
         for path in (*temporary.iterdir(), temporary):
             _sync(path)
         temporary.chmod(0o755)  # mkdtemp's folder is its owner's alone
@@ -62,6 +80,28 @@ def write_checkpoint(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _sync(folder.parent)
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Read every byte of a checkpoint, and compare it with what was written.
+
+    Raises:
+        CheckpointError: If a file is missing, cut or changed; it names the file.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text())
+        for name, sha256 in manifest.items():
+            if _sha256(folder / name) != sha256:
+                raise ValueError(f"{name} is not what was written.")
+    except _DAMAGE as error:
+        raise CheckpointError(f"{folder} must be whole, but: {_first_line(error)}") from error
+    read_scores(folder)
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """Read what the trial said of this checkpoint's step."""
+    report: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text())
+    return report
 
 
 def read_training(folder: Path, *, device: torch.device | str) -> dict[str, Any]:
@@ -94,7 +134,8 @@ def read_scores(folder: Path) -> dict[str, Any]:
     """
     try:
         scores: dict[str, Any] = json.loads((folder / SCORES_FILE).read_text())
-        float(scores["mig"]["score"])
+        if scores.pop(_CHECKSUM) != _checksum(scores):
+            raise ValueError("its content is not what was written.")
     except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold {SCORES_FILE}, but: {_first_line(error)}") from error
     return scores
@@ -111,7 +152,7 @@ def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{SCORES_FILE}-", dir=folder)
     os.close(descriptor)
     try:
-        write_json(Path(name), values)
+        _write_scores(Path(name), values)
         os.chmod(name, 0o644)  # mkstemp's file is its owner's alone
         os.replace(name, folder / SCORES_FILE)
     finally:
@@ -121,6 +162,19 @@ def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write readable JSON; a number that is not finite is an error, since JSON has none."""
     path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def _write_scores(path: Path, scores: Mapping[str, Any]) -> None:
+    write_json(path, {**scores, _CHECKSUM: _checksum(scores)})
+
+
+def _checksum(scores: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(scores, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _first_line(error: Exception) -> str:

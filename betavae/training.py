@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,12 +136,13 @@ class TrainingRun:
         total, recon, kl = losses.mean(0).tolist()
         return MeanLoss(total, recon, kl, images_per_second=num_steps * self.config.batch_size / seconds)
 
-    def save(self, folder: Path | str, *, scores: Scores) -> None:
+    def save(self, folder: Path | str, *, scores: Scores, report: Mapping[str, Any]) -> None:
         """Write a checkpoint folder, whole or not at all; see design.md for what is in it.
 
         Args:
             folder: Must not exist, or be empty.
             scores: Of this model at this step.
+            report: What is told of this step.
         """
         training = {
             "step": self.step,
@@ -152,6 +155,7 @@ class TrainingRun:
             model=self.model,
             training=training,
             scores={"step": self.step, **scores.to_dict()},
+            report=report,
             samples=asdict(draw_samples(self.model, self._data, device=self._device)),
         )
 

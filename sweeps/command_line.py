@@ -9,18 +9,20 @@ import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
-from sweeps.options import AnalysisOptions, Options, PresetName
+from betavae.analysis.results import read_sweep
+from sweeps.options import AnalysisOptions, Options, PresetName, options_from_dict
 from sweeps.presets import PRESETS
 
 T = TypeVar("T", Options, AnalysisOptions)
 
 
 def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
-    """Read the command line over the values of its preset.
+    """Read the command line over the values of its preset, or of the sweep it resumes.
 
     Args:
         arguments: The words after the command's name.
@@ -28,7 +30,12 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
 
     Raises:
         SystemExit: With 0 for `--help`, with 2 for a word that is no option or no value of one.
+        ValueError: If `--resume` names no sweep.
     """
+    resumed = _asked(arguments)["resume"]
+    if resumed:
+        record = read_sweep(Path(resumed).expanduser()).record
+        return _parse(Options, arguments, command="run.py", default=options_from_dict(record.get("options", {})))
     preset = _default_preset(arguments, gpus_found=gpus_found)
     values = PRESETS[preset]
     values = replace(values, sweep=replace(values.sweep, preset=preset))
@@ -75,9 +82,14 @@ def _is_rule(line: str) -> bool:
 
 def _default_preset(arguments: Sequence[str], *, gpus_found: int) -> PresetName:
     """The preset named on the command line, or the one for its GPUs; a wrong word is left to the parser to refuse."""
+    asked = _asked(arguments)
+    on_gpus = gpus_found > 0 and asked["num_gpus"] != "0"
+    return next((name for name in PRESETS if name == asked["preset"]), "full" if on_gpus else "quick")
+
+
+def _asked(arguments: Sequence[str]) -> dict[str, str | None]:
+    """What the command line says of the options that decide on the defaults of the others."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", nargs="?")
-    parser.add_argument("--num-gpus", nargs="?")
-    asked = parser.parse_known_args(list(arguments))[0]
-    on_gpus = gpus_found > 0 and asked.num_gpus != "0"
-    return next((name for name in PRESETS if name == asked.preset), "full" if on_gpus else "quick")
+    for flag in ("--preset", "--num-gpus", "--resume"):
+        parser.add_argument(flag, nargs="?")
+    return vars(parser.parse_known_args(list(arguments))[0])

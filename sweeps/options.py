@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,6 +71,13 @@ class SweepOptions:
 
     results: Path = Path("results")
     """Where sweeps are kept."""
+
+    resume: Path | None = None
+    """Go on with the sweep in this folder, where its trials are. No option may change the study; `--trials` may be
+    raised."""
+
+    retry_failed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """With `--resume`: run the failed trials again, from their latest checkpoints."""
 
     report: bool = True
     """Write the report, `report/index.html`, when the sweep has ended."""
@@ -243,6 +250,8 @@ class Options:
         _at_least("--grace-steps", self.search.grace_steps, 1)
         _at_least("--seed", self.sweep.seed, 0)
         _check_name(self.sweep.name)
+        if self.sweep.retry_failed and self.sweep.resume is None:
+            raise ValueError("--retry-failed needs --resume, the folder of the sweep whose trials failed.")
         self.report.check()
         for name in ("beta", "latent_size", "lr"):
             _check_axis(name, getattr(self.search, name))
@@ -252,10 +261,10 @@ class Options:
     def _check_search(self) -> None:
         ranges = [name for name in ("beta", "latent_size", "lr") if isinstance(getattr(self.search, name), Range)]
         if self.search.search == "grid" and ranges:
-            flag = _flag(ranges[0])
+            axis = flag(ranges[0])
             raise ValueError(
-                f"--search grid needs values, but {flag} is the range {getattr(self.search, ranges[0])}; "
-                f"give values ({flag} 1 4 10) or take --search random."
+                f"--search grid needs values, but {axis} is the range {getattr(self.search, ranges[0])}; "
+                f"give values ({axis} 1 4 10) or take --search random."
             )
         if self.search.search != "grid" and self.search.trials is None:
             raise ValueError(f"--search {self.search.search} needs --trials, the number of trials to draw.")
@@ -272,13 +281,32 @@ class Options:
             TrialConfig.from_dict(values | self.trial_values())
         except ValueError as error:
             name, _, what = str(error).partition(" ")
-            raise ValueError(f"{_flag(name)} {what}") from error
+            raise ValueError(f"{flag(name)} {what}") from error
+
+
+def options_from_dict(groups: Mapping[str, Mapping[str, Any]]) -> Options:
+    """Options from what `options_to_dict` gives.
+
+    Raises:
+        ValueError: If a name or a value is none that an option has.
+    """
+    try:
+        return Options(
+            sweep=SweepOptions(**{**groups["sweep"], "results": Path(groups["sweep"]["results"])}),
+            resources=ResourceOptions(**groups["resources"]),
+            search=SearchOptions(**{name: _read_axis(value) for name, value in groups["search"].items()}),
+            trial=TrialOptions(**groups["trial"]),
+            report=ReportOptions(**groups["report"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"The options of a sweep must be those that run.py has, but: {error}.") from error
 
 
 def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:
     """Options as JSON has them, group by group; a range as it is written on the command line."""
     return {
-        group: {name: _plain(value) for name, value in vars(values).items()} for group, values in vars(options).items()
+        group: {name: _plain(value) for name, value in vars(values).items() if name not in ("resume", "retry_failed")}
+        for group, values in vars(options).items()
     }
 
 
@@ -286,7 +314,15 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, (Path, Range)) else value
 
 
-def _flag(name: str) -> str:
+def _read_axis(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    bounds = re.fullmatch(r"(.+)\.\.(.+)", value) if isinstance(value, str) else None
+    return value if bounds is None else Range(float(bounds[1]), float(bounds[2]))
+
+
+def flag(name: str) -> str:
+    """How an option is written on the command line."""
     return "--" + name.replace("_", "-")
 
 
@@ -302,6 +338,6 @@ def _check_name(name: str | None) -> None:
 
 def _check_axis(name: str, axis: Axis) -> None:
     if isinstance(axis, Range) and not 0 < axis.low < axis.high < math.inf:
-        raise ValueError(f"{_flag(name)} must be a range LOW..HIGH with 0 < LOW < HIGH, but got {axis}.")
+        raise ValueError(f"{flag(name)} must be a range LOW..HIGH with 0 < LOW < HIGH, but got {axis}.")
     if not isinstance(axis, Range) and len(set(axis)) < len(axis):
-        raise ValueError(f"{_flag(name)} must name each value once, but got {' '.join(f'{v:g}' for v in axis)}.")
+        raise ValueError(f"{flag(name)} must name each value once, but got {' '.join(f'{v:g}' for v in axis)}.")

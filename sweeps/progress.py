@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 from torch.utils.tensorboard import SummaryWriter
 
-from betavae.analysis.results import Trial, ranked
-from betavae.config import TrialConfig
+from betavae.analysis.results import ERROR_FILE, Trial, ranked, read_trial
 from betavae.data import DSprites
 from sweeps.cluster import Resources
 from sweeps.options import Options
-from sweeps.search import METRIC, num_trials
+from sweeps.plan import num_trials
+from sweeps.trial_folder import SearchFolder
 
 _CURVES = ("mig", "loss/", "active_units", "images_per_second")
 
 
-def describe_plan(options: Options, *, resources: Resources, data: DSprites, folder: Path) -> str:
+def describe_plan(
+    options: Options, *, known: Sequence[Trial], resources: Resources, data: DSprites, folder: Path
+) -> str:
     """What is about to happen, in a few lines."""
     search, trial = options.search, options.trial
     place = f"{resources.num_gpus} GPUs" if resources.num_gpus else f"{resources.num_cpus} CPU cores, one thread each"
@@ -33,89 +36,87 @@ def describe_plan(options: Options, *, resources: Resources, data: DSprites, fol
         f"data       {data.source}, SHA-256 {data.fingerprint[:12]}...",
         f"results    {folder}",
     ]
+    if known:
+        ended = sum(trial.status != "unfinished" for trial in known)
+        lines.append(f"resumed    {ended} trials have ended, {len(known) - ended} go on from their latest checkpoints")
     return "\n".join(lines)
 
 
-class TrialLog(tune.Callback):
-    """Prints a line when a trial ends, with the best so far; knows afterwards how each ended.
+class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no lines of its own
+    """Prints a line when a trial ends, with the best so far.
 
-    Attributes:
+    Args:
+        search_folder: Where the trials are kept: what a trial has come to is read there.
         num_planned: Trials in all.
-        num_ended: Trials that ran to their end, were stopped by the scheduler, or failed.
-        failed: Why, by trial.
+        known: Those that were there before.
     """
 
-    def __init__(self, num_planned: int) -> None:
-        self.num_planned, self.num_ended = num_planned, 0
-        self.failed: dict[str, str] = {}
-        self._stopped: dict[str, int] = {}
-        self._best: dict[str, float] = {}
+    def __init__(self, search_folder: SearchFolder, num_planned: int, *, known: Sequence[Trial] = ()) -> None:
+        super().__init__(metric="mig")
+        self._folder, self._num_planned = search_folder, num_planned
+        self._best = max(ranked(known), key=lambda trial: trial.score, default=None)
+        self._num_ended = sum(trial.status != "unfinished" for trial in known)
 
-    def outcome(self) -> dict[str, Any]:
-        """How the search ended, for the sweep's record."""
-        how = "done" if self.num_ended == self.num_planned else "interrupted"
-        return {"search": how, "ended": self.num_ended, "stopped_at_step": self._stopped, "failed": self.failed}
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Remember a trial's best score."""
-        self._best[trial.trial_id] = max(result[METRIC], self._best.get(trial.trial_id, 0.0))
+    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
+        """Say nothing of a single report."""
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Say how a trial ended that did not fail."""
-        config, step = TrialConfig.from_dict(trial.config), trial.last_result["step"]
-        if step < config.steps:
-            self._stopped[trial.trial_id] = step
-        how = "finished" if step >= config.steps else f"stopped at {step}"
-        values = f"beta {config.beta:<6.4g} z {config.latent_size:<3} lr {config.lr:<8.3g}"
-        self._print(trial, f"{values} {how:<16} mig {self._best[trial.trial_id]:.3f}")
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Say why a trial failed, and where its traceback is."""
-        # where Ray has written it by now; it is copied to the trial's own folder a little later
-        reason = Path(trial.error_file).read_text().rstrip().rpartition("\n")[2]
-        self.failed[trial.trial_id] = reason
-        self._print(trial, f"FAILED: {reason} (traceback: {trial.path}/error.txt)")
-
-    def _print(self, trial: Any, text: str) -> None:
-        self.num_ended += 1
-        count = f"[{self.num_ended}/{self.num_planned}]"
-        best = max(self._best, key=lambda name: self._best[name], default=None)
-        so_far = f"   best so far {self._best[best]:.3f} ({best})" if best else ""
-        print(f"{count:>8} {trial.trial_id}  {text}{so_far}", flush=True)
+        """Say how a trial ended."""
+        ended = read_trial(self._folder.trial(trial.config["seed"]).path)
+        self._num_ended += 1
+        if ended.reports and (self._best is None or ended.score > self._best.score):
+            self._best = ended
+        count = f"[{self._num_ended}/{self._num_planned}]"
+        so_far = f"   best so far {self._best.score:.3f} ({self._best.trial_id})" if self._best else ""
+        print(f"{count:>8} {ended.trial_id}  {_describe_ending(ended)}{so_far}", flush=True)
 
 
 class TensorBoardCurves(tune.Callback):
-    """Writes each trial's numbers, under their own names, into the trial's folder."""
+    """Writes each trial's numbers, under their own names, into the trial's folder.
 
-    def __init__(self) -> None:
-        self._writers: dict[str, SummaryWriter] = {}
+    A trial that goes on from a checkpoint goes on with its curves: what was drawn from that step on is drawn anew.
+    """
+
+    def __init__(self, search_folder: SearchFolder) -> None:
+        self._folder = search_folder
+        self._writers: dict[int, SummaryWriter] = {}
+        self._drawn: dict[int, int] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Add a point to every curve."""
-        if trial.trial_id not in self._writers:
-            self._writers[trial.trial_id] = SummaryWriter(trial.path)
-        writer = self._writers[trial.trial_id]
+        if "step" not in result:  # Ray's own, of a trial that failed before its first report
+            return
+        seed, step = trial.config["seed"], result["step"]
+        if seed not in self._writers or step <= self._drawn[seed]:
+            self._close(seed)
+            folder = self._folder.trial(seed).path
+            was_drawn = any(folder.glob("events.out.tfevents.*"))
+            self._writers[seed] = SummaryWriter(str(folder), purge_step=step if was_drawn else None)
+        self._drawn[seed] = step
         for name, value in result.items():
             if name.startswith(_CURVES):
-                writer.add_scalar(name, value, result["step"])
-        writer.flush()
+                self._writers[seed].add_scalar(name, value, step)
+        self._writers[seed].flush()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the trial's curves."""
-        self._close(trial)
+        self._close(trial.config["seed"])
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """End the trial's curves."""
-        self._close(trial)
-
-    def _close(self, trial: Any) -> None:
-        writer = self._writers.pop(trial.trial_id, None)
+    def _close(self, seed: int) -> None:
+        writer = self._writers.pop(seed, None)
         if writer is not None:
             writer.close()
+
+
+def _describe_ending(trial: Trial) -> str:
+    if trial.error is not None:
+        return f"FAILED: {trial.error} (traceback: {trial.folder / ERROR_FILE})"
+    config = trial.config
+    values = f"beta {config.beta:<6.4g} z {config.latent_size:<3} lr {config.lr:<8.3g}"
+    how = "finished" if trial.is_complete else f"{trial.status} at {trial.step}"
+    return f"{values} {how:<16} mig {trial.score:.3f}"
 
 
 def format_table(trials: Sequence[Trial], *, factor_names: Sequence[str], root: Path) -> str:

@@ -5,81 +5,89 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from betavae.analysis.results import SEARCH_FOLDER, ranked, read_trials
+from betavae.analysis.results import Trial, ranked
 from betavae.data import DSprites
 from sweeps.analyze import analyze
 from sweeps.cluster import Resources, available_gpus, decide_resources, embedded_ray, quiet_ray
 from sweeps.command_line import parse_options
-from sweeps.folder import SweepRecord, create_folder
-from sweeps.options import Options
+from sweeps.folder import SweepFolder
+from sweeps.interrupts import Interruption
+from sweeps.plan import num_trials
 
-if TYPE_CHECKING:
-    from sweeps.progress import TrialLog
-
-DONE, TRIAL_FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, BAD_INPUT = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sweep as the command line asks; return its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     gpus_found = available_gpus()
-    options = parse_options(arguments, gpus_found=gpus_found)
     try:
+        options = parse_options(arguments, gpus_found=gpus_found)
         options.check()
         resources = decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
         data = DSprites.open()
-        folder = create_folder(options)
+        open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
+        folder = open_folder(options, data=data, arguments=arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
-    record = SweepRecord(folder, options, data=data, arguments=arguments)
-    return sweep(options, folder, resources=resources, data=data, record=record)
+    interruption = Interruption()
+    try:
+        with interruption.watching():
+            return sweep(folder, resources=resources, data=data, interruption=interruption)
+    except KeyboardInterrupt:
+        print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr, flush=True)
+        os._exit(interruption.exit_code)  # at once: Ray's own ending takes seconds, and its processes end with this one
 
 
-def sweep(options: Options, folder: Path, *, resources: Resources, data: DSprites, record: SweepRecord) -> int:
+def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interruption: Interruption) -> int:
     """Say what will be done, do it, and print the ranked table; return the exit code."""
     quiet_ray()
     # Ray is imported from here on: its environment is set now, and a wrong option has not had to wait for it
     from sweeps.progress import TensorBoardCurves, TrialLog, describe_plan, format_seed_study_table, format_table
-    from sweeps.search import num_trials, run_search
+    from sweeps.search import run_search
     from sweeps.trial import train_trial
 
-    print(describe_plan(options, resources=resources, data=data, folder=folder), flush=True)
-    log = TrialLog(num_trials(options))
-    with embedded_ray(resources) as cluster_resources:
-        record.start(cluster_resources)
-        run_search(options, folder, trainable=train_trial, resources=resources, callbacks=[TensorBoardCurves(), log])
-    record.end(log.outcome())
-    trials = read_trials(folder / SEARCH_FOLDER)
-    print(format_table(trials, factor_names=data.factors.names, root=folder))
+    options, known, num_planned = folder.options, folder.trials(), num_trials(folder.options)
+    print(describe_plan(options, known=known, resources=resources, data=data, folder=folder.path), flush=True)
+    if sum(trial.status != "unfinished" for trial in known) < num_planned:
+        callbacks = [TensorBoardCurves(folder.search), TrialLog(folder.search, num_planned, known=known)]
+        with embedded_ray(resources) as cluster_resources:
+            folder.note_resources(cluster_resources)
+            run_search(
+                options, folder.search, trainable=train_trial, known=known, resources=resources, callbacks=callbacks
+            )
+    trials = folder.trials()
+    is_done = sum(trial.status != "unfinished" for trial in trials) >= num_planned
+    folder.note_end(done=is_done)
+    print(format_table(trials, factor_names=data.factors.names, root=folder.path))
     if any(trial.config.images < len(data) for trial in trials):
         print(format_seed_study_table(trials, factor_names=data.factors.names))
-    ending = _report_ending(log)
-    if ending == INTERRUPTED or not options.sweep.report or not ranked(trials):
-        return ending
-    return _write_report(options, folder) or ending
+    if not is_done or interruption.signal is not None:
+        print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr)
+        return interruption.exit_code
+    ending = _name_failures(folder, trials)
+    return _write_report(folder) or ending if options.sweep.report and ranked(trials) else ending
 
 
-def _report_ending(log: TrialLog) -> int:
-    """Name what did not go well; return the exit code that says so."""
-    for trial_id, reason in log.failed.items():
-        print(f"error: trial {trial_id} failed: {reason}", file=sys.stderr)
-    if log.num_ended < log.num_planned:
-        print(f"interrupted: {log.num_planned - log.num_ended} trials did not end", file=sys.stderr)
-        return INTERRUPTED
-    return TRIAL_FAILED if log.failed else DONE
+def _name_failures(folder: SweepFolder, trials: Sequence[Trial]) -> int:
+    """Say which trials failed and why; return the exit code that says so."""
+    failed = [trial for trial in trials if trial.status == "failed"]
+    for trial in failed:
+        print(f"error: trial {trial.trial_id} failed: {trial.error}", file=sys.stderr)
+    if failed:
+        print(f"try them again with: {folder.resume_command} --retry-failed", file=sys.stderr)
+    return FAILED if failed else DONE
 
 
-def _write_report(options: Options, folder: Path) -> int:
+def _write_report(folder: SweepFolder) -> int:
     """Analyse the sweep as `analyze.py` does; a report that fails leaves the sweep as it is."""
     try:
-        print(f"report     {analyze(folder, options=options.report).page}", flush=True)
+        print(f"report     {analyze(folder.path, options=folder.options.report).page}", flush=True)
     except (ValueError, OSError) as error:
-        print(f"error: no report: {error}\nmake it with: python sweeps/analyze.py {folder}", file=sys.stderr)
-        return TRIAL_FAILED
+        print(f"error: no report: {error}\nmake it with: python sweeps/analyze.py {folder.path}", file=sys.stderr)
+        return FAILED
     return DONE
 
 

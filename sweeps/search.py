@@ -1,168 +1,234 @@
-"""Which trials are tried, and which go on: search space, search algorithm, scheduler."""
+"""Which trials are tried, and which go on: the search, from its start or from where it was."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import TPESampler
+from optuna.trial import TrialState
 from ray import tune
-from ray.tune.logger import JsonLoggerCallback
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
-from betavae.analysis.results import SEARCH_FOLDER
+from betavae.analysis.results import Trial
 from sweeps.cluster import Resources
 from sweeps.options import Axis, Options, Range
+from sweeps.plan import AXES, Params, num_trials, planned_trials
+from sweeps.schedulers import MedianStopping, NoStopping, RuleScheduler, StoppingRule, SuccessiveHalving
+from sweeps.trial_folder import SearchFolder, trial_seed
 
 METRIC = "mig"
 """What search and scheduler maximise."""
 
-_KEEP_BEST = 3
+_KEEP_ONE_OF = 3
 """Of so many trials that reach a rung, ASHA lets one go on."""
 
 _MAX_STARTUP_TRIALS = 10
 """TPE draws its first trials at random: a third of them, at most so many, so that a short search learns too."""
 
-_SEEDS_PER_SWEEP = 1_000_000
-
-
-def trial_seed(sweep_seed: int, index: int) -> int:
-    """Seed of a sweep's trial 0, 1, ...: no two trials of one sweep, and of two sweeps, share one."""
-    return sweep_seed * _SEEDS_PER_SWEEP + index
-
-
-def planned_trials(options: Options) -> list[dict[str, Any]]:
-    """What a grid or a random search will try, in order: beta, latent_size, lr and seed of each trial."""
-    axes = {name: getattr(options.search, name) for name in ("beta", "latent_size", "lr")}
-    generator = np.random.default_rng(options.sweep.seed)
-    draw = _grid_points if options.search.search == "grid" else _random_points
-    points = draw(axes, options.search.trials, generator)
-    return [point | {"seed": trial_seed(options.sweep.seed, index)} for index, point in enumerate(points)]
-
-
-def num_trials(options: Options) -> int:
-    """Trials in all."""
-    return len(planned_trials(options)) if options.search.trials is None else options.search.trials
+_RAY_FOLDER = ".ray"
+"""Ray's own notes, below the sweep's folder: written, since it must, and never read."""
 
 
 def run_search(
     options: Options,
-    folder: Path,
+    search_folder: SearchFolder,
     *,
-    trainable: Callable[[dict[str, Any]], None],
+    trainable: Callable[..., None],
+    known: Sequence[Trial] = (),
     resources: Resources,
     callbacks: Sequence[tune.Callback],
-) -> tune.ResultGrid:
-    """Run every trial of a sweep, in a Ray that has been started.
+) -> None:
+    """Run every trial of a sweep that has not ended, in a Ray that has been started.
 
     Args:
         options: Checked.
-        folder: The sweep's, absolute; Ray's experiment goes below it.
-        trainable: Called once per trial in a process of its own.
+        search_folder: Where the trials are kept, absolute.
+        trainable: Called with a trial's config and `search_folder`, in a process of its own, as often as that is lost.
+        known: Trials that are there already: those that have ended are told to search and scheduler, the others go on
+            before any new one.
         resources: What one trial takes, and how many run at a time.
         callbacks: Told of every report, after it is written down.
     """
+    search = SweepSearch(options, search_folder, known=known)
+    if search.num_left == 0:
+        return
     tuner = tune.Tuner(
-        tune.with_resources(trainable, resources.per_trial),
+        tune.with_resources(tune.with_parameters(trainable, search_folder=search_folder), resources.per_trial),
         param_space=options.trial_values(),
         tune_config=tune.TuneConfig(
             metric=METRIC,
             mode="max",
-            num_samples=num_trials(options),
+            num_samples=search.num_left,
             max_concurrent_trials=resources.num_concurrent,
-            search_alg=_search_algorithm(options),
-            scheduler=_scheduler(options),
+            search_alg=search,
+            scheduler=RuleScheduler(
+                informed(stopping_rule(options), known), metric=METRIC, search_folder=search_folder
+            ),
             reuse_actors=True,
-            trial_dirname_creator=_trial_folder,
+            trial_dirname_creator=_ray_folder,
         ),
         run_config=tune.RunConfig(
-            name=SEARCH_FOLDER,
-            storage_path=str(folder),
+            name=_RAY_FOLDER,
+            storage_path=str(search_folder.path.parent),
             verbose=0,
-            callbacks=[JsonLoggerCallback(), *callbacks],  # type: ignore[no-untyped-call]
-            # the best and the latest
-            checkpoint_config=tune.CheckpointConfig(
-                num_to_keep=1, checkpoint_score_attribute=METRIC, checkpoint_score_order="max"
-            ),
+            callbacks=list(callbacks),
+            failure_config=tune.FailureConfig(max_failures=-1),  # train_trial says itself when it is enough
         ),
     )
-    return tuner.fit()
+    tuner.fit()
 
 
-class PlannedSearch(Searcher):
-    """Gives out a list of configurations, in order."""
+class Draw(Protocol):
+    """Where new trials come from."""
 
-    def __init__(self, configs: Sequence[dict[str, Any]]) -> None:
+    def next(self, index: int) -> Params:
+        """Hyper-parameters of the trial number `index`."""
+        ...
+
+    def begin(self, index: int, params: Params) -> None:
+        """Take in that a trial from before goes on."""
+        ...
+
+    def end(self, index: int, score: float | None) -> None:
+        """Take in how a trial ended; without a score it failed."""
+        ...
+
+
+class PlannedDraw:
+    """A list made beforehand, which learns nothing."""
+
+    def __init__(self, options: Options) -> None:
+        self._planned = planned_trials(options)
+
+    def next(self, index: int) -> Params:
+        """The list's."""
+        return self._planned[index]
+
+    def begin(self, index: int, params: Params) -> None:
+        """Nothing."""
+
+    def end(self, index: int, score: float | None) -> None:
+        """Nothing."""
+
+
+class OptunaDraw:
+    """Optuna's TPE, asked and told; after a resume it is told again all that it knew."""
+
+    def __init__(self, options: Options, *, num_known: int) -> None:
+        self._seed = options.sweep.seed
+        self._space = {name: _distribution(getattr(options.search, name), whole=name == "latent_size") for name in AXES}
+        self._numbers: dict[int, int] = {}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sampler = TPESampler(
+            multivariate=True,
+            constant_liar=True,  # several trials run at once: the liar keeps them apart
+            n_startup_trials=min(_MAX_STARTUP_TRIALS, math.ceil(num_trials(options) / 3)),
+            seed=options.sweep.seed + 7919 * num_known,  # after a resume it must not draw its first trials again
+        )
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    def next(self, index: int) -> Params:
+        """The sampler's."""
+        trial = self._study.ask(self._space)
+        self._numbers[index] = trial.number
+        return trial.params | {"seed": trial_seed(self._seed, index)}
+
+    def begin(self, index: int, params: Params) -> None:
+        """Add it as one that runs."""
+        known = {name: params[name] for name in AXES}
+        self._numbers[index] = len(self._study.get_trials(deepcopy=False))
+        self._study.add_trial(
+            optuna.trial.create_trial(state=TrialState.RUNNING, params=known, distributions=self._space)
+        )
+
+    def end(self, index: int, score: float | None) -> None:
+        """Tell it."""
+        if score is None:
+            self._study.tell(self._numbers[index], state=TrialState.FAIL)
+        else:
+            self._study.tell(self._numbers[index], score)
+
+
+class SweepSearch(Searcher):
+    """Gives Ray the trials that have not ended, then new ones, and writes each down before it starts.
+
+    Args:
+        options: Checked.
+        search_folder: Where the trials are kept.
+        known: Trials that are there already.
+
+    Attributes:
+        num_left: Trials that are still to be run.
+    """
+
+    def __init__(self, options: Options, search_folder: SearchFolder, *, known: Sequence[Trial] = ()) -> None:
         super().__init__(metric=METRIC, mode="max")
-        self._configs, self._num_given = list(configs), 0
+        self._folder = search_folder
+        self._shared = options.trial_values()
+        self._draw: Draw = (
+            OptunaDraw(options, num_known=len(known)) if options.search.search == "optuna" else PlannedDraw(options)
+        )
+        by_index = {self._index(trial.config.seed): trial for trial in known}
+        self._unfinished = []
+        for index, trial in sorted(by_index.items()):
+            self._draw.begin(index, trial.config.to_dict())
+            if trial.status == "unfinished":
+                self._unfinished.append({name: getattr(trial.config, name) for name in (*AXES, "seed")})
+            else:
+                self._draw.end(index, None if trial.status == "failed" else trial.score)
+        self._new = [index for index in range(num_trials(options)) if index not in by_index]
+        self.num_left = len(self._unfinished) + len(self._new)
+        self._running: dict[str, int] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next configuration; Ray asks for `num_samples`, so for as many as there are."""
-        self._num_given += 1
-        return self._configs[self._num_given - 1]
+    def suggest(self, trial_id: str) -> Params | None:
+        """The next trial's own hyper-parameters; the shared ones are Ray's already."""
+        if self._unfinished:
+            params = self._unfinished.pop(0)
+        else:
+            params = self._draw.next(self._new.pop(0))
+            self._folder.trial(params["seed"]).plan(self._shared | params)
+        self._running[trial_id] = self._index(params["seed"])
+        return params
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A list learns nothing."""
+        """Tell the draw how a trial ended, as its folder says."""
+        index = self._running.pop(trial_id)
+        folder = self._folder.trial(trial_seed(self._folder.sweep_seed, index))
+        reports = folder.reports()
+        score = max((report[METRIC] for report in reports), default=None)
+        self._draw.end(index, None if folder.has_failed else score)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write how far the list was given out."""
-        Path(checkpoint_path).write_text(json.dumps({"num_given": self._num_given, "configs": self._configs}))
+        """Nothing: the trials' folders are all there is to know."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Go on with the list where it was saved."""
-        state = json.loads(Path(checkpoint_path).read_text())
-        self._num_given, self._configs = state["num_given"], state["configs"]
+        """Never: a resume reads the trials' folders."""
+        raise NotImplementedError("A sweep is resumed from its folders; use --resume.")
+
+    def _index(self, seed: int) -> int:
+        return seed - trial_seed(self._folder.sweep_seed, 0)
 
 
-class SeededOptunaSearch(OptunaSearch):
-    """Optuna's suggestions, each with a trial seed of its own, which the sampler must not learn from."""
-
-    def __init__(self, *, sweep_seed: int, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._sweep_seed, self._num_given = sweep_seed, 0
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The sampler's next configuration."""
-        suggestion = super().suggest(trial_id)
-        if suggestion is None:
-            return None
-        self._num_given += 1
-        return suggestion | {"seed": trial_seed(self._sweep_seed, self._num_given - 1)}
-
-
-def _search_algorithm(options: Options) -> Searcher:
-    if options.search.search != "optuna":
-        return PlannedSearch(planned_trials(options))
-    axes = {name: getattr(options.search, name) for name in ("beta", "latent_size", "lr")}
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = TPESampler(
-        multivariate=True,
-        constant_liar=True,  # several trials run at once: the liar keeps them apart
-        n_startup_trials=min(_MAX_STARTUP_TRIALS, math.ceil(num_trials(options) / 3)),
-        seed=options.sweep.seed,
-    )
-    space = {name: _distribution(axis, whole=name == "latent_size") for name, axis in axes.items()}
-    return SeededOptunaSearch(sweep_seed=options.sweep.seed, space=space, metric=METRIC, mode="max", sampler=sampler)
-
-
-def _scheduler(options: Options) -> TrialScheduler:
+def stopping_rule(options: Options) -> StoppingRule:
+    """The rule of `--scheduler`, which has seen nothing yet."""
     grace = min(options.grace_steps, options.trial.steps)
     if options.search.scheduler == "asha":
-        return ASHAScheduler(
-            time_attr="step", max_t=options.trial.steps, grace_period=grace, reduction_factor=_KEEP_BEST
-        )
+        return SuccessiveHalving(grace_steps=grace, max_steps=options.trial.steps, keep_one_of=_KEEP_ONE_OF)
     if options.search.scheduler == "median":
-        return MedianStoppingRule(time_attr="step", grace_period=grace, min_samples_required=_KEEP_BEST)
-    return FIFOScheduler()  # type: ignore[no-untyped-call]
+        return MedianStopping(grace_steps=grace, min_others=_KEEP_ONE_OF)
+    return NoStopping()
+
+
+def informed(rule: StoppingRule, known: Sequence[Trial]) -> StoppingRule:
+    """Tell the rule what trials reported before; what it decided then is in their folders."""
+    for trial in known:
+        for report in trial.reports:
+            rule.stops(trial.config.seed, step=report["step"], score=report[METRIC])
+    return rule
 
 
 def _distribution(axis: Axis, *, whole: bool) -> BaseDistribution:
@@ -173,34 +239,6 @@ def _distribution(axis: Axis, *, whole: bool) -> BaseDistribution:
     return FloatDistribution(axis.low, axis.high, log=True)
 
 
-def _grid_points(
-    axes: dict[str, Axis], num_points: int | None, generator: np.random.Generator
-) -> list[dict[str, float]]:
-    """Every combination once; a draw of them if fewer are asked for; round after round if more."""
-    grid = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]  # type: ignore[arg-type]
-    if num_points is None or num_points >= len(grid):
-        return [grid[index % len(grid)] for index in range(num_points or len(grid))]
-    return [grid[index] for index in generator.permutation(len(grid))[:num_points]]
-
-
-def _random_points(
-    axes: dict[str, Axis], num_points: int | None, generator: np.random.Generator
-) -> list[dict[str, float]]:
-    assert num_points is not None  # checked with the options
-    return [
-        {name: _draw(axis, generator, whole=name == "latent_size") for name, axis in axes.items()}
-        for _ in range(num_points)
-    ]
-
-
-def _draw(axis: Axis, generator: np.random.Generator, *, whole: bool) -> float:
-    if not isinstance(axis, Range):
-        return axis[generator.integers(len(axis))]
-    end = axis.high + 1 if whole else axis.high  # each whole number has its share of the logarithmic scale
-    value = min(float(np.exp(generator.uniform(np.log(axis.low), np.log(end)))), axis.high)
-    return int(value) if whole else value
-
-
-def _trial_folder(trial: Any) -> str:
+def _ray_folder(trial: Any) -> str:
     """Ray's default name holds the whole config, and grows past what file systems take."""
-    return f"trial_{trial.trial_id}"
+    return str(trial.trial_id)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import errno
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
@@ -13,27 +13,35 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.process import prepare_process
-from betavae.training import TrainingRun
+from betavae.training import NonFiniteLossError, TrainingRun
+from sweeps.trial_folder import MAX_DEATHS, MAX_ERRORS, SearchFolder, TrialFolder
 
 
-def train_trial(config: dict[str, Any]) -> None:
-    """Train one trial to its end, from its latest checkpoint if it has one.
+class TrialDiedError(RuntimeError):
+    """A trial whose process has died again and again at one place, with no exception that would say why."""
+
+
+def train_trial(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
+    """Train one trial to its end, from its latest whole checkpoint if it has one.
+
+    What is wrong with the trial itself is written down in its folder, and the trial ends: to Ray it has not failed. So
+    Ray may start a trial again as often as machines are lost.
 
     Args:
         config: Some fields of TrialConfig, by name.
+        search_folder: Where the trials are kept.
     """
     prepare_process()
-    device = device_of_trial()
-    data = DSprites.open()
-    run = _start_or_resume(TrialConfig.from_dict(config), data, device=device)
-    while run.step < run.config.steps:
-        loss = run.advance(min(run.config.eval_every, run.config.steps - run.step))
-        scores = evaluate(run.model, data, device=device, trained_on=run.config.images)
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary, "checkpoint")
-            run.save(folder, scores=scores)
-            report = {"step": run.step, **scores.numbers(), **loss.numbers()}
-            tune.report(report, checkpoint=tune.Checkpoint.from_directory(folder))
+    folder = search_folder.trial(config["seed"])
+    with folder.locked():
+        try:
+            _train(TrialConfig.from_dict(config), folder)
+        except (NonFiniteLossError, TrialDiedError) as error:
+            folder.fail(error)
+        except Exception as error:  # whatever it is, the first time it is raised to Ray, which starts a new process
+            if folder.note_error(error) < MAX_ERRORS:
+                raise
+            folder.fail(_explained(error))
 
 
 def device_of_trial() -> str:
@@ -43,9 +51,40 @@ def device_of_trial() -> str:
     return "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
 
 
-def _start_or_resume(config: TrialConfig, data: DSprites, *, device: str) -> TrainingRun:
-    checkpoint = tune.get_checkpoint()
+def _train(config: TrialConfig, folder: TrialFolder) -> None:
+    data, device = DSprites.open(), device_of_trial()
+    run = _start_or_resume(config, folder, data, device=device)
+    while run.step < config.steps:
+        loss = run.advance(min(config.eval_every, config.steps - run.step))
+        scores = evaluate(run.model, data, device=device, trained_on=config.images)
+        report = {"step": run.step, **scores.numbers(), **loss.numbers()}
+        folder.commit(run, scores=scores, report=report)
+        tune.report(report)
+
+
+def _start_or_resume(config: TrialConfig, folder: TrialFolder, data: DSprites, *, device: str) -> TrainingRun:
+    checkpoint = folder.resume_point()
+    reports = folder.reports()
+    step = reports[-1]["step"] if reports else 0
+    deaths = folder.note_start(step=step, node=ray.get_runtime_context().get_node_id())
+    if deaths >= MAX_DEATHS:
+        raise TrialDiedError(
+            f"The trial's process died {deaths} times after step {step} on one machine, without an error of its own: "
+            "was it out of memory? Give it more, or a smaller batch size."
+        )
     if checkpoint is None:
         return TrainingRun.start(config, data, device=device)
-    with checkpoint.as_directory() as folder:
-        return TrainingRun.load(folder, data, device=device)
+    tune.report(reports[-1])  # the process may have died between writing it and saying it
+    return TrainingRun.load(checkpoint, data, device=device)
+
+
+def _explained(error: Exception) -> Exception:
+    """The error, in words where the system's own mislead."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        explained = OSError(
+            f"The disk is full ({error}). The trial's earlier checkpoints are intact: free some space, then use "
+            "--resume with --retry-failed."
+        )
+        explained.__cause__ = error
+        return explained
+    return error

@@ -58,11 +58,11 @@ def _model() -> BetaVAE:
 def write_sweep(scores: dict[str, Any]) -> WriteSweep:
     """Write a sweep's folder as run.py does: trials by identifier, with what they reported and how they ended."""
 
-    def write(folder: Path, trials: dict[str, dict[str, Any]], *, outcome: dict[str, Any] | None = None) -> Path:
+    def write(folder: Path, trials: dict[str, dict[str, Any]], *, outcome: str | None = None) -> Path:
         folder.mkdir()
         record: dict[str, Any] = {"command": "python sweeps/run.py", "data": {"source": "rendered", "sha256": "0" * 64}}
         if outcome is not None:
-            record["outcome"] = {"search": "done", "stopped_at_step": {}, "failed": {}} | outcome
+            record["outcome"] = {"search": outcome}
         (folder / "sweep.json").write_text(json.dumps(record))
         for identifier, trial in trials.items():
             _write_trial(folder / "search" / f"trial_{identifier}", scores=scores, **trial)
@@ -76,15 +76,13 @@ def reported(small_data: DSprites, tmp_path_factory: pytest.TempPathFactory, wri
     """The report of a sweep with a trial for each way to end: it is only looked at."""
     trials = {
         "best": {"migs": [0.2, 0.5], "beta": 8.0},
-        "good": {"migs": [0.4], "beta": 4.0, "seed": 1},
+        "good": {"migs": [0.4], "beta": 4.0, "seed": 1, "stopped": True},
         "fair": {"migs": [0.3, 0.2], "beta": 4.0, "seed": 2},
         **{f"mid{i}": {"migs": [0.2 + 0.01 * i], "beta": 2.0 + i, "lr": 1e-4 * (1 + i)} for i in range(7)},
         "poor": {"migs": [0.1], "beta": 1.0},
         "lost": {"migs": [], "beta": 16.0, "error": "NonFiniteLossError: <b>the loss</b>"},
     }
-    folder = write_sweep(
-        tmp_path_factory.mktemp("reported") / "study", trials, outcome={"stopped_at_step": {"good": 100}}
-    )
+    folder = write_sweep(tmp_path_factory.mktemp("reported") / "study", trials, outcome="done")
     output = folder / "report"
     sweep = read_sweep(folder)
     write_report(sweep, output, data=small_data, num_best=1, importances=importances(sweep.trials))
@@ -98,7 +96,13 @@ def make_sweep(write_sweep: WriteSweep, tmp_path: Path) -> MakeSweep:
 
 
 def _write_trial(
-    folder: Path, *, scores: dict[str, Any], migs: list[float], error: str | None = None, **config: Any
+    folder: Path,
+    *,
+    scores: dict[str, Any],
+    migs: list[float],
+    error: str | None = None,
+    stopped: bool = False,
+    **config: Any,
 ) -> None:
     """A trial that is scored every 100 of its steps, with a checkpoint of its best."""
     values = {"beta": 4.0, "latent_size": 3, "lr": 1e-3, "steps": 200, "eval_every": 100} | config
@@ -106,6 +110,8 @@ def _write_trial(
     (folder / "params.json").write_text(json.dumps(values))
     reports = [_report(100 * count, mig) for count, mig in enumerate(migs, start=1)]
     (folder / "result.json").write_text("".join(json.dumps(report) + "\n" for report in reports))
+    if stopped:
+        (folder / "outcome.json").write_text('{"status": "stopped"}')
     if error is not None:
         (folder / "error.txt").write_text(f"Traceback\n{error}\n")
     if migs:
@@ -116,6 +122,7 @@ def _write_trial(
             model=_model(),
             training={},
             scores=own,
+            report=reports[migs.index(max(migs))],
             samples={},
         )
 

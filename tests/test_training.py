@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from betavae.checkpoint import load_model
+from betavae.checkpoint import check_checkpoint, load_model, read_scores
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate, evaluation_rows
@@ -40,7 +39,7 @@ def checkpoint(data: DSprites, tmp_path_factory: pytest.TempPathFactory) -> Path
     run = TrainingRun.start(CONFIG, data)
     run.advance(4)
     folder = tmp_path_factory.mktemp("trial") / "checkpoint"
-    run.save(folder, scores=evaluate(run.model, data))
+    run.save(folder, scores=evaluate(run.model, data), report={"step": run.step})
     return folder
 
 
@@ -58,8 +57,11 @@ def test_resume_in_a_new_process_is_bit_exact(data: DSprites, checkpoint: Path, 
 
 def test_a_checkpoint_holds_what_the_contract_says(checkpoint: Path) -> None:
     names = {path.name for path in checkpoint.iterdir()}
-    assert names == {"config.json", "model.pt", "training.pt", "scores.json", "samples.npz"}
-    scores = json.loads((checkpoint / "scores.json").read_text())
+    assert names == {
+        "config.json", "model.pt", "training.pt", "scores.json", "report.json", "samples.npz", "manifest.json",
+    }  # fmt: skip
+    check_checkpoint(checkpoint)
+    scores = read_scores(checkpoint)
     assert scores["step"] == 4
     assert scores["mig"]["num_rows"] == 10_000
     assert scores["data"]["source"] == "rendered"
@@ -68,14 +70,14 @@ def test_a_checkpoint_holds_what_the_contract_says(checkpoint: Path) -> None:
 
 
 def test_recomputed_scores_equal_the_recorded_ones(data: DSprites, checkpoint: Path) -> None:
-    recorded = json.loads((checkpoint / "scores.json").read_text())
+    recorded = read_scores(checkpoint)
     assert evaluate(load_model(checkpoint), data).to_dict() == {k: v for k, v in recorded.items() if k != "step"}
 
 
 def test_a_checkpoint_is_never_overwritten(data: DSprites, checkpoint: Path) -> None:
     run = TrainingRun.load(checkpoint, data)
     with pytest.raises(FileExistsError, match="never overwritten"):
-        run.save(checkpoint, scores=evaluate(run.model, data))
+        run.save(checkpoint, scores=evaluate(run.model, data), report={"step": run.step})
     assert [path.name for path in checkpoint.parent.iterdir()] == ["checkpoint"]
 
 

@@ -62,7 +62,7 @@ def describe_config(config: TrialConfig, names: Sequence[str]) -> str:
 
 def describe_state(sweep: Sweep) -> str:
     """How many trials there are, and how each kind ended."""
-    counts = Counter(sweep.status(trial) for trial in sweep.trials)
+    counts = Counter(trial.status for trial in sweep.trials)
     parts = ", ".join(f"{counts[status]} {status}" for status in get_args(Status) if counts[status])
     state = f"{len(sweep.trials)} trials: {parts}."
     return state if sweep.has_ended else f"{state} The sweep has not ended: it runs still, or was cut."

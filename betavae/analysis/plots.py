@@ -38,7 +38,7 @@ def mig_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
     figure = Figure(figsize=(_NARROW, 3.0), layout="constrained")
     axes = figure.subplots()
     for status, marker in _ENDS.items():
-        shown = [trial for trial in trials if sweep.status(trial) == status]
+        shown = [trial for trial in trials if trial.status == status]
         values, scores = [getattr(trial.config, name) for trial in shown], [trial.score for trial in shown]
         axes.scatter(
             values, scores, c=_beta_colors(shown, among=trials), marker=marker, s=28, alpha=0.85, linewidths=0,
@@ -65,7 +65,7 @@ def learning_curves(sweep: Sweep, *, ceiling: float | None) -> Figure:
     }
     for axes, (curve, label) in zip(panels, curves.items(), strict=True):
         for trial, color in zip(trials, _beta_colors(trials, among=trials), strict=True):
-            _draw_curve(axes, trial, curve, color=color, status=sweep.status(trial), many=len(trials) > _MANY)
+            _draw_curve(axes, trial, curve, color=color, status=trial.status, many=len(trials) > _MANY)
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
     score_axis(panels[0], ceiling=ceiling)
@@ -187,7 +187,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
 
 def _status_legend(axes: Axes, sweep: Sweep, trials: Sequence[Trial]) -> None:
     """A neutral mark for each way to end that is there."""
-    seen = {sweep.status(trial) for trial in trials}
+    seen = {trial.status for trial in trials}
     handles = [
         axes.scatter([], [], marker=marker, s=22, color=MUTED, linewidths=0, label=status)
         for status, marker in _ENDS.items()

@@ -16,7 +16,12 @@ SWEEP_FILE = "sweep.json"
 """What was asked for, with what, when; how it ended is added last."""
 
 SEARCH_FOLDER = "search"
-"""Ray's experiment, below the sweep's folder."""
+"""The search's trials, below the sweep's folder."""
+
+PARAMS_FILE = "params.json"
+RESULT_FILE = "result.json"
+OUTCOME_FILE = "outcome.json"
+ERROR_FILE = "error.txt"
 
 Report = dict[str, Any]
 
@@ -47,13 +52,15 @@ class Trial:
         config: What it trains.
         reports: What it reported, in order.
         error: The last line of its error, if it failed.
+        was_stopped: Whether the scheduler stopped it.
     """
 
     trial_id: str
     folder: Path
     config: TrialConfig
     reports: tuple[Report, ...]
-    error: str | None
+    error: str | None = None
+    was_stopped: bool = False
 
     @property
     def best(self) -> Report | None:
@@ -80,6 +87,15 @@ class Trial:
         """Whether it ran to its planned end."""
         return self.step >= self.config.steps
 
+    @property
+    def status(self) -> Status:
+        """How it ended, if it has."""
+        if self.error is not None:
+            return "failed"
+        if self.is_complete:
+            return "finished"
+        return "stopped" if self.was_stopped else "unfinished"
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -101,16 +117,6 @@ class Sweep:
     def has_ended(self) -> bool:
         """Whether it ran to its end; else it runs still, or was cut."""
         return bool(self.record.get("outcome", {}).get("search") == "done")
-
-    def status(self, trial: Trial) -> Status:
-        """How a trial ended."""
-        if trial.error is not None:
-            return "failed"
-        if trial.is_complete:
-            return "finished"
-        return (
-            "stopped" if trial.trial_id in self.record.get("outcome", {}).get("stopped_at_step", {}) else "unfinished"
-        )
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -135,6 +141,14 @@ def read_trials(folder: Path) -> list[Trial]:
     return _read_all(folder)[0]
 
 
+def read_reports(path: Path) -> tuple[Report, ...]:
+    """A report per line; the last one, without its end, is being written. None where there is no file yet."""
+    if not path.exists():
+        return ()
+    whole_lines = path.read_text().split("\n")[:-1]
+    return tuple(map(json.loads, whole_lines))
+
+
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
     """The trials with a score, the highest `mig` first."""
     return sorted((trial for trial in trials if trial.reports), key=lambda trial: trial.score, reverse=True)
@@ -142,34 +156,34 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
 
 def _read_all(folder: Path) -> tuple[list[Trial], list[str]]:
     trials, unreadable = [], []
-    for params in sorted(folder.glob("trial_*/params.json")):
+    for params in sorted(folder.glob(f"trial_*/{PARAMS_FILE}")):
         try:
-            trials.append(_read_trial(params.parent))
+            trials.append(read_trial(params.parent))
         except (ValueError, OSError) as error:
             unreadable.append(f"Trial {_identifier(params.parent)} could not be read: {error}")
     return trials, unreadable
 
 
-def _read_trial(folder: Path) -> Trial:
-    error = folder / "error.txt"
-    results = folder / "result.json"
+def read_trial(folder: Path) -> Trial:
+    """Read one trial's folder.
+
+    Raises:
+        ValueError: If a file is damaged.
+        OSError: If it is no trial's.
+    """
+    error, outcome = folder / ERROR_FILE, folder / OUTCOME_FILE
     return Trial(
         trial_id=_identifier(folder),
         folder=folder,
-        config=TrialConfig.read(folder / "params.json"),
-        reports=_read_reports(results) if results.exists() else (),
+        config=TrialConfig.read(folder / PARAMS_FILE),
+        reports=read_reports(folder / RESULT_FILE),
         error=error.read_text().rstrip().rpartition("\n")[2] if error.exists() else None,
+        was_stopped=outcome.exists() and json.loads(outcome.read_text())["status"] == "stopped",
     )
 
 
 def _identifier(folder: Path) -> str:
     return folder.name.removeprefix("trial_")
-
-
-def _read_reports(path: Path) -> tuple[Report, ...]:
-    """A report per line; the last one, without its end, is being written."""
-    whole_lines = path.read_text().split("\n")[:-1]
-    return tuple(map(json.loads, whole_lines))
 
 
 def _read_checkpoints(folder: Path) -> list[Checkpoint]:

@@ -37,7 +37,7 @@ def _row(sweep: Sweep, trial: Trial, rank: int | None) -> Row:
     return {
         "rank": rank,
         "trial": trial.trial_id,
-        "status": sweep.status(trial),
+        "status": trial.status,
         **_scores(trial.best or {}),
         "mig_exact": None if checkpoint is None else checkpoint.scores.get("mig_exact", {}).get("score"),
         **config.to_dict(),

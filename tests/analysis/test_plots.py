@@ -22,10 +22,10 @@ def portrait(small_data: DSprites, make_sweep) -> Portrait:
 def test_every_trial_is_a_point_and_the_median_of_seeds_a_bar(make_sweep) -> None:
     trials: dict[str, dict[str, Any]] = {
         "a": {"migs": [0.1, 0.2], "beta": 4.0, "seed": 1},
-        "b": {"migs": [0.4], "beta": 4.0, "seed": 2},
+        "b": {"migs": [0.4], "beta": 4.0, "seed": 2, "stopped": True},
         "c": {"migs": [0.3, 0.1], "beta": 8.0},
     }
-    sweep = read_sweep(make_sweep(trials, outcome={"stopped_at_step": {"b": 100}}))
+    sweep = read_sweep(make_sweep(trials, outcome="done"))
     axes = plots.mig_against("beta", sweep, ceiling=0.9).axes[0]
     points = np.concatenate([np.asarray(marks.get_offsets()) for marks in axes.collections])
     assert {tuple(point) for point in points.tolist()} == {(4.0, 0.2), (4.0, 0.4), (8.0, 0.3)}

@@ -1,23 +1,25 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from betavae.analysis.results import Checkpoint, ranked, read_sweep
 from betavae.analysis.table import table_rows
+from betavae.checkpoint import add_scores
 
 
 def test_how_each_trial_ended_is_read(make_sweep) -> None:
     folder = make_sweep(
         {
             "a": {"migs": [0.1, 0.2]},
-            "b": {"migs": [0.3]},
+            "b": {"migs": [0.3], "stopped": True},
             "c": {"migs": [0.2], "error": "ValueError: no"},
             "d": {"migs": []},
         },
-        outcome={"stopped_at_step": {"b": 100}},
+        outcome="done",
     )
     sweep = read_sweep(folder)
-    assert {trial.trial_id: sweep.status(trial) for trial in sweep.trials} == {
+    assert {trial.trial_id: trial.status for trial in sweep.trials} == {
         "a": "finished",
         "b": "stopped",
         "c": "failed",
@@ -54,10 +56,11 @@ def test_the_best_checkpoint_is_the_best_of_those_that_can_be_read(make_sweep) -
         assert checkpoint is not None
         return checkpoint
 
-    (trial_folder / "checkpoint_000000").mkdir()
-    (trial_folder / "checkpoint_000000" / "scores.json").write_text('{"mig": {"score": 0.1}}')
+    shutil.copytree(trial_folder / "checkpoint_000001", trial_folder / "checkpoint_000000")
+    add_scores(trial_folder / "checkpoint_000000", {"mig": {"score": 0.1}})
     assert best().folder == trial_folder / "checkpoint_000001"
-    (trial_folder / "checkpoint_000001" / "scores.json").write_text("{}")
+    scores = trial_folder / "checkpoint_000001" / "scores.json"
+    scores.write_text(scores.read_text().replace("0.2", "0.3"))  # one digit flipped
     assert best().folder == trial_folder / "checkpoint_000000"
 
 

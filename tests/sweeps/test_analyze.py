@@ -78,7 +78,7 @@ def test_the_command_needs_no_ray() -> None:
 def _trials(scores: np.ndarray, **columns: np.ndarray) -> list[Trial]:
     configs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return [
-        Trial(f"{index}", Path(), TrialConfig.from_dict(config), ({"step": 1, "mig": float(score)},), None)
+        Trial(f"{index}", Path(), TrialConfig.from_dict(config), ({"step": 1, "mig": float(score)},))
         for index, (config, score) in enumerate(zip(configs, scores, strict=True))
     ]
 

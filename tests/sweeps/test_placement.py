@@ -10,6 +10,7 @@ from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
 from sweeps.cluster import Resources, embedded_ray, quiet_ray
 from sweeps.options import Options, SearchOptions, TrialOptions
+from sweeps.trial_folder import SearchFolder
 
 
 @pytest.fixture
@@ -45,21 +46,25 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
     import ray
     from ray import tune
 
-    from sweeps.search import SEARCH_FOLDER, run_search
+    from sweeps.search import run_search
 
-    def note_gpu(config: dict[str, Any]) -> None:
+    def note_gpu(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
         seed = config["seed"]
         (tmp_path / f"seed_{seed}").write_text(str(ray.get_gpu_ids()))
         deadline = time.monotonic() + 60
         batch = range(seed // 4 * 4, seed // 4 * 4 + 4)
         while time.monotonic() < deadline and not all((tmp_path / f"seed_{other}").exists() for other in batch):
             time.sleep(0.05)
-        tune.report({"step": 1, "mig": float(time.monotonic() < deadline)})
+        (tmp_path / f"in_time_{seed}").write_text(str(time.monotonic() < deadline))
+        tune.report({"step": 1, "mig": 0.5})
 
     options = Options(search=SearchOptions(beta=(4.0,), trials=8), trial=TrialOptions(steps=1, batch_size=1))
-    results = run_search(options, tmp_path / "sweep", trainable=note_gpu, resources=resources, callbacks=[])
-    assert [result.metrics["mig"] for result in results] == [1.0] * 8
+    folder = SearchFolder(tmp_path / "sweep" / "search", sweep_seed=0)
+    run_search(options, folder, trainable=note_gpu, resources=resources, callbacks=[])
+    assert [(tmp_path / f"in_time_{seed}").read_text() for seed in range(8)] == ["True"] * 8
     for batch in (range(4), range(4, 8)):
         gpus = [(tmp_path / f"seed_{seed}").read_text() for seed in batch]
         assert sorted(gpus) == ["[0]", "[1]", "[2]", "[3]"]
-    assert len(list((tmp_path / "sweep" / SEARCH_FOLDER).glob("trial_*"))) == 8
+    assert [path.parent.name for path in sorted(folder.path.glob("*/params.json"))] == [
+        f"trial_{i:04}" for i in range(8)
+    ]

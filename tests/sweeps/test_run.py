@@ -13,7 +13,7 @@ from sweeps.cluster import decide_resources
 from sweeps.command_line import parse_options
 from sweeps.options import ResourceOptions
 from sweeps.presets import PRESETS
-from sweeps.run import BAD_INPUT, DONE, INTERRUPTED, TRIAL_FAILED, main
+from sweeps.run import BAD_INPUT, DONE, FAILED, main
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -115,7 +115,7 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     output, errors = process.communicate()
     assert process.returncode == DONE, errors
     record = json.loads((tmp_path / "s" / "sweep.json").read_text())
-    assert record["outcome"]["ended"] == 2
+    assert record["outcome"] == {"search": "done", "finished": 2, "failures": {}}
     assert len(record["data"]["sha256"]) == 64
     trials = ranked(read_trials(tmp_path / "s" / "search"))
     assert {trial.config.beta for trial in trials} == {2.0, 8.0}
@@ -130,7 +130,7 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     own_rows = output.partition("as the seed study took it")[2].splitlines()[-3:-1]
     assert [row.split()[:2] for row in own_rows] == [["2", "4"], ["8", "4"]]
     assert [row.split()[3:5] for row in own_rows] == [["0.0000", "0.0000"]] * 2  # one shape, one scale
-    state = torch.load(trials[0].folder / "checkpoint_000001" / "model.pt", weights_only=True)
+    state = torch.load(trials[0].folder / "checkpoint_000000002" / "model.pt", weights_only=True)
     assert state
 
 
@@ -139,11 +139,12 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
 def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(tmp_path: Path) -> None:
     process = start_sweep(tmp_path, "--beta 4 --lr 1e-3 1e30 --steps 4 --eval-every 2 --no-report")
     output, errors = process.communicate()
-    assert process.returncode == TRIAL_FAILED
-    (line,) = errors.splitlines()
+    assert process.returncode == FAILED
+    line, hint = errors.splitlines()
     assert "The loss must be finite, but at step 2 it was" in line
+    assert hint.endswith(f"--resume {tmp_path / 's'} --retry-failed")
     outcome = json.loads((tmp_path / "s" / "sweep.json").read_text())["outcome"]
-    assert (outcome["search"], outcome["ended"], len(outcome["failed"])) == ("done", 2, 1)
+    assert (outcome["search"], outcome["finished"], outcome["failed"]) == ("done", 1, 1)
     (trial,) = ranked(read_trials(tmp_path / "s" / "search"))
     assert trial.is_complete
     assert "FAILED" in output
@@ -159,7 +160,7 @@ def test_an_interrupt_ends_the_sweep_with_130(tmp_path: Path) -> None:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate()
-    assert process.returncode == INTERRUPTED, errors
-    assert "interrupted" in errors
+    assert process.returncode == 130, errors
+    assert errors == f"interrupted; go on with: python sweeps/run.py --resume {tmp_path / 's'}\n"
     assert json.loads((tmp_path / "s" / "sweep.json").read_text())["outcome"]["search"] == "interrupted"
     assert "checkpoint_" in output

@@ -1,5 +1,25 @@
-from sweeps.options import Options, Range, SearchOptions, SweepOptions
-from sweeps.search import PlannedSearch, planned_trials
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from betavae.analysis.results import Trial
+from betavae.config import TrialConfig
+from sweeps.options import (
+    Options,
+    Range,
+    SearchOptions,
+    SweepOptions,
+    TrialOptions,
+    options_from_dict,
+    options_to_dict,
+)
+from sweeps.plan import check_resume, planned_trials
+from sweeps.search import SweepSearch, informed, stopping_rule
+from sweeps.trial_folder import SearchFolder
 
 
 def options(**search: object) -> Options:
@@ -32,10 +52,110 @@ def test_random_draws_stay_in_range_and_repeat() -> None:
     assert trials == planned_trials(asked)
 
 
-def test_a_restored_plan_goes_on_where_it_was(tmp_path: object) -> None:
-    plan = PlannedSearch([{"beta": 1.0}, {"beta": 2.0}])
-    plan.suggest("a")
-    plan.save(f"{tmp_path}/state")
-    restored = PlannedSearch([])
-    restored.restore(f"{tmp_path}/state")
-    assert restored.suggest("b") == {"beta": 2.0}
+def known(values: dict[str, Any], *, migs: list[float], status: str) -> Trial:
+    config = TrialConfig.from_dict(values | {"steps": 100, "eval_every": 10})
+    reports = tuple({"step": 10 * count, "mig": mig} for count, mig in enumerate(migs, start=1))
+    error, stopped = ("ValueError: no" if status == "failed" else None), status == "stopped"
+    trial = Trial(str(config.seed), Path(), config, reports, error, stopped)
+    assert trial.status == status
+    return trial
+
+
+def test_a_resumed_search_gives_out_what_has_not_ended_then_what_is_new(tmp_path: Path) -> None:
+    asked = options(beta=(1.0, 2.0, 3.0, 4.0))
+    planned = planned_trials(asked)
+    before = [
+        known(planned[0], migs=[0.1] * 10, status="finished"),
+        known(planned[1], migs=[0.1], status="unfinished"),
+        known(planned[2], migs=[0.1], status="stopped"),
+    ]
+    search = SweepSearch(asked, SearchFolder(tmp_path, sweep_seed=3), known=before)
+    assert search.num_left == 2
+    assert [search.suggest("x"), search.suggest("y")] == [planned[1], planned[3]]
+    written = json.loads((tmp_path / "trial_0003" / "params.json").read_text())
+    assert (written["beta"], written["steps"]) == (4.0, asked.trial.steps)  # written down before it starts
+
+
+def test_a_trial_that_was_given_out_and_never_written_is_given_out_again(tmp_path: Path) -> None:
+    """The driver died between two trials: the gap is filled, whatever came after it."""
+    asked = options(beta=(1.0, 2.0, 3.0))
+    planned = planned_trials(asked)
+    before = [known(planned[index], migs=[0.1] * 10, status="finished") for index in (0, 2)]
+    search = SweepSearch(asked, SearchFolder(tmp_path, sweep_seed=3), known=before)
+    assert (search.num_left, search.suggest("x")) == (1, planned[1])
+
+
+def test_a_resumed_optuna_search_knows_what_it_was_told(tmp_path: Path) -> None:
+    asked = options(search="optuna", trials=20, beta=Range(1, 32), lr=Range(1e-4, 1e-3), latent_size=(5, 10))
+    values = {"beta": 4.0, "lr": 5e-4, "latent_size": 5}
+    before = [
+        known(values | {"seed": 3_000_000}, migs=[0.1, 0.4, 0.3] + [0.2] * 7, status="finished"),
+        known(values | {"seed": 3_000_001}, migs=[0.2], status="unfinished"),
+        known(values | {"seed": 3_000_002}, migs=[], status="failed"),
+    ]
+    search = SweepSearch(asked, SearchFolder(tmp_path, sweep_seed=3), known=before)
+    assert search.num_left == 18
+    assert search.suggest("goes on") == values | {"seed": 3_000_001}
+    new = search.suggest("new")
+    assert new is not None
+    assert new["seed"] == 3_000_003
+    states = [(trial.state.name, trial.value) for trial in search._draw._study.trials]
+    assert states == [("COMPLETE", 0.4), ("RUNNING", None), ("FAIL", None), ("RUNNING", None)]
+    (tmp_path / "trial_0001").mkdir()
+    (tmp_path / "trial_0001" / "result.json").write_text('{"step": 100, "mig": 0.6}\n')
+    search.on_trial_complete("goes on")
+    assert search._draw._study.best_value == 0.6
+
+
+def test_a_resumed_optuna_search_does_not_draw_its_first_trials_again(tmp_path: Path) -> None:
+    asked = options(search="optuna", trials=20, beta=Range(1, 32))
+    first = SweepSearch(asked, SearchFolder(tmp_path / "a", sweep_seed=3))
+    drawn = [first.suggest(str(i)) for i in range(3)]
+    before = [known(params | {"latent_size": 10}, migs=[0.1] * 10, status="finished") for params in drawn if params]
+    resumed = SweepSearch(asked, SearchFolder(tmp_path / "b", sweep_seed=3), known=before)
+    again = [resumed.suggest(str(i)) for i in range(3)]
+    assert not {p["beta"] for p in drawn if p} & {p["beta"] for p in again if p}
+
+
+def test_the_scheduler_is_told_what_was_reported() -> None:
+    """Fails if ASHA starts with empty rungs: a poor score would be the first there, and go on."""
+    asked = Options(
+        search=SearchOptions(scheduler="asha", grace_steps=10), trial=TrialOptions(steps=100, batch_size=16)
+    )
+    trials = [known({"beta": 4.0, "seed": seed}, migs=[0.3], status="unfinished") for seed in range(3)]
+    assert not informed(stopping_rule(asked), []).stops(9, step=10, score=0.1)
+    assert informed(stopping_rule(asked), trials).stops(9, step=10, score=0.1)
+
+
+def test_options_survive_the_record() -> None:
+    asked = options(search="optuna", trials=20, beta=Range(1, 32), lr=(1e-4, 1e-3))
+    asked = replace(asked, sweep=replace(asked.sweep, resume=Path("x")))
+    read = options_from_dict(json.loads(json.dumps(options_to_dict(asked))))
+    assert read == replace(asked, sweep=replace(asked.sweep, resume=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"beta": (1.0, 5.0)}, "--beta must stay 1 4 10 in this sweep, but got 1 5"),
+        ({"scheduler": "asha"}, "--scheduler must stay none in this sweep, but got asha"),
+        ({"trials": 4}, "--trials must stay 5 in this sweep, but got 4"),
+    ],
+)
+def test_a_resume_that_would_change_the_study_is_refused(change: dict[str, Any], message: str) -> None:
+    started = options(trials=5)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_resume(replace(started, search=replace(started.search, **change)), started)
+
+
+def test_a_resume_may_raise_the_trials_and_move_to_another_machine() -> None:
+    started = options(trials=5)
+    asked = replace(started, search=replace(started.search, trials=9), resources=replace(started.resources, num_cpus=8))
+    check_resume(asked, started)
+
+
+def test_a_grid_of_which_points_were_drawn_cannot_be_extended() -> None:
+    """With more trials other points are drawn: the trials that are there would not be of the plan."""
+    started = options(beta=(1.0, 2.0, 3.0, 4.0), trials=2)
+    with pytest.raises(ValueError, match="--trials must stay 2"):
+        check_resume(replace(started, search=replace(started.search, trials=4)), started)

@@ -1,0 +1,49 @@
+"""Ctrl-C and SIGTERM: once to end cleanly, twice to end at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_STOP_SEARCH = getattr(signal, "SIGUSR1", signal.SIGINT)
+"""What Ray's search takes as the wish to end; while none runs, it interrupts whatever does."""
+
+
+class Interruption:
+    """Which signal has come, if one has.
+
+    Attributes:
+        signal: The first one.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """As shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + (self.signal or signal.SIGINT)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Take signals in; the search ends at the first, anything else, and at the second, by KeyboardInterrupt."""
+        handlers = {signal.SIGINT: self._take, signal.SIGTERM: self._take, _STOP_SEARCH: _interrupt}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+        os.kill(os.getpid(), _STOP_SEARCH)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

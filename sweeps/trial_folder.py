@@ -1,0 +1,216 @@
+"""A trial's folder: all that is known of the trial, written by the one process that trains it.
+
+    params.json            what it trains
+    result.json            a line per report
+    checkpoint_000000875/  at a step: the best, the latest, and the one before that
+    outcome.json           once it has been stopped by the scheduler
+    error.txt              once it has failed for good
+    attempts.json          where it was started from, and what went wrong
+
+Nothing else is state: a trial goes on from here alone, wherever and however its process ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from betavae.analysis.results import ERROR_FILE, OUTCOME_FILE, PARAMS_FILE, RESULT_FILE, Report, read_reports
+from betavae.checkpoint import CheckpointError, check_checkpoint, read_report, read_scores
+from betavae.evaluation import Scores
+from betavae.training import TrainingRun
+
+_ATTEMPTS_FILE = "attempts.json"
+_LOCK_FILE = ".lock"
+_LOCK_SECONDS = 60.0
+_SEEDS_PER_SWEEP = 1_000_000
+_NUM_LATEST = 2
+"""Checkpoints kept beside the best: should the latest be damaged, the trial goes on from the one before."""
+
+MAX_ERRORS = 2
+"""A trial that raises is tried once more; what raises twice would do so for ever."""
+
+MAX_DEATHS = 4
+"""A trial whose process dies so often on one machine without getting on is given up; one on lost machines is not."""
+
+
+class TrialFolder:
+    """One trial's folder; see the module.
+
+    Attributes:
+        path: Where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def plan(self, params: Mapping[str, Any]) -> None:
+        """Write down what is to be trained, before anything is."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        _replace_json(self.path / PARAMS_FILE, params)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second process out, such as one that lost its driver and does not know yet.
+
+        Raises:
+            TimeoutError: If another process trains here still.
+        """
+        lock = FileLock(self.path / _LOCK_FILE, timeout=_LOCK_SECONDS)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise TimeoutError(f"{self.path} is being trained by another process, {_LOCK_SECONDS:g} s long.") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def resume_point(self) -> Path | None:
+        """The latest checkpoint that is whole, with `result.json` cut or mended to end at its step; None without one.
+
+        A damaged checkpoint is put aside under another name.
+        """
+        for leftover in self.path.glob(".checkpoint_*"):
+            shutil.rmtree(leftover)
+        for checkpoint in reversed(self.checkpoints()):
+            try:
+                check_checkpoint(checkpoint)
+            except CheckpointError:
+                aside = checkpoint.with_name(f"damaged_{checkpoint.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                checkpoint.rename(aside)
+                continue
+            self._end_reports_at(read_report(checkpoint))
+            return checkpoint
+        (self.path / RESULT_FILE).unlink(missing_ok=True)
+        return None
+
+    def checkpoints(self) -> list[Path]:
+        """All of them, by step."""
+        return sorted(self.path.glob("checkpoint_*"))
+
+    def reports(self) -> tuple[Report, ...]:
+        """What has been reported, in order."""
+        return read_reports(self.path / RESULT_FILE)
+
+    def commit(self, run: TrainingRun, *, scores: Scores, report: Report) -> None:
+        """Keep a checkpoint and its report; then let go of those that are no longer needed."""
+        run.save(self.path / f"checkpoint_{run.step:09}", scores=scores, report=report)
+        with (self.path / RESULT_FILE).open("a") as file:
+            file.write(json.dumps(report, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._prune()
+
+    def stop(self, step: int) -> None:
+        """Note that the scheduler has stopped the trial."""
+        _replace_json(self.path / OUTCOME_FILE, {"status": "stopped", "step": step})
+
+    def note_start(self, *, step: int, node: str) -> int:
+        """Note where the trial goes on from, and return how often its process has died there, on this machine."""
+        attempts = self._attempts()
+        raised = {start for start, _ in attempts["errors"]}
+        deaths = 0
+        for number, start in reversed(list(enumerate(attempts["starts"], start=1))):
+            if start != [step, node]:
+                break
+            deaths += number not in raised
+        self._write_attempts(attempts | {"starts": [*attempts["starts"], [step, node]]})
+        return deaths
+
+    def note_error(self, error: Exception) -> int:
+        """Note that the trial raised since its last start, and return how often it has."""
+        attempts = self._attempts()
+        errors = [*attempts["errors"], [len(attempts["starts"]), repr(error)]]
+        self._write_attempts(attempts | {"errors": errors})
+        return len(errors)
+
+    def fail(self, error: BaseException) -> None:
+        """Note that the trial has failed for good, and why: the last line says it."""
+        (self.path / ERROR_FILE).write_text("".join(traceback.format_exception(error)))
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has failed for good."""
+        return (self.path / ERROR_FILE).exists()
+
+    def forget_failure(self) -> None:
+        """Let a trial that has failed be tried again."""
+        for name in (ERROR_FILE, _ATTEMPTS_FILE):
+            (self.path / name).unlink(missing_ok=True)
+
+    def _end_reports_at(self, report: Report) -> None:
+        """Drop what was reported after this one, and add it if its line was never written."""
+        reports = [known for known in self.reports() if known["step"] < report["step"]]
+        text = "".join(json.dumps(known) + "\n" for known in [*reports, report])
+        _replace_text(self.path / RESULT_FILE, text)
+
+    def _prune(self) -> None:
+        checkpoints = self.checkpoints()
+        best = max(checkpoints, key=_score)
+        for checkpoint in checkpoints[:-_NUM_LATEST]:
+            if checkpoint != best:
+                doomed = checkpoint.with_name(f".{checkpoint.name}")  # at once out of sight, then slowly gone
+                checkpoint.rename(doomed)
+                shutil.rmtree(doomed)
+
+    def _attempts(self) -> dict[str, list[list[Any]]]:
+        path = self.path / _ATTEMPTS_FILE
+        attempts: dict[str, list[list[Any]]] = {"starts": [], "errors": []}
+        return attempts | json.loads(path.read_text()) if path.exists() else attempts
+
+    def _write_attempts(self, attempts: Mapping[str, Any]) -> None:
+        _replace_json(self.path / _ATTEMPTS_FILE, attempts)
+
+
+def _score(checkpoint: Path) -> float:
+    try:
+        return float(read_scores(checkpoint)["mig"]["score"])
+    except CheckpointError:
+        return -1.0
+
+
+def _replace_json(path: Path, values: Mapping[str, Any]) -> None:
+    _replace_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """All or nothing, whenever the process ends."""
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@dataclass(frozen=True)
+class SearchFolder:
+    """Where the trials of one search are kept: a folder each, numbered as they were planned.
+
+    Attributes:
+        path: Where it is.
+        sweep_seed: What the trials' seeds are derived from.
+    """
+
+    path: Path
+    sweep_seed: int
+
+    def trial(self, seed: int) -> TrialFolder:
+        """The folder of the trial with this seed: no two trials of a sweep share one."""
+        return TrialFolder(self.path / f"trial_{seed - trial_seed(self.sweep_seed, 0):04}")
+
+
+def trial_seed(sweep_seed: int, index: int) -> int:
+    """Seed of a sweep's trial 0, 1, ...: no two trials of one sweep, and of two sweeps, share one."""
+    return sweep_seed * _SEEDS_PER_SWEEP + index
