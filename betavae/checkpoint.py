@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -67,8 +68,8 @@ def write_checkpoint(
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         write_json(temporary / CONFIG_FILE, config.to_dict())
-        torch.save(model.state_dict(), temporary / MODEL_FILE)
-        torch.save(dict(training), temporary / TRAINING_FILE)
+        _save(temporary / MODEL_FILE, model.state_dict())
+        _save(temporary / TRAINING_FILE, dict(training))
         write_json(temporary / REPORT_FILE, report)
         np.savez_compressed(temporary / SAMPLES_FILE, allow_pickle=False, **samples)
         write_json(temporary / MANIFEST_FILE, {path.name: _sha256(path) for path in sorted(temporary.iterdir())})
@@ -162,6 +163,12 @@ def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write readable JSON; a number that is not finite is an error, since JSON has none."""
     path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+
+
+def _save(path: Path, state: Mapping[str, Any]) -> None:
+    buffer = io.BytesIO()  # torch's own writing to a file hides why it failed
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def _write_scores(path: Path, scores: Mapping[str, Any]) -> None:

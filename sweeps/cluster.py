@@ -1,12 +1,15 @@
-"""The machines a sweep runs on: an embedded Ray, quiet, and what its trials may take of it."""
+"""The machines a sweep runs on: a Ray of its own or a cluster that is there, and what its trials may take of it."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -14,7 +17,6 @@ from sweeps.options import ResourceOptions
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_AUTH_MODE": "disabled",  # the embedded cluster listens on this machine alone
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of a change to come
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -72,28 +74,92 @@ def decide_resources(asked: ResourceOptions, *, cpus_found: int, gpus_found: int
     return Resources(asked.num_cpus or cpus_found, num_gpus, asked.trials_per_gpu)
 
 
-def quiet_ray() -> None:
+def quiet_ray(*, address: str | None) -> None:
     """Set what makes Ray start fast and without banners; to be called before Ray is first imported."""
     os.environ.update(_QUIET)
+    if address is None:
+        os.environ["RAY_AUTH_MODE"] = "disabled"  # a Ray of our own listens on this machine alone
+
+
+def join_cluster(address: str) -> None:
+    """Join the Ray cluster at an address; the trials will run this process's own code, which is sent along.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    import ray  # late, see quiet_ray
+
+    root = Path(__file__).parent.parent
+    own_code = {"py_modules": [str(root / "betavae"), str(root / "sweeps")]}
+    try:
+        ray.init(address=address, runtime_env=own_code, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise ValueError(f"--address must be that of a Ray cluster, but {address}: {error}") from error
 
 
 @contextmanager
-def embedded_ray(resources: Resources) -> Iterator[dict[str, float]]:
-    """Start a Ray of our own on this machine, give its resources, and end it."""
-    import ray  # late, see quiet_ray
+def running_ray(resources: Resources, *, address: str | None) -> Iterator[dict[str, float]]:
+    """Give the resources of the cluster that was joined, or of a Ray of our own on this machine; then leave it."""
+    import ray
 
-    ray.init(
-        address="local",
-        num_cpus=resources.num_cpus,
-        num_gpus=resources.num_gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=_OBJECT_STORE_BYTES,
-    )
+    if address is None:
+        ray.init(
+            address="local",
+            num_cpus=resources.num_cpus,
+            num_gpus=resources.num_gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_OBJECT_STORE_BYTES,
+        )
     # a trial's error is said by ourselves, in a line; Ray would print the whole chain of tracebacks, twice
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         yield ray.cluster_resources()  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()
+
+
+def resources_of_cluster(asked: ResourceOptions) -> Resources:
+    """Take what was asked for, or all that the cluster that was joined has now.
+
+    Raises:
+        ValueError: If neither a core nor a GPU is there or asked for.
+    """
+    import ray
+
+    found = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    num_gpus = int(found.get("GPU", 0)) if asked.num_gpus is None else asked.num_gpus
+    num_cpus = int(found.get("CPU", 0)) if asked.num_cpus is None else asked.num_cpus
+    if num_gpus + num_cpus == 0:
+        raise ValueError(
+            "The cluster must have a core or a GPU, but has none yet; say by --num-gpus how many will join."
+        )
+    return Resources(max(num_cpus, num_gpus * asked.trials_per_gpu), num_gpus, asked.trials_per_gpu)
+
+
+def check_shared(folder: Path) -> None:
+    """See that every machine of the cluster reads and writes this folder, in a Ray that has been joined.
+
+    Raises:
+        ValueError: Naming a machine that does not.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    with tempfile.TemporaryDirectory(prefix=".shared-", dir=folder) as marker:
+        for node in nodes:
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            touch = ray.remote(num_cpus=0)(_touch).options(scheduling_strategy=there)
+            ray.get(touch.remote(Path(marker, node["NodeID"])))
+            if not Path(marker, node["NodeID"]).exists():
+                raise ValueError(
+                    "--results must be a folder that every machine of the cluster shares, but "
+                    f"{node['NodeManagerAddress']} does not see {folder}: put it on network storage."
+                )
+
+
+def _touch(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.touch()

@@ -83,13 +83,13 @@ def _is_rule(line: str) -> bool:
 def _default_preset(arguments: Sequence[str], *, gpus_found: int) -> PresetName:
     """The preset named on the command line, or the one for its GPUs; a wrong word is left to the parser to refuse."""
     asked = _asked(arguments)
-    on_gpus = gpus_found > 0 and asked["num_gpus"] != "0"
+    on_gpus = (gpus_found > 0 or (asked["address"] and asked["num_gpus"])) and asked["num_gpus"] != "0"
     return next((name for name in PRESETS if name == asked["preset"]), "full" if on_gpus else "quick")
 
 
 def _asked(arguments: Sequence[str]) -> dict[str, str | None]:
     """What the command line says of the options that decide on the defaults of the others."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--preset", "--num-gpus", "--resume"):
+    for flag in ("--preset", "--num-gpus", "--resume", "--address"):
         parser.add_argument(flag, nargs="?")
     return vars(parser.parse_known_args(list(arguments))[0])

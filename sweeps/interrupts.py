@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType
 
 _STOP_SEARCH = getattr(signal, "SIGUSR1", signal.SIGINT)
@@ -27,16 +25,14 @@ class Interruption:
         """As shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
         return 128 + (self.signal or signal.SIGINT)
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Take signals in; the search ends at the first, anything else, and at the second, by KeyboardInterrupt."""
-        handlers = {signal.SIGINT: self._take, signal.SIGTERM: self._take, _STOP_SEARCH: _interrupt}
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def watch(self) -> None:
+        """Take signals from here on: the first ends a search cleanly, and anything else by KeyboardInterrupt.
+
+        To be called again once Ray has started, which takes SIGTERM for itself.
+        """
+        signal.signal(signal.SIGINT, self._take)
+        signal.signal(signal.SIGTERM, self._take)
+        signal.signal(_STOP_SEARCH, _interrupt)  # until Ray's search takes it, which then ends cleanly
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:

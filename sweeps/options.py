@@ -90,8 +90,12 @@ class SweepOptions:
 class ResourceOptions:
     """What the sweep may use."""
 
+    address: str | None = None
+    """Join a Ray cluster: `auto` for that of this machine, or HOST:PORT. Without: a Ray of this sweep's own, here."""
+
     num_gpus: int | None = None
-    """GPUs in all. Without: every GPU there is. With 0 trials run on CPUs, one core and one thread each."""
+    """GPUs in all. Without: every GPU there is. With 0 trials run on CPUs, one core and one thread each. On a cluster
+    it may be more than there is now: machines that join later are used."""
 
     trials_per_gpu: int = 1
     """Trials that share a GPU; these models fill only part of one."""

@@ -9,10 +9,20 @@ from collections.abc import Sequence
 from betavae.analysis.results import Trial, ranked
 from betavae.data import DSprites
 from sweeps.analyze import analyze
-from sweeps.cluster import Resources, available_gpus, decide_resources, embedded_ray, quiet_ray
+from sweeps.cluster import (
+    Resources,
+    available_gpus,
+    check_shared,
+    decide_resources,
+    join_cluster,
+    quiet_ray,
+    resources_of_cluster,
+    running_ray,
+)
 from sweeps.command_line import parse_options
 from sweeps.folder import SweepFolder
 from sweeps.interrupts import Interruption
+from sweeps.options import Options
 from sweeps.plan import num_trials
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
@@ -25,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse_options(arguments, gpus_found=gpus_found)
         options.check()
-        resources = decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
+        resources = _find_resources(options, gpus_found=gpus_found)
         data = DSprites.open()
         open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
         folder = open_folder(options, data=data, arguments=arguments)
@@ -33,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     interruption = Interruption()
+    interruption.watch()
     try:
-        with interruption.watching():
-            return sweep(folder, resources=resources, data=data, interruption=interruption)
+        return sweep(folder, resources=resources, data=data, interruption=interruption)
     except KeyboardInterrupt:
         print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr, flush=True)
         os._exit(interruption.exit_code)  # at once: Ray's own ending takes seconds, and its processes end with this one
@@ -43,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interruption: Interruption) -> int:
     """Say what will be done, do it, and print the ranked table; return the exit code."""
-    quiet_ray()
-    # Ray is imported from here on: its environment is set now, and a wrong option has not had to wait for it
+    # late: to import Ray takes a second, which a wrong option need not wait for
     from sweeps.progress import TensorBoardCurves, TrialLog, describe_plan, format_seed_study_table, format_table
     from sweeps.search import run_search
     from sweeps.trial import train_trial
@@ -53,7 +62,8 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
     print(describe_plan(options, known=known, resources=resources, data=data, folder=folder.path), flush=True)
     if sum(trial.status != "unfinished" for trial in known) < num_planned:
         callbacks = [TensorBoardCurves(folder.search), TrialLog(folder.search, num_planned, known=known)]
-        with embedded_ray(resources) as cluster_resources:
+        with running_ray(resources, address=options.resources.address) as cluster_resources:
+            interruption.watch()
             folder.note_resources(cluster_resources)
             run_search(
                 options, folder.search, trainable=train_trial, known=known, resources=resources, callbacks=callbacks
@@ -69,6 +79,19 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
         return interruption.exit_code
     ending = _name_failures(folder, trials)
     return _write_report(folder) or ending if options.sweep.report and ranked(trials) else ending
+
+
+def _find_resources(options: Options, *, gpus_found: int) -> Resources:
+    """What the sweep may take, of this machine or of the cluster that it joins."""
+    address = options.resources.address
+    quiet_ray(address=address)
+    if address is None:
+        return decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
+    join_cluster(address)
+    shared = options.sweep.results if options.sweep.resume is None else options.sweep.resume
+    shared.mkdir(parents=True, exist_ok=True)
+    check_shared(shared.expanduser().resolve())
+    return resources_of_cluster(options.resources)
 
 
 def _name_failures(folder: SweepFolder, trials: Sequence[Trial]) -> int:

@@ -33,6 +33,7 @@ def train_trial(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
     """
     prepare_process()
     folder = search_folder.trial(config["seed"])
+    folder.check_seen()
     with folder.locked():
         try:
             _train(TrialConfig.from_dict(config), folder)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,6 +58,18 @@ class TrialFolder:
         """Write down what is to be trained, before anything is."""
         self.path.mkdir(parents=True, exist_ok=True)
         _replace_json(self.path / PARAMS_FILE, params)
+
+    def check_seen(self) -> None:
+        """See that this machine has the folder that the driver wrote.
+
+        Raises:
+            FileNotFoundError: If it has not.
+        """
+        if not (self.path / PARAMS_FILE).exists():
+            raise FileNotFoundError(
+                f"{socket.gethostname()} must see {self.path}, but does not: a sweep's folder must be on storage that "
+                "all machines share."
+            )
 
     @contextmanager
     def locked(self) -> Iterator[None]:

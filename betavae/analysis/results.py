@@ -143,7 +143,7 @@ def read_trials(folder: Path) -> list[Trial]:
 
 def read_reports(path: Path) -> tuple[Report, ...]:
     """A report per line; the last one, without its end, is being written. None where there is no file yet."""
-    if not path.exists():
+    if not path.is_file():
         return ()
     whole_lines = path.read_text().split("\n")[:-1]
     return tuple(map(json.loads, whole_lines))

@@ -8,16 +8,16 @@ import pytest
 import torch
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
-from sweeps.cluster import Resources, embedded_ray, quiet_ray
+from sweeps.cluster import Resources, quiet_ray, running_ray
 from sweeps.options import Options, SearchOptions, TrialOptions
 from sweeps.trial_folder import SearchFolder
 
 
 @pytest.fixture
 def resources() -> Iterator[Resources]:
-    quiet_ray()
+    quiet_ray(address=None)
     resources = Resources(num_cpus=4, num_gpus=4, trials_per_gpu=1)
-    with embedded_ray(resources):
+    with running_ray(resources, address=None):
         yield resources
 
 
