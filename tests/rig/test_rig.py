@@ -1,0 +1,161 @@
+"""A cluster of three machines on this one, launched by `ray up`; machines are killed, and nothing is lost.
+
+It needs root, namespaces, Debian's openssh-server openssh-client rsync iproute2, and a virtual environment outside of
+/tmp and /root, which every machine of the rig has of its own:
+    python3 -m venv /opt/lab
+    /opt/lab/bin/pip install -c constraints.txt '.[test]'
+    PYTHONPATH=. /opt/lab/bin/python -m pytest -m rig tests/rig
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from betavae.analysis.results import read_sweep
+
+HERE, REPOSITORY = Path(__file__).parent, Path(__file__).parents[2]
+RIG = Path("/opt/betavae-rig")
+PYTHON = Path(sys.prefix)
+TOKEN = "RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/.betavae-lab-token"
+SMALL = (
+    "--num-gpus 0 --num-cpus 2 -z 3 -b 16 --lr 1e-3 --beta 4 8 --steps 600 --eval-every 100 --scheduler none "
+    "--exact 0 --no-report"
+)
+HEAD, WORKER = "rig-head", "rig-worker1"
+
+
+def _missing() -> str:
+    if os.geteuid() != 0:
+        return "needs root"
+    if any(PYTHON.is_relative_to(private) for private in ("/tmp", "/root")):
+        return "needs a virtual environment outside of /tmp and /root"
+    tools = [tool for tool in ("ip", "sshd", "ssh", "rsync", "unshare") if shutil.which(tool) is None]
+    return f"needs {', '.join(tools)}" if tools else ""
+
+
+pytestmark = [pytest.mark.rig, pytest.mark.skipif(bool(_missing()), reason=_missing() or "-")]
+
+
+def on_rig(script: str, *words: str) -> None:
+    subprocess.run(["bash", HERE / script, *words], env=os.environ | {"RIG": str(RIG)}, check=True, timeout=300)
+
+
+def launch() -> None:
+    """`ray up`, as a laptop on the rig's network would; then wait for both workers."""
+    text = (HERE / "cluster.yaml").read_text()
+    for name, value in (("RIG", RIG), ("PYTHON", PYTHON), ("CHECKOUT", REPOSITORY)):
+        text = text.replace(name, str(value))
+    (RIG / "cluster.yaml").write_text(text)
+    ray = str(PYTHON / "bin" / "ray")
+    on_rig(
+        "laptop.sh",
+        "env",
+        "RAY_UP_enable_autoscaler_v2=0",
+        ray,
+        "up",
+        "-y",
+        "--no-config-cache",
+        str(RIG / "cluster.yaml"),
+    )
+    wait_for(lambda: "/2.0 CPU" in on_head(f"{TOKEN} {ray} status").communicate()[0])
+
+
+def on_head(command: str) -> subprocess.Popen[str]:
+    ssh = ["ssh", "-i", str(RIG / "id"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    ssh += ["-o", "LogLevel=ERROR", "-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=2", "root@10.77.0.2"]
+    words = ["ip", "netns", "exec", "rig-laptop", *ssh, command]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def run(options: str) -> subprocess.Popen[str]:
+    return on_head(f"cd ~/betavae-lab && {TOKEN} {PYTHON}/bin/python sweeps/run.py --address auto {options}")
+
+
+def kill_machine(name: str) -> None:
+    pid_file = RIG / f"{name}.pid"
+    os.killpg(int(pid_file.read_text()), signal.SIGKILL)
+    pid_file.unlink()  # up.sh would take what is still dying for a machine that runs
+    time.sleep(3)
+
+
+def wait_for(what: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + 180
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.5)
+
+
+def reported(name: str) -> dict[int, list[dict[str, Any]]]:
+    """What each trial said, by its seed, without the speed."""
+    return {
+        trial.config.seed: [
+            {key: value for key, value in report.items() if key != "images_per_second"} for report in trial.reports
+        ]
+        for trial in read_sweep(RIG / "results" / name).trials
+    }
+
+
+def half_way(name: str) -> bool:
+    files = list((RIG / "results" / name).glob("search/*/result.json"))
+    return sum(len(file.read_text().splitlines()) for file in files) >= 4
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Iterator[dict[int, list[dict[str, Any]]]]:
+    """The cluster, and what a sweep reports there when nothing happens."""
+    shutil.rmtree(RIG, ignore_errors=True)
+    (RIG / "results").mkdir(parents=True)
+    (RIG / "token").write_text(secrets.token_hex(32))
+    (RIG / "token").chmod(0o600)
+    on_rig("up.sh")
+    try:
+        launch()
+        sweep = run(f"{SMALL} --results {RIG}/results --name undisturbed")
+        output = sweep.communicate()[0]
+        assert sweep.returncode == 0, output
+        yield reported("undisturbed")
+    finally:
+        on_rig("down.sh")
+
+
+def test_results_that_the_machines_do_not_share_are_refused(undisturbed: object) -> None:
+    sweep = run(f"{SMALL} --results /tmp/results --name private")
+    output = sweep.communicate()[0]
+    assert sweep.returncode == 2
+    assert "--results must be a folder that every machine of the cluster shares" in output
+
+
+def test_a_worker_machine_is_killed(undisturbed: dict[int, list[dict[str, Any]]]) -> None:
+    sweep = run(f"{SMALL} --results {RIG}/results --name worker")
+    wait_for(lambda: half_way("worker"))
+    kill_machine(WORKER)
+    output = sweep.communicate()[0]
+    assert sweep.returncode == 0, output
+    assert reported("worker") == undisturbed
+
+
+def test_the_head_is_killed_and_the_sweep_resumed(undisturbed: dict[int, list[dict[str, Any]]]) -> None:
+    """The whole cluster is launched again, as it would be after a head is lost."""
+    on_rig("up.sh")
+    launch()
+    sweep = run(f"{SMALL} --results {RIG}/results --name head")
+    wait_for(lambda: half_way("head"))
+    for machine in (HEAD, WORKER, "rig-worker2"):
+        kill_machine(machine)
+    sweep.communicate()
+    on_rig("up.sh")
+    launch()
+    resumed = run(f"--no-report --resume {RIG}/results/head")
+    output = resumed.communicate()[0]
+    assert resumed.returncode == 0, output
+    assert "0 trials have ended, 2 go on" in output
+    assert reported("head") == undisturbed
