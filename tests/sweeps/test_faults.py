@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from betavae.analysis.results import Trial, read_sweep
+from betavae.analysis.results import Trial, ranked, read_sweep
 from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 
 REPOSITORY = Path(__file__).parents[2]
-STEPS, EVERY = 160, 40
+STEPS, EVERY = 120, 40
 SMALL = f"-z 3 -b 16 --lr 1e-3 --steps {STEPS} --eval-every {EVERY} --scheduler none --num-gpus 0 --exact 0 --no-report"
 PATIENCE = 120.0  # seconds, after which something that should have happened has not
 
-pytestmark = [pytest.mark.slow, pytest.mark.ray]
+pytestmark = pytest.mark.ray
 
 
 Numbers = dict[int, list[dict[str, Any]]]
@@ -123,15 +123,15 @@ def check_whole(folder: Path, undisturbed: Numbers) -> None:
     assert read.has_ended
     assert read.unreadable == ()
     assert {trial.config.seed: numbers(trial) for trial in read.trials} == undisturbed
-    data = DSprites.open()
     for trial in read.trials:
         assert trial.status == "finished"
         steps = [report["step"] for report in trial.reports]
         assert steps == list(range(EVERY, STEPS + 1, EVERY))
-        best = trial.best_checkpoint
-        assert best is not None
-        assert best.score == trial.score
-        assert evaluate(load_model(best.folder), data).mig.score == best.score
+        assert trial.best_checkpoint is not None
+        assert trial.best_checkpoint.score == trial.score
+    best = ranked(read.trials)[0].best_checkpoint
+    assert best is not None
+    assert evaluate(load_model(best.folder), DSprites.open()).mig.score == best.score
 
 
 def has_report(sweep: Sweep) -> bool:
@@ -166,6 +166,7 @@ def kill_workers(sweep: Sweep) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_workers_killed_in_mid_step_and_in_mid_checkpoint(sweep: Sweep, undisturbed: Numbers) -> None:
     wait_for(lambda: has_report(sweep))
     kill_workers(sweep)
@@ -180,6 +181,7 @@ def test_workers_killed_in_mid_step_and_in_mid_checkpoint(sweep: Sweep, undistur
     check_whole(sweep.folder, undisturbed)
 
 
+@pytest.mark.slow
 def test_the_driver_killed_at_three_moments(sweep: Sweep, undisturbed: Numbers) -> None:
     """Before the first report, while checkpoints are written, and while the report is."""
     wait_for(lambda: (sweep.trial(0) / "params.json").exists())
@@ -204,6 +206,7 @@ def test_the_driver_killed_at_three_moments(sweep: Sweep, undisturbed: Numbers) 
     check_whole(sweep.folder, undisturbed)
 
 
+@pytest.mark.slow
 def test_signals_a_second_driver_and_a_flipped_bit(sweep: Sweep, undisturbed: Numbers) -> None:
     wait_for(lambda: has_report(sweep))
     sweep.process.send_signal(signal.SIGTERM)
@@ -231,6 +234,7 @@ def test_signals_a_second_driver_and_a_flipped_bit(sweep: Sweep, undisturbed: Nu
     check_whole(sweep.folder, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_trial_that_raises_is_tried_once_more_and_the_sweep_goes_on(sweep: Sweep, undisturbed: Numbers) -> None:
     """Its result.json is a folder, which no report can be added to; when that is mended it goes on."""
     wait_for(lambda: sweep.trial(0).exists(), pause=0)
@@ -245,6 +249,7 @@ def test_a_trial_that_raises_is_tried_once_more_and_the_sweep_goes_on(sweep: Swe
     check_whole(sweep.folder, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_trial_whose_process_dies_again_and_again_is_given_up(sweep: Sweep) -> None:
     """As where memory runs out: always killed before it gets on, with no error of its own."""
 
@@ -285,6 +290,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
+@pytest.mark.rig  # as root
 def test_a_disk_that_is_full(small_disk: Path, undisturbed: Numbers) -> None:
     sweep = Sweep(small_disk / "s", "--beta 4 8")
     _, errors = sweep.end(code=1)
