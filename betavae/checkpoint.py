@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from betavae.config import TrialConfig
+from betavae.files import replace_json, write_json
 from betavae.model import BetaVAE
 
 CONFIG_FILE = "config.json"
@@ -29,7 +30,6 @@ MANIFEST_FILE = "manifest.json"
 """SHA-256 of every other file but the scores, which are added to later and hold their own."""
 
 _CHECKSUM = "checksum"
-
 
 _DAMAGE = (OSError, ValueError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError)
 """What reading a file raises whose bytes were cut or changed."""
@@ -73,7 +73,7 @@ def write_checkpoint(
         write_json(temporary / REPORT_FILE, report)
         np.savez_compressed(temporary / SAMPLES_FILE, allow_pickle=False, **samples)
         write_json(temporary / MANIFEST_FILE, {path.name: _sha256(path) for path in sorted(temporary.iterdir())})
-        _write_scores(temporary / SCORES_FILE, scores)
+        write_json(temporary / SCORES_FILE, _with_checksum(scores))
         for path in (*temporary.iterdir(), temporary):
             _sync(path)
         temporary.chmod(0o755)  # mkdtemp's folder is its owner's alone
@@ -149,20 +149,7 @@ def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
         CheckpointError: If it has none, or they are damaged.
         OSError: If the folder cannot be written.
     """
-    values = read_scores(folder) | dict(scores)
-    descriptor, name = tempfile.mkstemp(prefix=f".{SCORES_FILE}-", dir=folder)
-    os.close(descriptor)
-    try:
-        _write_scores(Path(name), values)
-        os.chmod(name, 0o644)  # mkstemp's file is its owner's alone
-        os.replace(name, folder / SCORES_FILE)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write readable JSON; a number that is not finite is an error, since JSON has none."""
-    path.write_text(json.dumps(values, indent=2, allow_nan=False) + "\n")
+    replace_json(folder / SCORES_FILE, _with_checksum(read_scores(folder) | dict(scores)))
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:
@@ -171,8 +158,8 @@ def _save(path: Path, state: Mapping[str, Any]) -> None:
     path.write_bytes(buffer.getbuffer())
 
 
-def _write_scores(path: Path, scores: Mapping[str, Any]) -> None:
-    write_json(path, {**scores, _CHECKSUM: _checksum(scores)})
+def _with_checksum(scores: Mapping[str, Any]) -> dict[str, Any]:
+    return {**scores, _CHECKSUM: _checksum(scores)}
 
 
 def _checksum(scores: Mapping[str, Any]) -> str:

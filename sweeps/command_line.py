@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import tyro
 
-from betavae.analysis.results import read_sweep
+from betavae.analysis.results import read_record
 from sweeps.options import AnalysisOptions, Options, PresetName, options_from_dict
 from sweeps.presets import PRESETS
 
@@ -34,7 +34,7 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     """
     resumed = _asked(arguments)["resume"]
     if resumed:
-        record = read_sweep(Path(resumed).expanduser()).record
+        record = read_record(Path(resumed).expanduser())
         return _parse(Options, arguments, command="run.py", default=options_from_dict(record.get("options", {})))
     preset = _default_preset(arguments, gpus_found=gpus_found)
     values = PRESETS[preset]

@@ -14,9 +14,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from betavae.analysis.results import SEARCH_FOLDER, SWEEP_FILE, Trial, read_sweep, read_trials
-from betavae.checkpoint import write_json
+from betavae.analysis.results import SEARCH_FOLDER, SWEEP_FILE, Trial, read_record, read_trials
 from betavae.data import DSprites
+from betavae.files import replace_json
 from sweeps.options import Options, options_from_dict, options_to_dict
 from sweeps.plan import check_resume
 from sweeps.trial_folder import SearchFolder, TrialFolder
@@ -74,7 +74,7 @@ class SweepFolder:
         """
         assert options.sweep.resume is not None
         path = options.sweep.resume.expanduser().resolve()
-        record = read_sweep(path).record
+        record = read_record(path)
         check_resume(options, options_from_dict(record["options"]))
         if record["data"]["sha256"] != data.fingerprint:
             raise ValueError(
@@ -109,9 +109,8 @@ class SweepFolder:
         kinds = {name: value for name, value in cluster_resources.items() if ":" not in name}  # no addresses of nodes
         self._write({"resources": kinds})
 
-    def note_end(self, *, done: bool) -> None:
-        """Write down how the search ended."""
-        trials = self.trials()
+    def note_end(self, trials: Sequence[Trial], *, done: bool) -> None:
+        """Write down how the search and its trials ended."""
         outcome: dict[str, Any] = {
             "search": "done" if done else "interrupted",
             **Counter(trial.status for trial in trials),
@@ -121,10 +120,7 @@ class SweepFolder:
 
     def _write(self, values: Mapping[str, Any]) -> None:
         self._record |= values
-        path = self.path / SWEEP_FILE
-        temporary = path.with_suffix(".tmp")
-        write_json(temporary, self._record)
-        temporary.replace(path)
+        replace_json(self.path / SWEEP_FILE, self._record)
 
 
 def _make_folder(options: Options) -> Path:

@@ -14,8 +14,9 @@ from optuna.importance import (
     get_param_importances,
 )
 
-from betavae.analysis.findings import CHANCE
+from betavae.analysis.findings import CHANCE, Importances
 from betavae.analysis.results import Trial, ranked
+from sweeps.options import AXES
 
 MIN_TRIALS = 10
 """Fewer scored trials than this say nothing of any hyper-parameter."""
@@ -23,11 +24,7 @@ MIN_TRIALS = 10
 _MIN_BEST = 5
 """PED-ANOVA needs so many trials among the best ones; they are a tenth, or more of a small sweep."""
 
-_AXES = ("beta", "latent_size", "lr")
 _NUM_REPEATS = 10
-
-Importances = dict[str, dict[str, np.ndarray]]
-"""By evaluator, by hyper-parameter: one importance per repeat; in each repeat they sum to 1."""
 
 
 def importances(trials: Sequence[Trial]) -> Importances:
@@ -46,12 +43,12 @@ def importances(trials: Sequence[Trial]) -> Importances:
         Hutter et al. 2014 (fANOVA); Watanabe et al. 2023, arXiv:2304.10255 (PED-ANOVA).
     """
     scored = ranked(trials)
-    names = [name for name in _AXES if len({getattr(trial.config, name) for trial in scored}) > 1]
+    names = [name for name in AXES if len({getattr(trial.config, name) for trial in scored}) > 1]
     if len(names) < 2 or len(scored) < MIN_TRIALS or scored[0].score == scored[-1].score:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     best = max(0.1, _MIN_BEST / len(scored))
-    found: Importances = {
+    found: dict[str, dict[str, np.ndarray]] = {
         "fANOVA: the whole range": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
         f"PED-ANOVA: the best {best:.0%}": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
     }

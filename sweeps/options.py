@@ -34,6 +34,9 @@ class Range:
         return f"{self.low:g}..{self.high:g}"
 
 
+AXES = ("beta", "latent_size", "lr")
+"""The hyper-parameters that are searched."""
+
 Axis = tuple[float, ...] | Range
 """What one hyper-parameter may be: some values, or a range."""
 
@@ -257,13 +260,13 @@ class Options:
         if self.sweep.retry_failed and self.sweep.resume is None:
             raise ValueError("--retry-failed needs --resume, the folder of the sweep whose trials failed.")
         self.report.check()
-        for name in ("beta", "latent_size", "lr"):
+        for name in AXES:
             _check_axis(name, getattr(self.search, name))
         self._check_search()
         self._check_trials()
 
     def _check_search(self) -> None:
-        ranges = [name for name in ("beta", "latent_size", "lr") if isinstance(getattr(self.search, name), Range)]
+        ranges = [name for name in AXES if isinstance(getattr(self.search, name), Range)]
         if self.search.search == "grid" and ranges:
             axis = flag(ranges[0])
             raise ValueError(
@@ -275,7 +278,7 @@ class Options:
 
     def _check_trials(self) -> None:
         """Build the config at every corner of the search space, so that an impossible one fails here."""
-        for name in ("beta", "latent_size", "lr"):
+        for name in AXES:
             axis = getattr(self.search, name)
             for value in (axis.low, axis.high) if isinstance(axis, Range) else axis:
                 self._check_trial({name: value})

@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.options import Axis, Options, Range, flag
+from sweeps.options import AXES, Axis, Options, Range, flag
 from sweeps.trial_folder import trial_seed
-
-AXES = ("beta", "latent_size", "lr")
-"""The hyper-parameters that are searched."""
 
 Params = dict[str, Any]
 

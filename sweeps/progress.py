@@ -10,7 +10,7 @@ from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 from torch.utils.tensorboard import SummaryWriter
 
-from betavae.analysis.results import ERROR_FILE, Trial, ranked, read_trial
+from betavae.analysis.results import ERROR_FILE, Trial, num_ended, ranked, read_trial
 from betavae.data import DSprites
 from sweeps.cluster import Resources
 from sweeps.options import Options
@@ -37,7 +37,7 @@ def describe_plan(
         f"results    {folder}",
     ]
     if known:
-        ended = sum(trial.status != "unfinished" for trial in known)
+        ended = num_ended(known)
         lines.append(f"resumed    {ended} trials have ended, {len(known) - ended} go on from their latest checkpoints")
     return "\n".join(lines)
 
@@ -55,7 +55,7 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         super().__init__(metric="mig")
         self._folder, self._num_planned = search_folder, num_planned
         self._best = max(ranked(known), key=lambda trial: trial.score, default=None)
-        self._num_ended = sum(trial.status != "unfinished" for trial in known)
+        self._num_ended = num_ended(known)
 
     def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
         """Say nothing of a single report."""

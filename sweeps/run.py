@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from betavae.analysis.results import Trial, ranked
+from betavae.analysis.results import Trial, num_ended, ranked
 from betavae.data import DSprites
 from sweeps.analyze import analyze
 from sweeps.cluster import (
@@ -60,7 +60,7 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
 
     options, known, num_planned = folder.options, folder.trials(), num_trials(folder.options)
     print(describe_plan(options, known=known, resources=resources, data=data, folder=folder.path), flush=True)
-    if sum(trial.status != "unfinished" for trial in known) < num_planned:
+    if num_ended(known) < num_planned:
         callbacks = [TensorBoardCurves(folder.search), TrialLog(folder.search, num_planned, known=known)]
         with running_ray(resources, address=options.resources.address) as cluster_resources:
             interruption.watch()
@@ -69,8 +69,8 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
                 options, folder.search, trainable=train_trial, known=known, resources=resources, callbacks=callbacks
             )
     trials = folder.trials()
-    is_done = sum(trial.status != "unfinished" for trial in trials) >= num_planned
-    folder.note_end(done=is_done)
+    is_done = num_ended(trials) >= num_planned
+    folder.note_end(trials, done=is_done)
     print(format_table(trials, factor_names=data.factors.names, root=folder.path))
     if any(trial.config.images < len(data) for trial in trials):
         print(format_seed_study_table(trials, factor_names=data.factors.names))
@@ -88,9 +88,9 @@ def _find_resources(options: Options, *, gpus_found: int) -> Resources:
     if address is None:
         return decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
     join_cluster(address)
-    shared = options.sweep.results if options.sweep.resume is None else options.sweep.resume
+    shared = (options.sweep.resume or options.sweep.results).expanduser().resolve()
     shared.mkdir(parents=True, exist_ok=True)
-    check_shared(shared.expanduser().resolve())
+    check_shared(shared)
     return resources_of_cluster(options.resources)
 
 

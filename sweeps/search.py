@@ -15,8 +15,8 @@ from ray.tune.search import Searcher
 
 from betavae.analysis.results import Trial
 from sweeps.cluster import Resources
-from sweeps.options import Axis, Options, Range
-from sweeps.plan import AXES, Params, num_trials, planned_trials
+from sweeps.options import AXES, Axis, Options, Range
+from sweeps.plan import Params, num_trials, planned_trials
 from sweeps.schedulers import MedianStopping, NoStopping, RuleScheduler, StoppingRule, SuccessiveHalving
 from sweeps.trial_folder import SearchFolder, trial_seed
 
@@ -172,7 +172,7 @@ class SweepSearch(Searcher):
         self._draw: Draw = (
             OptunaDraw(options, num_known=len(known)) if options.search.search == "optuna" else PlannedDraw(options)
         )
-        by_index = {self._index(trial.config.seed): trial for trial in known}
+        by_index = {search_folder.index(trial.config.seed): trial for trial in known}
         self._unfinished = []
         for index, trial in sorted(by_index.items()):
             self._draw.begin(index, trial.config.to_dict())
@@ -191,26 +191,18 @@ class SweepSearch(Searcher):
         else:
             params = self._draw.next(self._new.pop(0))
             self._folder.trial(params["seed"]).plan(self._shared | params)
-        self._running[trial_id] = self._index(params["seed"])
+        self._running[trial_id] = params["seed"]
         return params
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the draw how a trial ended, as its folder says."""
-        index = self._running.pop(trial_id)
-        folder = self._folder.trial(trial_seed(self._folder.sweep_seed, index))
-        reports = folder.reports()
-        score = max((report[METRIC] for report in reports), default=None)
-        self._draw.end(index, None if folder.has_failed else score)
+        seed = self._running.pop(trial_id)
+        folder = self._folder.trial(seed)
+        score = max((report[METRIC] for report in folder.reports()), default=None)
+        self._draw.end(self._folder.index(seed), None if folder.has_failed else score)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the trials' folders are all there is to know."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Never: a resume reads the trials' folders."""
-        raise NotImplementedError("A sweep is resumed from its folders; use --resume.")
-
-    def _index(self, seed: int) -> int:
-        return seed - trial_seed(self._folder.sweep_seed, 0)
 
 
 def stopping_rule(options: Options) -> StoppingRule:

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from betavae.analysis.results import ERROR_FILE, OUTCOME_FILE, PARAMS_FILE, RESULT_FILE, Report, read_reports
 from betavae.checkpoint import CheckpointError, check_checkpoint, read_report, read_scores
 from betavae.evaluation import Scores
+from betavae.files import replace_json, replace_text
 from betavae.training import TrainingRun
 
 _ATTEMPTS_FILE = "attempts.json"
@@ -57,7 +58,7 @@ class TrialFolder:
     def plan(self, params: Mapping[str, Any]) -> None:
         """Write down what is to be trained, before anything is."""
         self.path.mkdir(parents=True, exist_ok=True)
-        _replace_json(self.path / PARAMS_FILE, params)
+        replace_json(self.path / PARAMS_FILE, params)
 
     def check_seen(self) -> None:
         """See that this machine has the folder that the driver wrote.
@@ -127,7 +128,7 @@ class TrialFolder:
 
     def stop(self, step: int) -> None:
         """Note that the scheduler has stopped the trial."""
-        _replace_json(self.path / OUTCOME_FILE, {"status": "stopped", "step": step})
+        replace_json(self.path / OUTCOME_FILE, {"status": "stopped", "step": step})
 
     def note_start(self, *, step: int, node: str) -> int:
         """Note where the trial goes on from, and return how often its process has died there, on this machine."""
@@ -166,7 +167,7 @@ class TrialFolder:
         """Drop what was reported after this one, and add it if its line was never written."""
         reports = [known for known in self.reports() if known["step"] < report["step"]]
         text = "".join(json.dumps(known) + "\n" for known in [*reports, report])
-        _replace_text(self.path / RESULT_FILE, text)
+        replace_text(self.path / RESULT_FILE, text)
 
     def _prune(self) -> None:
         checkpoints = self.checkpoints()
@@ -183,7 +184,7 @@ class TrialFolder:
         return attempts | json.loads(path.read_text()) if path.exists() else attempts
 
     def _write_attempts(self, attempts: Mapping[str, Any]) -> None:
-        _replace_json(self.path / _ATTEMPTS_FILE, attempts)
+        replace_json(self.path / _ATTEMPTS_FILE, attempts)
 
 
 def _score(checkpoint: Path) -> float:
@@ -191,20 +192,6 @@ def _score(checkpoint: Path) -> float:
         return float(read_scores(checkpoint)["mig"]["score"])
     except CheckpointError:
         return -1.0
-
-
-def _replace_json(path: Path, values: Mapping[str, Any]) -> None:
-    _replace_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
-
-
-def _replace_text(path: Path, text: str) -> None:
-    """All or nothing, whenever the process ends."""
-    temporary = path.with_name(f".{path.name}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 @dataclass(frozen=True)
@@ -221,7 +208,11 @@ class SearchFolder:
 
     def trial(self, seed: int) -> TrialFolder:
         """The folder of the trial with this seed: no two trials of a sweep share one."""
-        return TrialFolder(self.path / f"trial_{seed - trial_seed(self.sweep_seed, 0):04}")
+        return TrialFolder(self.path / f"trial_{self.index(seed):04}")
+
+    def index(self, seed: int) -> int:
+        """The number of the trial with this seed: the inverse of `trial_seed`."""
+        return seed - trial_seed(self.sweep_seed, 0)
 
 
 def trial_seed(sweep_seed: int, index: int) -> int:

@@ -18,6 +18,9 @@ from betavae.config import NUM_IMAGES, TrialConfig
 FIELD_NAMES = {"beta": "beta", "latent_size": "latent size", "lr": "lr"}
 """How a field is called in words; another by its own name."""
 
+Importances = Mapping[str, Mapping[str, Float[np.ndarray, " repeats"]]]
+"""By evaluator, by hyper-parameter: one importance per repeat; in each repeat they sum to 1."""
+
 CHANCE = "a random number"
 """A hyper-parameter that nothing depends on, to compare importances with."""
 
@@ -128,9 +131,7 @@ def _largest_change(portrait: Portrait, latents: Sequence[int]) -> float:
     return float((traversal.max(axis=1) - traversal.min(axis=1)).max()) / 255
 
 
-def describe_importance(
-    importances: Mapping[str, Mapping[str, Float[np.ndarray, " repeats"]]], *, num_trials: int
-) -> str:
+def describe_importance(importances: Importances, *, num_trials: int) -> str:
     """Say which hyper-parameters stand out from chance in every evaluator; empty without importances."""
     if not importances:
         return ""

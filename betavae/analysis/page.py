@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-from jaxtyping import Float
 
 from betavae.analysis import model_plots, plots
 from betavae.analysis.findings import (
+    FIELD_NAMES,
+    Importances,
     describe_config,
     describe_importance,
     describe_state,
@@ -28,8 +29,6 @@ from betavae.analysis.results import Sweep, ranked
 from betavae.analysis.settings import settings_of, varied_fields
 from betavae.analysis.table import Row
 from betavae.samples import TRAVERSAL_RANGE
-
-Importances = Mapping[str, Mapping[str, Float[np.ndarray, " repeats"]]]
 
 _COLUMNS = (
     ("rank", "rank", "%d"),
@@ -51,7 +50,6 @@ _COLUMNS = (
 )
 """What the page's table shows: the value's name in a row, the column's label, how it is written."""
 
-_AXES = ("beta", "latent_size", "lr")
 _NUM_MARKED = 3
 
 _AGAINST = "Best MIG of every trial against {}. A bar: the median of a setting with several seeds."
@@ -101,7 +99,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    how = describe_mig(portraits)
+    how, varied = describe_mig(portraits), varied_fields(sweep.trials)
     settings = settings_of(sweep.trials)
     return environment.get_template("report.html").render(
         name=sweep.folder.name,
@@ -118,11 +116,11 @@ def render_page(
         rows=rows,
         failed=[row for row in rows if row["error"]],
         settings=settings if any(setting.num_seeds > 1 for setting in settings) else [],
-        describe=lambda setting: describe_config(setting.config, varied_fields(sweep.trials)),
+        describe=lambda setting: describe_config(setting.config, varied),
         pictures=_sweep_pictures(sweep, portraits, importances, folder / "figures"),
         importance_said=describe_importance(importances, num_trials=len(ranked(sweep.trials))),
         how=how,
-        models=[_model_values(sweep, portrait, folder / "models") for portrait in portraits],
+        models=[_model_values(sweep, portrait, varied, folder / "models") for portrait in portraits],
         limit=f"{TRAVERSAL_RANGE:g}",
         num_columns=NUM_COLUMNS,
         provenance=provenance(sweep, portraits, how),
@@ -134,7 +132,7 @@ def _sweep_pictures(
 ) -> dict[str, list[Picture]]:
     save = partial(save_picture, folder)
     ceiling = portraits[0].scores["mig"]["ceiling"] if portraits else None
-    varied = [name for name in _AXES if name in varied_fields(ranked(sweep.trials))]
+    varied = [name for name in FIELD_NAMES if name in varied_fields(ranked(sweep.trials))]
     pictures: dict[str, list[Picture]] = {"against": [], "together": [], "learning": [], "factors": []}
     for name in varied or ["beta"]:
         figure = plots.mig_against(name, sweep, ceiling=ceiling)
@@ -151,7 +149,7 @@ def _sweep_pictures(
     return pictures
 
 
-def _model_values(sweep: Sweep, portrait: Portrait, folder: Path) -> dict[str, Any]:
+def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folder: Path) -> dict[str, Any]:
     anchor = f"{portrait.title.replace(' ', '_')}_{portrait.trial.trial_id}"
     save = partial(save_picture, folder / anchor)
     save("traversal", model_plots.traversal_figure(portrait), caption="")
@@ -163,7 +161,7 @@ def _model_values(sweep: Sweep, portrait: Portrait, folder: Path) -> dict[str, A
     return {
         "anchor": anchor,
         "title": portrait.title,
-        "described": describe_config(portrait.trial.config, varied_fields(sweep.trials)),
+        "described": describe_config(portrait.trial.config, varied),
         "scores_said": describe_scores(sweep, portrait),
         "diagnosis": [diagnose_latents(portrait), *diagnose_factors(portrait)],
         "shown": [_latent_values(portrait, latent, anchor) for latent in shown],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from betavae.analysis.findings import FIELD_NAMES
+from betavae.analysis.findings import FIELD_NAMES, Importances
 from betavae.analysis.palette import BETA_COLORS, FACTOR_COLORS, INK, MUTED, PAPER, beta_norm, score_axis
 from betavae.analysis.portrait import Portrait
 from betavae.analysis.results import Status, Sweep, Trial, ranked
@@ -47,7 +47,7 @@ def mig_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
     _mark_medians(axes, name, trials)
     _value_axis(axes, name, [getattr(trial.config, name) for trial in trials])
     score_axis(axes, ceiling=ceiling)
-    _status_legend(axes, sweep, trials)
+    _status_legend(axes, trials)
     if name != "beta":
         _beta_bar(figure, axes, trials)
     return figure
@@ -69,7 +69,7 @@ def learning_curves(sweep: Sweep, *, ceiling: float | None) -> Figure:
         axes.set_ylabel(label)
         axes.set_ylim(bottom=0)
     score_axis(panels[0], ceiling=ceiling)
-    _status_legend(panels[0], sweep, trials)
+    _status_legend(panels[0], trials)
     panels[-1].set_xlabel("steps")
     _beta_bar(figure, panels, trials)
     return figure
@@ -124,11 +124,11 @@ def factor_bars(portraits: Sequence[Portrait]) -> Figure:
     return figure
 
 
-def importance_bars(importances: Mapping[str, Mapping[str, Float[np.ndarray, " repeats"]]]) -> Figure:
+def importance_bars(importances: Importances) -> Figure:
     """How much of the score each hyper-parameter decides, beside one that decides nothing.
 
     Args:
-        importances: By evaluator, by hyper-parameter: the importance in each repeat; they sum to 1.
+        importances: At least one evaluator's.
     """
     figure = Figure(figsize=(_WIDE, 2.6), layout="constrained")
     for axes, (evaluator, by_name) in zip(
@@ -142,7 +142,7 @@ def importance_bars(importances: Mapping[str, Mapping[str, Float[np.ndarray, " r
         axes.set_xlim(0, 1)
         axes.set_xlabel("share of the importance")
         axes.set_title(evaluator)
-        axes.invert_yaxis() if axes.get_subplotspec().is_first_col() else None
+    figure.axes[0].invert_yaxis()  # of all: they share it
     return figure
 
 
@@ -185,7 +185,7 @@ def _round_numbers(low: float, high: float) -> list[float]:
     return [float(number) for number in numbers if low <= number <= high]
 
 
-def _status_legend(axes: Axes, sweep: Sweep, trials: Sequence[Trial]) -> None:
+def _status_legend(axes: Axes, trials: Sequence[Trial]) -> None:
     """A neutral mark for each way to end that is there."""
     seen = {trial.status for trial in trials}
     handles = [

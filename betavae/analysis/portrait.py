@@ -22,7 +22,6 @@ from betavae.samples import Samples, draw_samples
 NUM_COLUMNS = 11
 """Pictures of a traversal, from left to right."""
 
-
 KNOWN_SHARE = 0.05
 """A latent knows a factor from this share of its entropy on; the estimator's bias alone gives 1 % of orientation."""
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import torch
-from jaxtyping import Float
 
-from betavae.analysis.findings import headline
+from betavae.analysis.findings import Importances, headline
 from betavae.analysis.page import render_page
 from betavae.analysis.palette import RC_PARAMS
 from betavae.analysis.portrait import Portrait, portray
 from betavae.analysis.results import Sweep, Trial, ranked
 from betavae.analysis.settings import settings_of
 from betavae.analysis.table import Row, table_rows, write_csv
-from betavae.checkpoint import CheckpointError, write_json
+from betavae.checkpoint import CheckpointError
 from betavae.data import DSprites
+from betavae.files import write_json
 
 PAGE_FILE = "index.html"
 SUMMARY_FILE = "summary.json"
@@ -50,7 +49,7 @@ def write_report(
     data: DSprites,
     device: torch.device | str = "cpu",
     num_best: int = 3,
-    importances: Mapping[str, Mapping[str, Float[np.ndarray, " repeats"]]],
+    importances: Importances,
     problems: Sequence[str] = (),
 ) -> Report:
     """Write the page and its files; an earlier report in the same place is replaced when the new one is whole.

@@ -125,15 +125,25 @@ def read_sweep(folder: Path) -> Sweep:
     Raises:
         ValueError: If it is no sweep's.
     """
+    record = read_record(folder)
+    trials, unreadable = _read_all(folder / SEARCH_FOLDER)
+    return Sweep(folder, record, tuple(trials), tuple(unreadable))
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read a sweep's `sweep.json` alone, without its trials.
+
+    Raises:
+        ValueError: If the folder is no sweep's.
+    """
     path = folder / SWEEP_FILE
     if not path.is_file():
         raise ValueError(f"{folder} must be a sweep's folder, but has no {SWEEP_FILE}; give one that run.py made.")
     try:
-        record = json.loads(path.read_text())
+        record: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} must be JSON, but is damaged: {error}.") from error
-    trials, unreadable = _read_all(folder / SEARCH_FOLDER)
-    return Sweep(folder, record, tuple(trials), tuple(unreadable))
+    return record
 
 
 def read_trials(folder: Path) -> list[Trial]:
@@ -152,6 +162,11 @@ def read_reports(path: Path) -> tuple[Report, ...]:
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
     """The trials with a score, the highest `mig` first."""
     return sorted((trial for trial in trials if trial.reports), key=lambda trial: trial.score, reverse=True)
+
+
+def num_ended(trials: Sequence[Trial]) -> int:
+    """How many trials have finished, were stopped or failed."""
+    return sum(trial.status != "unfinished" for trial in trials)
 
 
 def _read_all(folder: Path) -> tuple[list[Trial], list[str]]:

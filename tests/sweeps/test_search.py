@@ -151,7 +151,8 @@ def test_a_resume_that_would_change_the_study_is_refused(change: dict[str, Any],
 def test_a_resume_may_raise_the_trials_and_move_to_another_machine() -> None:
     started = options(trials=5)
     asked = replace(started, search=replace(started.search, trials=9), resources=replace(started.resources, num_cpus=8))
-    check_resume(asked, started)
+    check_resume(asked, started)  # raises otherwise
+    assert planned_trials(asked)[:5] == planned_trials(started)
 
 
 def test_a_grid_of_which_points_were_drawn_cannot_be_extended() -> None:

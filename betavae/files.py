@@ -1,0 +1,46 @@
+"""Small files that are written whole, or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write readable JSON; a number that is not finite is an error, since JSON has none."""
+    path.write_text(_json(values))
+
+
+def replace_json(path: Path, values: Mapping[str, Any]) -> None:
+    """The same, all or nothing, whenever the process ends.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    replace_text(path, _json(values))
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file under another name, sync it, and give it its own.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
