@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from betavae.analysis.results import Trial, ranked, read_sweep
+from betavae.analysis.results import Trial, ranked, read_record, read_sweep
 from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
@@ -219,6 +219,7 @@ def test_signals_a_second_driver_and_a_flipped_bit(sweep: Sweep, undisturbed: Nu
     content[len(content) // 2] ^= 1
     (latest / "model.pt").write_bytes(content)
     sweep.resume()
+    wait_for(lambda: "resumed" in read_record(sweep.folder))  # from then on it holds the folder
     command = [sys.executable, "sweeps/run.py", "--resume", str(sweep.folder)]
     second = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert (second.returncode, second.stdout) == (2, "")
