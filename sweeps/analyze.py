@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,14 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from betavae.analysis.exact import EXACT_SCORE, add_exact_score
-from betavae.analysis.report import Report, check_output, write_report
+from betavae.analysis.report import PAGE_FILE, Report, check_output, write_report
 from betavae.analysis.results import Trial, ranked, read_sweep
-from betavae.checkpoint import CheckpointError
+from betavae.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError
 from betavae.data import DSprites
 from betavae.process import prepare_process
 from sweeps.command_line import parse_analysis_options
 from sweeps.importance import importances
 from sweeps.options import ReportOptions
+from sweeps.storage import Mirror, fetched, is_record, joined
 
 DONE, BAD_INPUT = 0, 2
 
@@ -42,43 +44,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def analyze(folder: Path, *, output: Path | None = None, options: ReportOptions) -> Report:
+def analyze(location: str, *, output: Path | None = None, options: ReportOptions) -> Report:
     """Write the report of a sweep that has ended, runs still or was killed, or of a copy of one.
 
     Args:
-        folder: The sweep's. Only its checkpoints are written to, and only exact scores.
+        location: The sweep's folder or URL. Only its checkpoints are written to, and only exact scores.
         output: Where the report goes; `report` below the sweep's folder if None.
         options: What it shows.
 
     Raises:
-        ValueError: If the folder is no sweep's, or has no score yet.
+        ValueError: If there is no sweep, or it has no score yet.
         OSError: If the report cannot be written.
     """
-    folder = folder.expanduser().resolve()
-    sweep = read_sweep(folder)
-    if not ranked(sweep.trials):
-        raise ValueError(
-            f"{folder} must hold a trial with a finished evaluation, but none of its {len(sweep.trials)} trials has "
-            "one yet; wait for the first."
+    with fetched(location, _is_shown) as mirror:
+        sweep = read_sweep(mirror.local)
+        if not ranked(sweep.trials):
+            raise ValueError(
+                f"{mirror.location} must hold a trial with a finished evaluation, but none of its {len(sweep.trials)} "
+                "trials has one yet; wait for the first."
+            )
+        place = mirror.local / REPORT_FOLDER if output is None else output
+        check_output(place)
+        prepare_process(num_threads=os.cpu_count() or 1)
+        data, device = DSprites.open(), "cuda" if torch.cuda.is_available() else "cpu"
+        problems = _score_exactly(ranked(sweep.trials)[: options.exact], data, device=device, mirror=mirror)
+        report = write_report(
+            read_sweep(mirror.local),  # with what the exact scores have added, and a running sweep meanwhile
+            place,
+            data=data,
+            device=device,
+            num_best=options.top,
+            importances=importances(sweep.trials),
+            problems=problems,
         )
-    output = folder / REPORT_FOLDER if output is None else output
-    check_output(output)
-    prepare_process(num_threads=os.cpu_count() or 1)
-    data, device = DSprites.open(), "cuda" if torch.cuda.is_available() else "cpu"
-    problems = _score_exactly(ranked(sweep.trials)[: options.exact], data, device=device)
-    sweep = read_sweep(folder)  # with what the exact scores have added, and a running sweep meanwhile
-    return write_report(
-        sweep,
-        output,
-        data=data,
-        device=device,
-        num_best=options.top,
-        importances=importances(sweep.trials),
-        problems=problems,
-    )
+        if output is None:
+            mirror.drop(REPORT_FOLDER)
+            mirror.push(REPORT_FOLDER)
+            page = joined(joined(mirror.location, REPORT_FOLDER), PAGE_FILE)
+            report = replace(report, page=page)
+        return report
 
 
-def _score_exactly(trials: Sequence[Trial], data: DSprites, *, device: str) -> list[str]:
+def _is_shown(name: str) -> bool:
+    """Whether a report needs a file of a sweep's folder."""
+    return is_record(name) or name.endswith((MODEL_FILE, SAMPLES_FILE))
+
+
+def _score_exactly(trials: Sequence[Trial], data: DSprites, *, device: str, mirror: Mirror) -> list[str]:
     """Take the exact scores that have not been taken; say which could not be."""
     problems = []
     for trial in trials:
@@ -88,6 +100,7 @@ def _score_exactly(trials: Sequence[Trial], data: DSprites, *, device: str) -> l
                 raise CheckpointError("no checkpoint can be read.")
             if checkpoint.scores.get(EXACT_SCORE, {}).get("data", {}).get("sha256") != data.fingerprint:
                 _score_with_bar(checkpoint.folder, data, device=device, name=trial.trial_id)
+                mirror.push(str((checkpoint.folder / SCORES_FILE).relative_to(mirror.local)))
         except (CheckpointError, OSError) as error:
             problems.append(f"Trial {trial.trial_id} has no exact MIG: {error}")
     return problems

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 
 from sweeps.options import ResourceOptions
+from sweeps.storage import Mirror
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -138,8 +138,8 @@ def resources_of_cluster(asked: ResourceOptions) -> Resources:
     return Resources(max(num_cpus, num_gpus * asked.trials_per_gpu), num_gpus, asked.trials_per_gpu)
 
 
-def check_shared(folder: Path) -> None:
-    """See that every machine of the cluster reads and writes this folder, in a Ray that has been joined.
+def check_shared(results: Mirror) -> None:
+    """See that every machine of the cluster reads and writes where the results go, in a Ray that has been joined.
 
     Raises:
         ValueError: Naming a machine that does not.
@@ -147,19 +147,21 @@ def check_shared(folder: Path) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    with tempfile.TemporaryDirectory(prefix=".shared-", dir=folder) as marker:
-        for node in nodes:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            touch = ray.remote(num_cpus=0)(_touch).options(scheduling_strategy=there)
-            ray.get(touch.remote(Path(marker, node["NodeID"])))
-            if not Path(marker, node["NodeID"]).exists():
-                raise ValueError(
-                    "--results must be a folder that every machine of the cluster shares, but "
-                    f"{node['NodeManagerAddress']} does not see {folder}: put it on network storage."
-                )
+    results.local.mkdir(parents=True, exist_ok=True)
+    results.check_writable()
+    for node in [node for node in ray.nodes() if node["Alive"]]:  # type: ignore[no-untyped-call]
+        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        name = f".shared-{node['NodeID']}"
+        ray.get(ray.remote(num_cpus=0)(_leave_note).options(scheduling_strategy=there).remote(results, name))
+        if results.read_text(name) is None:
+            raise ValueError(
+                "--results must be a folder that every machine of the cluster shares, but "
+                f"{node['NodeManagerAddress']} does not write to {results.location}: put it on network storage."
+            )
+        results.delete(name)
 
 
-def _touch(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.touch()
+def _leave_note(results: Mirror, name: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        results.check_writable()
+        results.write_text(name, "")

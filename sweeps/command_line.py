@@ -9,14 +9,14 @@ import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
-from betavae.analysis.results import read_record
+from betavae.analysis.results import SWEEP_FILE, read_record
 from sweeps.options import AnalysisOptions, Options, PresetName, options_from_dict
 from sweeps.presets import PRESETS
+from sweeps.storage import fetched
 
 T = TypeVar("T", Options, AnalysisOptions)
 
@@ -34,7 +34,8 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     """
     resumed = _asked(arguments)["resume"]
     if resumed:
-        record = read_record(Path(resumed).expanduser())
+        with fetched(resumed, lambda name: name == SWEEP_FILE) as mirror:
+            record = read_record(mirror.local)
         return _parse(Options, arguments, command="run.py", default=options_from_dict(record.get("options", {})))
     preset = _default_preset(arguments, gpus_found=gpus_found)
     values = PRESETS[preset]

@@ -17,32 +17,40 @@ from filelock import FileLock, Timeout
 from betavae.analysis.results import SEARCH_FOLDER, SWEEP_FILE, Trial, read_record, read_trials
 from betavae.data import DSprites
 from betavae.files import replace_json
+from sweeps.lease import Lease
 from sweeps.options import Options, options_from_dict, options_to_dict
 from sweeps.plan import check_resume
-from sweeps.trial_folder import SearchFolder, TrialFolder
+from sweeps.storage import Mirror, fetched, is_record, joined, resolved
+from sweeps.trial_folder import SearchFolder
 
-_LOCK_FILE = ".lock"
+_LEASE_FILE = ".driver"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")
 
 
 class SweepFolder:
     """A sweep's folder, held by this process alone, with its record.
 
-    Use `create` or `resume`.
+    Use `create` or `resume`, and `close`.
 
     Attributes:
-        path: Where it is, absolute.
+        mirror: Where it is, and where the driver's copy is if it is on other storage.
         options: What the sweep is asked for, in all: a resume may raise the number of trials.
     """
 
-    def __init__(self, path: Path, options: Options, *, record: dict[str, Any]) -> None:
-        self.path, self.options = path, options
-        self._record = record
-        self._lock = FileLock(path / _LOCK_FILE, timeout=0)
+    def __init__(self, mirror: Mirror, options: Options) -> None:
+        self.mirror, self.options = mirror, options
+        self._record: dict[str, Any] = {}
+        self._lock = FileLock(mirror.lock_file, timeout=0)
+        self._lease = None if mirror.url is None else Lease(mirror, _LEASE_FILE)
         try:
             self._lock.acquire()  # the system lets go of it when this process ends, however it ends
         except Timeout as error:
-            raise ValueError(f"{path} is being worked on by another run.py; wait for it, or end it first.") from error
+            raise ValueError(
+                f"{mirror.location} is being worked on by another run.py; wait for it, or end it first."
+            ) from error
+        if self._lease is not None:
+            mirror.check_writable()
+            self._lease.acquire()
 
     @classmethod
     def create(cls, options: Options, *, data: DSprites, arguments: Sequence[str]) -> SweepFolder:
@@ -50,9 +58,13 @@ class SweepFolder:
 
         Raises:
             FileExistsError: If there is one of that name: nothing is ever written over.
-            OSError: If it cannot be written.
+            ValueError: If it cannot be written.
         """
-        folder = cls(_make_folder(options), options, record={})
+        mirror = Mirror.at(joined(resolved(options.sweep.results), _name(options)))
+        _check_new(mirror)
+        folder = cls(mirror, options)
+        mirror.clear()
+        mirror.local.mkdir(parents=True, exist_ok=True)
         folder._write(
             {
                 "options": options_to_dict(options),
@@ -73,35 +85,45 @@ class SweepFolder:
                 the data are not those it was started with.
         """
         assert options.sweep.resume is not None
-        path = options.sweep.resume.expanduser().resolve()
-        record = read_record(path)
-        check_resume(options, options_from_dict(record["options"]))
-        if record["data"]["sha256"] != data.fingerprint:
-            raise ValueError(
-                f"{path} was started with data of SHA-256 {record['data']['sha256'][:12]}..., but this machine has "
-                f"{data.fingerprint[:12]}...: scores would not compare. Use the same source of dSprites."
-            )
-        folder = cls(path, options, record=record)
+        check_resumable(options, data=data)
+        mirror = Mirror.at(resolved(options.sweep.resume))
+        folder = cls(mirror, options)
+        mirror.clear()
+        mirror.pull(is_record)
+        folder._record = record = read_record(mirror.local)
         resumed = {**_provenance(arguments), "start": _now()}
         record.pop("outcome", None)
         folder._write({"options": options_to_dict(options), "resumed": [*record.get("resumed", []), resumed]})
         if options.sweep.retry_failed:
-            for trial in folder.trials():
-                TrialFolder(trial.folder).forget_failure()
+            for trial in read_trials(folder.search.path):
+                folder.search.trial(trial.config.seed).forget_failure()
         return folder
+
+    def close(self) -> None:
+        """Let the next process work on it."""
+        if self._lease is not None:
+            self._lease.release()
+            self.mirror.clear()
+        self._lock.release()
+
+    @property
+    def location(self) -> str:
+        """Where it is kept: a path, or a URL."""
+        return self.mirror.location
 
     @property
     def search(self) -> SearchFolder:
         """Where the search's trials are."""
-        return SearchFolder(self.path / SEARCH_FOLDER, self.options.sweep.seed)
+        return SearchFolder(self.mirror.child(SEARCH_FOLDER), self.options.sweep.seed)
 
     @property
     def resume_command(self) -> str:
         """What goes on with this sweep."""
-        return shlex.join(["python", "sweeps/run.py", "--resume", str(self.path)])
+        return shlex.join(["python", "sweeps/run.py", "--resume", self.location])
 
     def trials(self) -> list[Trial]:
         """The search's trials, as their folders are now."""
+        self.mirror.pull(is_record)
         return read_trials(self.search.path)
 
     def note_resources(self, cluster_resources: Mapping[str, float]) -> None:
@@ -120,21 +142,47 @@ class SweepFolder:
 
     def _write(self, values: Mapping[str, Any]) -> None:
         self._record |= values
-        replace_json(self.path / SWEEP_FILE, self._record)
+        replace_json(self.mirror.local / SWEEP_FILE, self._record)
+        self.mirror.push(SWEEP_FILE)
 
 
-def _make_folder(options: Options) -> Path:
-    name = options.sweep.name or f"{options.sweep.preset}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder = options.sweep.results.expanduser().resolve() / name
+def check_resumable(options: Options, *, data: DSprites) -> None:
+    """See that what `options.sweep.resume` names can be gone on with, as asked and with these data.
+
+    Raises:
+        ValueError: If not.
+    """
+    assert options.sweep.resume is not None
+    with fetched(options.sweep.resume, lambda name: name == SWEEP_FILE) as mirror:
+        record = read_record(mirror.local)
+    check_resume(options, options_from_dict(record["options"]))
+    if record["data"]["sha256"] != data.fingerprint:
+        raise ValueError(
+            f"{options.sweep.resume} was started with data of SHA-256 {record['data']['sha256'][:12]}..., but this "
+            f"machine has {data.fingerprint[:12]}...: scores would not compare. Use the same source of dSprites."
+        )
+
+
+def _name(options: Options) -> str:
+    return options.sweep.name or f"{options.sweep.preset}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _check_new(mirror: Mirror) -> None:
+    """See that there is no such folder yet; one of this machine is made."""
     try:
-        folder.mkdir(parents=True)
+        if mirror.url is None:
+            mirror.local.mkdir(parents=True)
+        elif mirror.exists():
+            raise FileExistsError
     except FileExistsError as error:
         raise FileExistsError(
-            f"{folder} exists, and is not written over; give another --name, or go on with it by --resume {folder}."
+            f"{mirror.location} exists, and is not written over; give another --name, or go on with it by --resume "
+            f"{mirror.location}."
         ) from error
     except OSError as error:
-        raise OSError(f"--results must be a folder that can be written, but {folder}: {error.strerror}.") from error
-    return folder
+        raise OSError(
+            f"--results must be a folder that can be written, but {mirror.location}: {error.strerror}."
+        ) from error
 
 
 def _provenance(arguments: Sequence[str]) -> dict[str, Any]:

@@ -72,11 +72,11 @@ class SweepOptions:
     name: str | None = None
     """Folder of this sweep below `--results`; it must not exist. Without: the preset and the time."""
 
-    results: Path = Path("results")
-    """Where sweeps are kept."""
+    results: str = "results"
+    """Where sweeps are kept: a folder, or a URL such as s3://BUCKET/FOLDER, with its keys in the environment."""
 
-    resume: Path | None = None
-    """Go on with the sweep in this folder, where its trials are. No option may change the study; `--trials` may be
+    resume: str | None = None
+    """Go on with the sweep in this folder or at this URL. No option may change the study; `--trials` may be
     raised."""
 
     retry_failed: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -195,8 +195,8 @@ class AnalysisOptions:
     machine. Exit codes: 0 done, 2 bad input and nothing written.
     """
 
-    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FOLDER")]
-    """The sweep's, `results/NAME`."""
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FOLDER")]
+    """The sweep's, `results/NAME`, or its URL."""
 
     output: Path | None = None
     """Where the report goes: a new folder or an earlier report, which is replaced. Without: `report` in the sweep's."""
@@ -299,7 +299,7 @@ def options_from_dict(groups: Mapping[str, Mapping[str, Any]]) -> Options:
     """
     try:
         return Options(
-            sweep=SweepOptions(**{**groups["sweep"], "results": Path(groups["sweep"]["results"])}),
+            sweep=SweepOptions(**groups["sweep"]),
             resources=ResourceOptions(**groups["resources"]),
             search=SearchOptions(**{name: _read_axis(value) for name, value in groups["search"].items()}),
             trial=TrialOptions(**groups["trial"]),
@@ -318,7 +318,7 @@ def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:
 
 
 def _plain(value: object) -> object:
-    return str(value) if isinstance(value, (Path, Range)) else value
+    return str(value) if isinstance(value, Range) else value
 
 
 def _read_axis(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,18 @@ from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
 from torch.utils.tensorboard import SummaryWriter
 
-from betavae.analysis.results import ERROR_FILE, Trial, num_ended, ranked, read_trial
+from betavae.analysis.results import ERROR_FILE, SEARCH_FOLDER, Trial, num_ended, ranked
 from betavae.data import DSprites
 from sweeps.cluster import Resources
 from sweeps.options import Options
 from sweeps.plan import num_trials
-from sweeps.trial_folder import SearchFolder
+from sweeps.trial_folder import SearchFolder, is_event_file
 
 _CURVES = ("mig", "loss/", "active_units", "images_per_second")
 
 
 def describe_plan(
-    options: Options, *, known: Sequence[Trial], resources: Resources, data: DSprites, folder: Path
+    options: Options, *, known: Sequence[Trial], resources: Resources, data: DSprites, location: str
 ) -> str:
     """What is about to happen, in a few lines."""
     search, trial = options.search, options.trial
@@ -34,7 +35,7 @@ def describe_plan(
         f"scored every {options.eval_every} steps on 10,000 images of the whole set",
         f"on         {resources.num_concurrent} at a time: {place}",
         f"data       {data.source}, SHA-256 {data.fingerprint[:12]}...",
-        f"results    {folder}",
+        f"results    {location}",
     ]
     if known:
         ended = num_ended(known)
@@ -62,7 +63,7 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say how a trial ended."""
-        ended = read_trial(self._folder.trial(trial.config["seed"]).path)
+        ended = self._folder.read(trial.config["seed"])
         self._num_ended += 1
         if ended.reports and (self._best is None or ended.score > self._best.score):
             self._best = ended
@@ -91,14 +92,13 @@ class TensorBoardCurves(tune.Callback):
         seed, step = trial.config["seed"], result["step"]
         if seed not in self._writers or step <= self._drawn[seed]:
             self._close(seed)
-            folder = self._folder.trial(seed).path
-            was_drawn = any(folder.glob("events.out.tfevents.*"))
-            self._writers[seed] = SummaryWriter(str(folder), purge_step=step if was_drawn else None)
+            self._writers[seed] = SummaryWriter(str(self._folder.trial(seed).path), purge_step=step)
         self._drawn[seed] = step
         for name, value in result.items():
             if name.startswith(_CURVES):
                 self._writers[seed].add_scalar(name, value, step)
         self._writers[seed].flush()
+        self._publish(seed)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """End the trial's curves."""
@@ -108,11 +108,17 @@ class TensorBoardCurves(tune.Callback):
         writer = self._writers.pop(seed, None)
         if writer is not None:
             writer.close()
+            self._publish(seed)
+
+    def _publish(self, seed: int) -> None:
+        folder = self._folder.trial(seed)
+        for path in filter(is_event_file, os.listdir(folder.path)):
+            folder.publish(path)
 
 
 def _describe_ending(trial: Trial) -> str:
     if trial.error is not None:
-        return f"FAILED: {trial.error} (traceback: {trial.folder / ERROR_FILE})"
+        return f"FAILED: {trial.error} (traceback: {SEARCH_FOLDER}/{trial.folder.name}/{ERROR_FILE})"
     config = trial.config
     values = f"beta {config.beta:<6.4g} z {config.latent_size:<3} lr {config.lr:<8.3g}"
     how = "finished" if trial.is_complete else f"{trial.status} at {trial.step}"

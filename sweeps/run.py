@@ -24,6 +24,7 @@ from sweeps.folder import SweepFolder
 from sweeps.interrupts import Interruption
 from sweeps.options import Options
 from sweeps.plan import num_trials
+from sweeps.storage import Mirror, resolved
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
@@ -46,9 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interruption.watch()
     try:
         return sweep(folder, resources=resources, data=data, interruption=interruption)
+    except OSError as error:
+        print(f"error: {error}\ngo on with: {folder.resume_command}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr, flush=True)
         os._exit(interruption.exit_code)  # at once: Ray's own ending takes seconds, and its processes end with this one
+    finally:
+        folder.close()
 
 
 def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interruption: Interruption) -> int:
@@ -59,7 +65,7 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
     from sweeps.trial import train_trial
 
     options, known, num_planned = folder.options, folder.trials(), num_trials(folder.options)
-    print(describe_plan(options, known=known, resources=resources, data=data, folder=folder.path), flush=True)
+    print(describe_plan(options, known=known, resources=resources, data=data, location=folder.location), flush=True)
     if num_ended(known) < num_planned:
         callbacks = [TensorBoardCurves(folder.search), TrialLog(folder.search, num_planned, known=known)]
         with running_ray(resources, address=options.resources.address) as cluster_resources:
@@ -71,7 +77,7 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
     trials = folder.trials()
     is_done = num_ended(trials) >= num_planned
     folder.note_end(trials, done=is_done)
-    print(format_table(trials, factor_names=data.factors.names, root=folder.path))
+    print(format_table(trials, factor_names=data.factors.names, root=folder.mirror.local))
     if any(trial.config.images < len(data) for trial in trials):
         print(format_seed_study_table(trials, factor_names=data.factors.names))
     if not is_done or interruption.signal is not None:
@@ -88,9 +94,7 @@ def _find_resources(options: Options, *, gpus_found: int) -> Resources:
     if address is None:
         return decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
     join_cluster(address)
-    shared = (options.sweep.resume or options.sweep.results).expanduser().resolve()
-    shared.mkdir(parents=True, exist_ok=True)
-    check_shared(shared)
+    check_shared(Mirror.at(resolved(options.sweep.resume or options.sweep.results)))
     return resources_of_cluster(options.resources)
 
 
@@ -107,9 +111,12 @@ def _name_failures(folder: SweepFolder, trials: Sequence[Trial]) -> int:
 def _write_report(folder: SweepFolder) -> int:
     """Analyse the sweep as `analyze.py` does; a report that fails leaves the sweep as it is."""
     try:
-        print(f"report     {analyze(folder.path, options=folder.options.report).page}", flush=True)
+        print(f"report     {analyze(folder.location, options=folder.options.report).page}", flush=True)
     except (ValueError, OSError) as error:
-        print(f"error: no report: {error}\nmake it with: python sweeps/analyze.py {folder.path}", file=sys.stderr)
+        print(
+            f"error: no report: {error}\nmake it with: python sweeps/analyze.py {folder.location}",
+            file=sys.stderr,
+        )
         return FAILED
     return DONE
 

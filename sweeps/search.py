@@ -179,7 +179,7 @@ class SweepSearch(Searcher):
             if trial.status == "unfinished":
                 self._unfinished.append({name: getattr(trial.config, name) for name in (*AXES, "seed")})
             else:
-                self._draw.end(index, None if trial.status == "failed" else trial.score)
+                self._draw.end(index, _score(trial))
         self._new = [index for index in range(num_trials(options)) if index not in by_index]
         self.num_left = len(self._unfinished) + len(self._new)
         self._running: dict[str, int] = {}
@@ -197,9 +197,7 @@ class SweepSearch(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Tell the draw how a trial ended, as its folder says."""
         seed = self._running.pop(trial_id)
-        folder = self._folder.trial(seed)
-        score = max((report[METRIC] for report in folder.reports()), default=None)
-        self._draw.end(self._folder.index(seed), None if folder.has_failed else score)
+        self._draw.end(self._folder.index(seed), _score(self._folder.read(seed)))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the trials' folders are all there is to know."""
@@ -221,6 +219,11 @@ def informed(rule: StoppingRule, known: Sequence[Trial]) -> StoppingRule:
         for report in trial.reports:
             rule.stops(trial.config.seed, step=report["step"], score=report[METRIC])
     return rule
+
+
+def _score(trial: Trial) -> float | None:
+    """What the draw learns of a trial that has ended."""
+    return trial.score if trial.reports and trial.status != "failed" else None
 
 
 def _distribution(axis: Axis, *, whole: bool) -> BaseDistribution:

@@ -14,7 +14,7 @@ from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.process import prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
-from sweeps.trial_folder import MAX_DEATHS, MAX_ERRORS, SearchFolder, TrialFolder
+from sweeps.trial_folder import MAX_DEATHS, MAX_ERRORS, LostTrialError, SearchFolder, TrialFolder
 
 
 class TrialDiedError(RuntimeError):
@@ -32,13 +32,13 @@ def train_trial(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
         search_folder: Where the trials are kept.
     """
     prepare_process()
-    folder = search_folder.trial(config["seed"])
-    folder.check_seen()
-    with folder.locked():
+    with search_folder.trial(config["seed"]).held() as folder:
         try:
             _train(TrialConfig.from_dict(config), folder)
         except (NonFiniteLossError, TrialDiedError) as error:
             folder.fail(error)
+        except LostTrialError:
+            raise  # the folder is no longer this process's
         except Exception as error:  # whatever it is, the first time it is raised to Ray, which starts a new process
             if folder.note_error(error) < MAX_ERRORS:
                 raise

@@ -7,7 +7,8 @@
     error.txt              once it has failed for good
     attempts.json          where it was started from, and what went wrong
 
-Nothing else is state: a trial goes on from here alone, wherever and however its process ended.
+Nothing else is state: a trial goes on from here alone, wherever and however its process ended. On remote storage the
+process works on a copy of its own, and pushes every change.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import shutil
 import socket
 import traceback
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,14 +27,26 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from betavae.analysis.results import ERROR_FILE, OUTCOME_FILE, PARAMS_FILE, RESULT_FILE, Report, read_reports
+from betavae.analysis.results import (
+    ERROR_FILE,
+    OUTCOME_FILE,
+    PARAMS_FILE,
+    RESULT_FILE,
+    Report,
+    Trial,
+    read_reports,
+    read_trial,
+)
 from betavae.checkpoint import CheckpointError, check_checkpoint, read_report, read_scores
 from betavae.evaluation import Scores
 from betavae.files import replace_json, replace_text
 from betavae.training import TrainingRun
+from sweeps.storage import Mirror
 
 _ATTEMPTS_FILE = "attempts.json"
-_LOCK_FILE = ".lock"
+_OWNER_FILE = ".owner"
+"""On remote storage: which process trains."""
+
 _LOCK_SECONDS = 60.0
 _SEEDS_PER_SWEEP = 1_000_000
 _NUM_LATEST = 2
@@ -45,49 +59,52 @@ MAX_DEATHS = 4
 """A trial whose process dies so often on one machine without getting on is given up; one on lost machines is not."""
 
 
+class LostTrialError(RuntimeError):
+    """A trial that another process has taken over, since this one was believed to be dead."""
+
+
 class TrialFolder:
     """One trial's folder; see the module.
 
     Attributes:
-        path: Where it is.
+        path: Where it is, or where the copy is that is worked on.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, mirror: Mirror) -> None:
+        self.path = mirror.local
+        self._mirror = mirror
+        self._token: str | None = None
 
     def plan(self, params: Mapping[str, Any]) -> None:
         """Write down what is to be trained, before anything is."""
         self.path.mkdir(parents=True, exist_ok=True)
         replace_json(self.path / PARAMS_FILE, params)
-
-    def check_seen(self) -> None:
-        """See that this machine has the folder that the driver wrote.
-
-        Raises:
-            FileNotFoundError: If it has not.
-        """
-        if not (self.path / PARAMS_FILE).exists():
-            raise FileNotFoundError(
-                f"{socket.gethostname()} must see {self.path}, but does not: a sweep's folder must be on storage that "
-                "all machines share."
-            )
+        self._mirror.push(PARAMS_FILE)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep a second process out, such as one that lost its driver and does not know yet.
+    def held(self) -> Iterator[TrialFolder]:
+        """The folder to train in, with other processes kept out, such as one that lost its driver and does not know.
 
         Raises:
-            TimeoutError: If another process trains here still.
+            FileNotFoundError: If this machine does not see what the driver wrote.
+            TimeoutError: If another process of this machine trains here still.
         """
-        lock = FileLock(self.path / _LOCK_FILE, timeout=_LOCK_SECONDS)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise TimeoutError(f"{self.path} is being trained by another process, {_LOCK_SECONDS:g} s long.") from error
-        try:
-            yield
-        finally:
-            lock.release()
+        if self._mirror.url is None:
+            self._check_seen()
+            with _locked(self._mirror.lock_file):
+                yield self
+            return
+        copy = Mirror.at(self._mirror.url)
+        with _locked(copy.lock_file):
+            copy.clear()
+            copy.pull(lambda name: not is_event_file(name))
+            folder = TrialFolder(copy)
+            folder._check_seen()
+            folder._take()
+            try:
+                yield folder
+            finally:
+                copy.clear()
 
     def resume_point(self) -> Path | None:
         """The latest checkpoint that is whole, with `result.json` cut or mended to end at its step; None without one.
@@ -103,10 +120,12 @@ class TrialFolder:
                 aside = checkpoint.with_name(f"damaged_{checkpoint.name}")
                 shutil.rmtree(aside, ignore_errors=True)
                 checkpoint.rename(aside)
+                self._mirror.push(aside.name)
+                self._mirror.drop(checkpoint.name)
                 continue
             self._end_reports_at(read_report(checkpoint))
             return checkpoint
-        (self.path / RESULT_FILE).unlink(missing_ok=True)
+        self._mirror.delete(RESULT_FILE)
         return None
 
     def checkpoints(self) -> list[Path]:
@@ -118,17 +137,27 @@ class TrialFolder:
         return read_reports(self.path / RESULT_FILE)
 
     def commit(self, run: TrainingRun, *, scores: Scores, report: Report) -> None:
-        """Keep a checkpoint and its report; then let go of those that are no longer needed."""
-        run.save(self.path / f"checkpoint_{run.step:09}", scores=scores, report=report)
+        """Keep a checkpoint and its report; then let go of those that are no longer needed.
+
+        Raises:
+            LostTrialError: If another process has taken over.
+            OSError: If a file cannot be written.
+        """
+        self._check_taken()
+        checkpoint = f"checkpoint_{run.step:09}"
+        run.save(self.path / checkpoint, scores=scores, report=report)
+        self._mirror.push(checkpoint)
         with (self.path / RESULT_FILE).open("a") as file:
             file.write(json.dumps(report, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        self._mirror.push(RESULT_FILE)
         self._prune()
 
     def stop(self, step: int) -> None:
         """Note that the scheduler has stopped the trial."""
         replace_json(self.path / OUTCOME_FILE, {"status": "stopped", "step": step})
+        self._mirror.push(OUTCOME_FILE)
 
     def note_start(self, *, step: int, node: str) -> int:
         """Note where the trial goes on from, and return how often its process has died there, on this machine."""
@@ -152,22 +181,42 @@ class TrialFolder:
     def fail(self, error: BaseException) -> None:
         """Note that the trial has failed for good, and why: the last line says it."""
         (self.path / ERROR_FILE).write_text("".join(traceback.format_exception(error)))
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether it has failed for good."""
-        return (self.path / ERROR_FILE).exists()
+        self._mirror.push(ERROR_FILE)
 
     def forget_failure(self) -> None:
         """Let a trial that has failed be tried again."""
         for name in (ERROR_FILE, _ATTEMPTS_FILE):
-            (self.path / name).unlink(missing_ok=True)
+            self._mirror.delete(name)
+
+    def refresh(self) -> None:
+        """See what its process has written meanwhile, if that works on a copy of its own."""
+        self._mirror.pull(_is_small)
+
+    def publish(self, name: str) -> None:
+        """Let others see what was written beside its files."""
+        self._mirror.push(name)
+
+    def _check_seen(self) -> None:
+        if not (self.path / PARAMS_FILE).exists():
+            raise FileNotFoundError(
+                f"{socket.gethostname()} must see {self._mirror.location}, but does not: a sweep's folder must be on "
+                "storage that all machines share."
+            )
+
+    def _take(self) -> None:
+        self._token = str(uuid.uuid4())
+        self._mirror.write_text(_OWNER_FILE, self._token)
+
+    def _check_taken(self) -> None:
+        if self._token is not None and self._mirror.read_text(_OWNER_FILE) != self._token:
+            raise LostTrialError(f"{self._mirror.location} has been taken over by another process.")
 
     def _end_reports_at(self, report: Report) -> None:
         """Drop what was reported after this one, and add it if its line was never written."""
         reports = [known for known in self.reports() if known["step"] < report["step"]]
         text = "".join(json.dumps(known) + "\n" for known in [*reports, report])
         replace_text(self.path / RESULT_FILE, text)
+        self._mirror.push(RESULT_FILE)
 
     def _prune(self) -> None:
         checkpoints = self.checkpoints()
@@ -177,6 +226,7 @@ class TrialFolder:
                 doomed = checkpoint.with_name(f".{checkpoint.name}")  # at once out of sight, then slowly gone
                 checkpoint.rename(doomed)
                 shutil.rmtree(doomed)
+                self._mirror.drop(checkpoint.name)
 
     def _attempts(self) -> dict[str, list[list[Any]]]:
         path = self.path / _ATTEMPTS_FILE
@@ -185,6 +235,30 @@ class TrialFolder:
 
     def _write_attempts(self, attempts: Mapping[str, Any]) -> None:
         replace_json(self.path / _ATTEMPTS_FILE, attempts)
+        self._mirror.push(_ATTEMPTS_FILE)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = FileLock(path, timeout=_LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise TimeoutError(f"{path} is held by another process, {_LOCK_SECONDS:g} s long.") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_event_file(name: str) -> bool:
+    """Whether it is TensorBoard's."""
+    return "events.out.tfevents" in name
+
+
+def _is_small(name: str) -> bool:
+    """Whether it is one of the files that tell how the trial goes, and no part of a checkpoint."""
+    return "/" not in name and not is_event_file(name)
 
 
 def _score(checkpoint: Path) -> float:
@@ -199,16 +273,27 @@ class SearchFolder:
     """Where the trials of one search are kept: a folder each, numbered as they were planned.
 
     Attributes:
-        path: Where it is.
+        mirror: Where it is.
         sweep_seed: What the trials' seeds are derived from.
     """
 
-    path: Path
+    mirror: Mirror
     sweep_seed: int
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or where the driver's copy is."""
+        return self.mirror.local
 
     def trial(self, seed: int) -> TrialFolder:
         """The folder of the trial with this seed: no two trials of a sweep share one."""
-        return TrialFolder(self.path / f"trial_{self.index(seed):04}")
+        return TrialFolder(self.mirror.child(f"trial_{self.index(seed):04}"))
+
+    def read(self, seed: int) -> Trial:
+        """What has become of the trial with this seed by now."""
+        folder = self.trial(seed)
+        folder.refresh()
+        return read_trial(folder.path)
 
     def index(self, seed: int) -> int:
         """The number of the trial with this seed: the inverse of `trial_seed`."""

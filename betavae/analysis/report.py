@@ -34,11 +34,11 @@ class Report:
     """A report that has been written.
 
     Attributes:
-        page: Its page.
+        page: Its page, a path or a URL.
         problems: What could not be read or done, a sentence each; the page says the same.
     """
 
-    page: Path
+    page: str
     problems: tuple[str, ...]
 
 
@@ -81,7 +81,7 @@ def write_report(
             sweep, rows=rows, portraits=portraits, importances=importances, problems=problems, folder=folder
         )
         (folder / PAGE_FILE).write_text(page, encoding="utf-8")
-    return Report(output / PAGE_FILE, tuple(problems))
+    return Report(str(output / PAGE_FILE), tuple(problems))
 
 
 def check_output(output: Path) -> None:

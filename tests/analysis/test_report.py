@@ -19,7 +19,8 @@ from betavae.metrics.representation import represent
 
 def write(folder: Path, data: DSprites, output: Path | None = None) -> str:
     output = output or folder / "report"
-    return write_report(read_sweep(folder), output, data=data, num_best=1, importances={}).page.read_text()
+    report = write_report(read_sweep(folder), output, data=data, num_best=1, importances={})
+    return Path(report.page).read_text()
 
 
 @pytest.fixture

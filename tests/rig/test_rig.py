@@ -14,11 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from running import Numbers, numbers, wait_for
 
 from betavae.analysis.results import read_sweep
 
@@ -66,7 +66,7 @@ def launch() -> None:
         "--no-config-cache",
         str(RIG / "cluster.yaml"),
     )
-    wait_for(lambda: "/2.0 CPU" in on_head(f"{TOKEN} {ray} status").communicate()[0])
+    wait_for(lambda: "/2.0 CPU" in on_head(f"{TOKEN} {ray} status").communicate()[0], pause=0.5)
 
 
 def on_head(command: str) -> subprocess.Popen[str]:
@@ -87,21 +87,8 @@ def kill_machine(name: str) -> None:
     time.sleep(3)
 
 
-def wait_for(what: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 180
-    while not what():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.5)
-
-
-def reported(name: str) -> dict[int, list[dict[str, Any]]]:
-    """What each trial said, by its seed, without the speed."""
-    return {
-        trial.config.seed: [
-            {key: value for key, value in report.items() if key != "images_per_second"} for report in trial.reports
-        ]
-        for trial in read_sweep(RIG / "results" / name).trials
-    }
+def reported(name: str) -> Numbers:
+    return numbers(read_sweep(RIG / "results" / name))
 
 
 def half_way(name: str) -> bool:
@@ -110,7 +97,7 @@ def half_way(name: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> Iterator[dict[int, list[dict[str, Any]]]]:
+def undisturbed() -> Iterator[Numbers]:
     """The cluster, and what a sweep reports there when nothing happens."""
     shutil.rmtree(RIG, ignore_errors=True)
     (RIG / "results").mkdir(parents=True)
@@ -134,21 +121,21 @@ def test_results_that_the_machines_do_not_share_are_refused(undisturbed: object)
     assert "--results must be a folder that every machine of the cluster shares" in output
 
 
-def test_a_worker_machine_is_killed(undisturbed: dict[int, list[dict[str, Any]]]) -> None:
+def test_a_worker_machine_is_killed(undisturbed: Numbers) -> None:
     sweep = run(f"{SMALL} --results {RIG}/results --name worker")
-    wait_for(lambda: half_way("worker"))
+    wait_for(lambda: half_way("worker"), pause=0.5)
     kill_machine(WORKER)
     output = sweep.communicate()[0]
     assert sweep.returncode == 0, output
     assert reported("worker") == undisturbed
 
 
-def test_the_head_is_killed_and_the_sweep_resumed(undisturbed: dict[int, list[dict[str, Any]]]) -> None:
+def test_the_head_is_killed_and_the_sweep_resumed(undisturbed: Numbers) -> None:
     """The whole cluster is launched again, as it would be after a head is lost."""
     on_rig("up.sh")
     launch()
     sweep = run(f"{SMALL} --results {RIG}/results --name head")
-    wait_for(lambda: half_way("head"))
+    wait_for(lambda: half_way("head"), pause=0.5)
     for machine in (HEAD, WORKER, "rig-worker2"):
         kill_machine(machine)
     sweep.communicate()

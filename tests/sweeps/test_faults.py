@@ -7,114 +7,33 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from running import EVERY, REPOSITORY, STEPS, Numbers, RunningSweep, numbers, wait_for
 
-from betavae.analysis.results import Trial, ranked, read_record, read_sweep
+from betavae.analysis.results import ranked, read_record, read_sweep
 from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 
-REPOSITORY = Path(__file__).parents[2]
-STEPS, EVERY = 120, 40
-SMALL = f"-z 3 -b 16 --lr 1e-3 --steps {STEPS} --eval-every {EVERY} --scheduler none --num-gpus 0 --exact 0 --no-report"
-PATIENCE = 120.0  # seconds, after which something that should have happened has not
-
 pytestmark = pytest.mark.ray
-
-
-Numbers = dict[int, list[dict[str, Any]]]
-"""By seed, what each report of a trial said."""
-
-
-class Sweep:
-    """A run.py of a test's own, and what is in its folder."""
-
-    def __init__(self, folder: Path, options: str) -> None:
-        self.folder = folder
-        words = f"--results {folder.parent} --name {folder.name} {SMALL} {options}".split()
-        self.process = self._start(words)
-
-    def resume(self, options: str = "") -> None:
-        self.process = self._start(["--resume", str(self.folder), "--no-report", "--exact", "0", *options.split()])
-
-    def end(self, *, code: int = 0) -> tuple[str, str]:
-        """Wait for it, and return what it said."""
-        output, errors = self.process.communicate(timeout=PATIENCE)
-        assert self.process.returncode == code, errors
-        return output, errors
-
-    def kill(self) -> None:
-        """The driver alone, as the system would; its Ray goes with it."""
-        self.process.kill()
-        self.process.communicate(timeout=PATIENCE)
-
-    def trial(self, index: int) -> Path:
-        return self.folder / "search" / f"trial_{index:04}"
-
-    def workers(self) -> list[int]:
-        """Processes that train, of this driver."""
-        return [pid for pid in descendants(self.process.pid) if "ImplicitFunc" in command_of(pid)]
-
-    def _start(self, words: list[str]) -> subprocess.Popen[str]:
-        command = [sys.executable, "sweeps/run.py", *words]
-        return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def command_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
-
-
-def descendants(pid: int) -> list[int]:
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents[int(path.parent.name)] = int(fields[1])
-    found, new = [], [pid]
-    while new:
-        new = [child for child, parent in parents.items() if parent in new]
-        found += new
-    return found
-
-
-def wait_for(what: Callable[[], Any], *, pause: float = 0.05) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (result := what()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(pause)
-    return result
-
-
-def numbers(trial: Trial) -> list[dict[str, Any]]:
-    """What it reported, without the speed."""
-    return [{name: value for name, value in report.items() if name != "images_per_second"} for report in trial.reports]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Numbers:
     """What two trials report when nothing happens to them, by seed."""
-    sweep = Sweep(tmp_path_factory.mktemp("undisturbed") / "s", "--beta 4 8")
+    sweep = RunningSweep(tmp_path_factory.mktemp("undisturbed") / "s", "--beta 4 8")
     sweep.end()
-    return {trial.config.seed: numbers(trial) for trial in read_sweep(sweep.folder).trials}
+    return numbers(read_sweep(sweep.folder))
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Iterator[Sweep]:
-    sweep = Sweep(tmp_path / "s", "--beta 4 8")
+def sweep(tmp_path: Path) -> Iterator[RunningSweep]:
+    sweep = RunningSweep(tmp_path / "s", "--beta 4 8")
     yield sweep
-    for pid in [*descendants(sweep.process.pid), sweep.process.pid] if sweep.process.poll() is None else []:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    sweep.process.communicate()
+    sweep.discard()
 
 
 def check_whole(folder: Path, undisturbed: Numbers) -> None:
@@ -122,7 +41,7 @@ def check_whole(folder: Path, undisturbed: Numbers) -> None:
     read = read_sweep(folder)
     assert read.has_ended
     assert read.unreadable == ()
-    assert {trial.config.seed: numbers(trial) for trial in read.trials} == undisturbed
+    assert numbers(read) == undisturbed
     for trial in read.trials:
         assert trial.status == "finished"
         steps = [report["step"] for report in trial.reports]
@@ -134,15 +53,15 @@ def check_whole(folder: Path, undisturbed: Numbers) -> None:
     assert evaluate(load_model(best.folder), DSprites.open()).mig.score == best.score
 
 
-def has_report(sweep: Sweep) -> bool:
+def has_report(sweep: RunningSweep) -> bool:
     return (sweep.trial(0) / "result.json").exists()
 
 
-def steps_started_from(sweep: Sweep) -> list[int]:
+def steps_started_from(sweep: RunningSweep) -> list[int]:
     return [step for step, _ in json.loads((sweep.trial(0) / "attempts.json").read_text())["starts"]]
 
 
-def stop_in_mid_checkpoint(sweep: Sweep) -> int:
+def stop_in_mid_checkpoint(sweep: RunningSweep) -> int:
     """Halt a worker with half a checkpoint on the disk, and return its process."""
 
     def halt() -> int:
@@ -161,13 +80,13 @@ def stop_in_mid_checkpoint(sweep: Sweep) -> int:
     return int(wait_for(halt, pause=0))
 
 
-def kill_workers(sweep: Sweep) -> None:
+def kill_workers(sweep: RunningSweep) -> None:
     for pid in sweep.workers():
         os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.slow
-def test_workers_killed_in_mid_step_and_in_mid_checkpoint(sweep: Sweep, undisturbed: Numbers) -> None:
+def test_workers_killed_in_mid_step_and_in_mid_checkpoint(sweep: RunningSweep, undisturbed: Numbers) -> None:
     wait_for(lambda: has_report(sweep))
     kill_workers(sweep)
     wait_for(lambda: len(steps_started_from(sweep)) == 2)
@@ -182,7 +101,7 @@ def test_workers_killed_in_mid_step_and_in_mid_checkpoint(sweep: Sweep, undistur
 
 
 @pytest.mark.slow
-def test_the_driver_killed_at_three_moments(sweep: Sweep, undisturbed: Numbers) -> None:
+def test_the_driver_killed_at_three_moments(sweep: RunningSweep, undisturbed: Numbers) -> None:
     """Before the first report, while checkpoints are written, and while the report is."""
     wait_for(lambda: (sweep.trial(0) / "params.json").exists())
     sweep.kill()
@@ -207,7 +126,7 @@ def test_the_driver_killed_at_three_moments(sweep: Sweep, undisturbed: Numbers) 
 
 
 @pytest.mark.slow
-def test_signals_a_second_driver_and_a_flipped_bit(sweep: Sweep, undisturbed: Numbers) -> None:
+def test_signals_a_second_driver_and_a_flipped_bit(sweep: RunningSweep, undisturbed: Numbers) -> None:
     wait_for(lambda: has_report(sweep))
     sweep.process.send_signal(signal.SIGTERM)
     output, errors = sweep.end(code=143)
@@ -236,7 +155,7 @@ def test_signals_a_second_driver_and_a_flipped_bit(sweep: Sweep, undisturbed: Nu
 
 
 @pytest.mark.slow
-def test_a_trial_that_raises_is_tried_once_more_and_the_sweep_goes_on(sweep: Sweep, undisturbed: Numbers) -> None:
+def test_a_trial_that_raises_is_tried_once_more_and_others_go_on(sweep: RunningSweep, undisturbed: Numbers) -> None:
     """Its result.json is a folder, which no report can be added to; when that is mended it goes on."""
     wait_for(lambda: sweep.trial(0).exists(), pause=0)
     (sweep.trial(0) / "result.json").mkdir()
@@ -251,7 +170,7 @@ def test_a_trial_that_raises_is_tried_once_more_and_the_sweep_goes_on(sweep: Swe
 
 
 @pytest.mark.slow
-def test_a_trial_whose_process_dies_again_and_again_is_given_up(sweep: Sweep) -> None:
+def test_a_trial_whose_process_dies_again_and_again_is_given_up(sweep: RunningSweep) -> None:
     """As where memory runs out: always killed before it gets on, with no error of its own."""
 
     def kill_if_training_trial_0() -> bool:
@@ -268,6 +187,27 @@ def test_a_trial_whose_process_dies_again_and_again_is_given_up(sweep: Sweep) ->
     assert "process died 4 times after step 0 on one machine" in errors
     trials = {trial.trial_id: trial.status for trial in read_sweep(sweep.folder).trials}
     assert trials == {"0000": "failed", "0001": "finished"}
+
+
+@pytest.mark.slow
+def test_the_clock_jumps_back_a_day(tmp_path: Path, undisturbed: Numbers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wall clock as Python has it, in the driver, in Ray and in the trials: in the midst of them, for good."""
+    sign = tmp_path / "jumped"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, time\nreal = time.time\ntime.time = lambda: real() - 86400 * os.path.exists({str(sign)!r})\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sweep = RunningSweep(tmp_path / "s", "--beta 4 8")
+    try:
+        wait_for(lambda: has_report(sweep))
+        sign.touch()
+        wait_for(lambda: len((sweep.trial(0) / "result.json").read_text().splitlines()) == 2)
+        sweep.kill()
+        sweep.resume()
+        sweep.end()
+    finally:
+        sweep.discard()
+    check_whole(sweep.folder, undisturbed)
 
 
 def open_files(pid: int) -> set[str]:
@@ -293,7 +233,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.rig  # as root
 def test_a_disk_that_is_full(small_disk: Path, undisturbed: Numbers) -> None:
-    sweep = Sweep(small_disk / "s", "--beta 4 8")
+    sweep = RunningSweep(small_disk / "s", "--beta 4 8")
     _, errors = sweep.end(code=1)
     assert "The disk is full" in errors
     assert "Traceback" not in errors

@@ -10,6 +10,7 @@ from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
 from sweeps.cluster import Resources, quiet_ray, running_ray
 from sweeps.options import Options, SearchOptions, TrialOptions
+from sweeps.storage import Mirror
 from sweeps.trial_folder import SearchFolder
 
 
@@ -59,7 +60,7 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
         tune.report({"step": 1, "mig": 0.5})
 
     options = Options(search=SearchOptions(beta=(4.0,), trials=8), trial=TrialOptions(steps=1, batch_size=1))
-    folder = SearchFolder(tmp_path / "sweep" / "search", sweep_seed=0)
+    folder = SearchFolder(Mirror(tmp_path / "sweep" / "search"), sweep_seed=0)
     run_search(options, folder, trainable=note_gpu, resources=resources, callbacks=[])
     assert [(tmp_path / f"in_time_{seed}").read_text() for seed in range(8)] == ["True"] * 8
     for batch in (range(4), range(4, 8)):

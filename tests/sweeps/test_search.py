@@ -19,6 +19,7 @@ from sweeps.options import (
 )
 from sweeps.plan import check_resume, planned_trials
 from sweeps.search import SweepSearch, informed, stopping_rule
+from sweeps.storage import Mirror
 from sweeps.trial_folder import SearchFolder
 
 
@@ -69,7 +70,7 @@ def test_a_resumed_search_gives_out_what_has_not_ended_then_what_is_new(tmp_path
         known(planned[1], migs=[0.1], status="unfinished"),
         known(planned[2], migs=[0.1], status="stopped"),
     ]
-    search = SweepSearch(asked, SearchFolder(tmp_path, sweep_seed=3), known=before)
+    search = SweepSearch(asked, SearchFolder(Mirror(tmp_path), sweep_seed=3), known=before)
     assert search.num_left == 2
     assert [search.suggest("x"), search.suggest("y")] == [planned[1], planned[3]]
     written = json.loads((tmp_path / "trial_0003" / "params.json").read_text())
@@ -81,7 +82,7 @@ def test_a_trial_that_was_given_out_and_never_written_is_given_out_again(tmp_pat
     asked = options(beta=(1.0, 2.0, 3.0))
     planned = planned_trials(asked)
     before = [known(planned[index], migs=[0.1] * 10, status="finished") for index in (0, 2)]
-    search = SweepSearch(asked, SearchFolder(tmp_path, sweep_seed=3), known=before)
+    search = SweepSearch(asked, SearchFolder(Mirror(tmp_path), sweep_seed=3), known=before)
     assert (search.num_left, search.suggest("x")) == (1, planned[1])
 
 
@@ -93,7 +94,7 @@ def test_a_resumed_optuna_search_knows_what_it_was_told(tmp_path: Path) -> None:
         known(values | {"seed": 3_000_001}, migs=[0.2], status="unfinished"),
         known(values | {"seed": 3_000_002}, migs=[], status="failed"),
     ]
-    search = SweepSearch(asked, SearchFolder(tmp_path, sweep_seed=3), known=before)
+    search = SweepSearch(asked, SearchFolder(Mirror(tmp_path), sweep_seed=3), known=before)
     assert search.num_left == 18
     assert search.suggest("goes on") == values | {"seed": 3_000_001}
     new = search.suggest("new")
@@ -101,7 +102,7 @@ def test_a_resumed_optuna_search_knows_what_it_was_told(tmp_path: Path) -> None:
     assert new["seed"] == 3_000_003
     states = [(trial.state.name, trial.value) for trial in search._draw._study.trials]
     assert states == [("COMPLETE", 0.4), ("RUNNING", None), ("FAIL", None), ("RUNNING", None)]
-    (tmp_path / "trial_0001").mkdir()
+    SearchFolder(Mirror(tmp_path), sweep_seed=3).trial(3_000_001).plan(values | {"seed": 3_000_001})
     (tmp_path / "trial_0001" / "result.json").write_text('{"step": 100, "mig": 0.6}\n')
     search.on_trial_complete("goes on")
     assert search._draw._study.best_value == 0.6
@@ -109,10 +110,10 @@ def test_a_resumed_optuna_search_knows_what_it_was_told(tmp_path: Path) -> None:
 
 def test_a_resumed_optuna_search_does_not_draw_its_first_trials_again(tmp_path: Path) -> None:
     asked = options(search="optuna", trials=20, beta=Range(1, 32))
-    first = SweepSearch(asked, SearchFolder(tmp_path / "a", sweep_seed=3))
+    first = SweepSearch(asked, SearchFolder(Mirror(tmp_path / "a"), sweep_seed=3))
     drawn = [first.suggest(str(i)) for i in range(3)]
     before = [known(params | {"latent_size": 10}, migs=[0.1] * 10, status="finished") for params in drawn if params]
-    resumed = SweepSearch(asked, SearchFolder(tmp_path / "b", sweep_seed=3), known=before)
+    resumed = SweepSearch(asked, SearchFolder(Mirror(tmp_path / "b"), sweep_seed=3), known=before)
     again = [resumed.suggest(str(i)) for i in range(3)]
     assert not {p["beta"] for p in drawn if p} & {p["beta"] for p in again if p}
 

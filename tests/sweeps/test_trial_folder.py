@@ -11,6 +11,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import Scores, evaluate
 from betavae.training import TrainingRun
+from sweeps.storage import Mirror
 from sweeps.trial_folder import SearchFolder, TrialFolder, trial_seed
 
 CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=10, eval_every=1, images=100)
@@ -35,7 +36,7 @@ def commit(folder: TrialFolder, run: TrainingRun, scores: Scores, *, step: int, 
 @pytest.fixture
 def folder(tmp_path: Path, run: TrainingRun, scores: Scores) -> TrialFolder:
     """Five evaluations, the second the best."""
-    folder = TrialFolder(tmp_path / "trial_0000")
+    folder = TrialFolder(Mirror(tmp_path / "trial_0000"))
     folder.plan({"beta": 4.0})
     for step, mig in enumerate([0.1, 0.5, 0.2, 0.3, 0.4], start=1):
         commit(folder, run, scores, step=step, mig=mig)
@@ -123,7 +124,7 @@ def test_a_second_process_is_kept_out(folder: TrialFolder, monkeypatch: pytest.M
 
 
 def test_every_trial_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    search = SearchFolder(tmp_path, sweep_seed=7)
+    search = SearchFolder(Mirror(tmp_path), sweep_seed=7)
     names = [search.trial(trial_seed(7, index)).path.name for index in (0, 12, 12_345)]
     assert names == ["trial_0000", "trial_0012", "trial_12345"]
 

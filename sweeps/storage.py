@@ -1,0 +1,315 @@
+"""Where results are kept: a folder, or one on `s3://` and whatever else pyarrow reaches.
+
+What is on other storage is worked on in a local copy, a `Mirror`: files are written there and pushed, so that the code
+that reads and writes a sweep knows folders only. The remote files are the truth; a copy may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from betavae.checkpoint import MANIFEST_FILE
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 600.0
+"""How long storage may be away before it counts as an error."""
+
+_PAUSE_SECONDS = 2.0
+_NUM_THREADS = 16
+
+Wants = Callable[[str], bool]
+"""Which files to copy, by their paths below a folder."""
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location is a URL, and no path of this machine."""
+    return "://" in location
+
+
+def resolved(location: str) -> str:
+    """A location in full: an absolute path, or a URL without a slash at its end.
+
+    Raises:
+        ValueError: If it is a URL that holds a key or an option, which would be written down with it.
+    """
+    if not is_remote(location):
+        return str(Path(location).expanduser().resolve())
+    parts = urlsplit(location)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise ValueError(
+            f"{shown} must be given without keys and options, since it is written down; put them in the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_S3)."
+        )
+    return location.rstrip("/")
+
+
+def joined(location: str, name: str) -> str:
+    """The location of what is called `name` in it."""
+    return f"{location}/{name}"
+
+
+def is_record(name: str) -> bool:
+    """Whether a file below a sweep's folder tells how it went: all but weights, pictures, curves and the report."""
+    return name.endswith((".json", ".txt")) and not name.startswith("report/")
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A folder of this machine, and the remote one it is a copy of, if it is.
+
+    Without a remote one, nothing here does anything. Storage that is away is waited for.
+
+    Attributes:
+        local: Where files are read and written.
+        url: Where they are kept; None if that is `local` itself.
+    """
+
+    local: Path
+    url: str | None = None
+
+    @classmethod
+    def at(cls, location: str) -> Mirror:
+        """The folder itself if it is one of this machine; else a place for a copy, the same in every process."""
+        if not is_remote(location):
+            return cls(Path(location))
+        name = hashlib.sha256(location.encode()).hexdigest()[:16]
+        return cls(Path(tempfile.gettempdir(), "betavae-lab", name), location)
+
+    @property
+    def location(self) -> str:
+        """Where the files are kept, for people."""
+        return self.url or str(self.local)
+
+    @property
+    def lock_file(self) -> Path:
+        """A file to lock, for what this machine's processes must not do at once; its folder is made."""
+        path = self.local / ".lock" if self.url is None else self.local.with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def child(self, name: str) -> Mirror:
+        """The same, of a folder below."""
+        return Mirror(self.local / name, None if self.url is None else joined(self.url, name))
+
+    def clear(self) -> None:
+        """Delete the copy, never the original."""
+        if self.url is not None:
+            shutil.rmtree(self.local, ignore_errors=True)
+
+    def push(self, name: str) -> None:
+        """Copy a file, or a folder whose manifest comes last: without one it does not count.
+
+        Raises:
+            OSError: If storage stays away.
+        """
+        if self.url is None:
+            return
+        path = self.local / name
+        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        for file in sorted(files, key=lambda file: file.name == MANIFEST_FILE):
+            self._write(str(file.relative_to(self.local)), file.read_bytes())
+
+    def drop(self, name: str) -> None:
+        """Delete a file or a folder of the remote one; its manifest first.
+
+        Raises:
+            OSError: If storage stays away.
+        """
+        if self.url is None:
+            return
+        for known in sorted(self._names(name), key=lambda known: not known.endswith(MANIFEST_FILE)):
+            _patiently(lambda known=known: _delete(joined(self._url, known)))  # type: ignore[misc]
+
+    def pull(self, wants: Wants = lambda name: True) -> None:
+        """Copy the remote files; half a checkpoint is left out.
+
+        Raises:
+            OSError: If storage stays away.
+        """
+        if self.url is None:
+            return
+        names = self._names()
+        whole = {name.rpartition("/")[0] for name in names if name.endswith(MANIFEST_FILE)}
+        wanted = [
+            name for name in names if wants(name) and ("checkpoint_" not in name or name.rpartition("/")[0] in whole)
+        ]
+        with ThreadPoolExecutor(_NUM_THREADS) as threads:
+            list(threads.map(self._fetch, wanted))
+
+    def exists(self) -> bool:
+        """Whether anything is kept there. Storage that is away is an error at once.
+
+        Raises:
+            ValueError: If a URL's storage cannot be read.
+        """
+        if self.url is None:
+            return self.local.exists()
+        try:
+            return bool(_names_below(self.url))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.url} must be on storage that can be reached, but: {error}") from error
+
+    def check_writable(self) -> None:
+        """Write to a URL's storage, and delete it again. Storage that is away is an error at once.
+
+        Raises:
+            ValueError: If that cannot be done.
+        """
+        if self.url is None:
+            return
+        try:
+            probe = joined(self.url, f".probe-{uuid.uuid4()}")
+            _write(probe, b"")
+            _delete(probe)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.url} must be on storage that can be written, but: {error}") from error
+
+    def read_text(self, name: str) -> str | None:
+        """A file as it is kept now; None if there is none.
+
+        Raises:
+            OSError: If storage stays away.
+        """
+        if self.url is None:
+            path = self.local / name
+            return path.read_text() if path.exists() else None
+        content = _patiently(lambda: _read(joined(self._url, name)))
+        return None if content is None else content.decode()
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file where it is kept, without a copy.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if self.url is None:
+            (self.local / name).write_text(text)
+        else:
+            self._write(name, text.encode())
+
+    def delete(self, name: str) -> None:
+        """Delete a file, if there is one.
+
+        Raises:
+            OSError: If that cannot be done.
+        """
+        (self.local / name).unlink(missing_ok=True)
+        self.drop(name)
+
+    @property
+    def _url(self) -> str:
+        assert self.url is not None
+        return self.url
+
+    def _names(self, below: str = "") -> list[str]:
+        """Paths of all files, or of those of one folder, or of one file."""
+        names = _patiently(lambda: _names_below(self._url))
+        return [name for name in names if not below or name == below or name.startswith(f"{below}/")]
+
+    def _fetch(self, name: str) -> None:
+        content = _patiently(lambda: _read(joined(self._url, name)))
+        if content is not None:  # deleted meanwhile
+            path = self.local / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def _write(self, name: str, content: bytes) -> None:
+        _patiently(lambda: _write(joined(self._url, name), content))
+
+
+@contextmanager
+def fetched(location: str, wants: Wants = lambda name: True) -> Iterator[Mirror]:
+    """A folder to read: itself if it is one of this machine, else a passing copy.
+
+    Raises:
+        ValueError: If a URL's storage cannot be reached, or nothing is kept there.
+    """
+    location = resolved(location)
+    if not is_remote(location):
+        yield Mirror(Path(location))
+        return
+    with tempfile.TemporaryDirectory(prefix="betavae-lab-") as folder:
+        mirror = Mirror(Path(folder, location.rpartition("/")[2]), location)
+        if not mirror.exists():
+            raise ValueError(f"{location} must be a sweep's folder, but nothing is there.")
+        mirror.pull(wants)
+        yield mirror
+
+
+def _patiently(action: Callable[[], T]) -> T:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return action()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+
+
+@functools.cache
+def _reach(root: str) -> tuple[Any, str]:
+    """The file system of a URL's server or bucket, and that one's path on it."""
+    from pyarrow import fs  # late: most sweeps are on this machine
+
+    filesystem, path = fs.FileSystem.from_uri(root)
+    return filesystem, path
+
+
+def _place(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path on it."""
+    parts = urlsplit(url)
+    filesystem, root = _reach(f"{parts.scheme}://{parts.netloc}/")
+    return filesystem, root.rstrip("/") + parts.path
+
+
+def _names_below(url: str) -> list[str]:
+    from pyarrow import fs
+
+    filesystem, path = _place(url)
+    found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    return sorted(info.path[len(path) + 1 :] for info in found if info.is_file)
+
+
+def _read(url: str) -> bytes | None:
+    filesystem, path = _place(url)
+    try:
+        with filesystem.open_input_stream(path) as file:
+            return bytes(file.read())
+    except FileNotFoundError:
+        return None
+
+
+def _write(url: str, content: bytes) -> None:
+    """Write a file that is there in full or not at all."""
+    filesystem, path = _place(url)
+    is_s3 = filesystem.type_name == "s3"  # has no folders, and shows a file when it is closed
+    place = path if is_s3 else f"{path}.part-{uuid.uuid4()}"
+    if not is_s3:
+        filesystem.create_dir(path.rpartition("/")[0])
+    with filesystem.open_output_stream(place) as file:
+        file.write(content)
+    if not is_s3:
+        filesystem.move(place, path)
+
+
+def _delete(url: str) -> None:
+    filesystem, path = _place(url)
+    try:
+        filesystem.delete_file(path)
+    except FileNotFoundError:
+        return
