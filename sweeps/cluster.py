@@ -23,6 +23,9 @@ _QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails before its first report ends without one
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+_TOKEN_FILE = Path.home() / ".betavae-lab-token"
+"""Where the cluster files put the cluster's token, on every machine."""
+
 _OBJECT_STORE_BYTES = 80 * 2**20  # the data set is mapped from a file; only small messages pass through the store
 
 
@@ -79,6 +82,9 @@ def quiet_ray(*, address: str | None) -> None:
     os.environ.update(_QUIET)
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "disabled"  # a Ray of our own listens on this machine alone
+    elif _TOKEN_FILE.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(_TOKEN_FILE))
 
 
 def join_cluster(address: str) -> None:

@@ -103,7 +103,7 @@ def _name_failures(folder: SweepFolder, trials: Sequence[Trial]) -> int:
     failed = [trial for trial in trials if trial.status == "failed"]
     for trial in failed:
         print(f"error: trial {trial.trial_id} failed: {trial.error}", file=sys.stderr)
-    if failed:
+    if any("NonFiniteLossError" not in str(trial.error) for trial in failed):  # which would be so again
         print(f"try them again with: {folder.resume_command} --retry-failed", file=sys.stderr)
     return FAILED if failed else DONE
 

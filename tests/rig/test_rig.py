@@ -30,6 +30,10 @@ SMALL = (
     "--num-gpus 0 --num-cpus 2 -z 3 -b 16 --lr 1e-3 --beta 4 8 --steps 600 --eval-every 100 --scheduler none "
     "--exact 0 --no-report"
 )
+SSH = [
+    *("ssh", "-i", str(RIG / "id"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
+    *("-o", "LogLevel=ERROR", "-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=2"),
+]
 HEAD, WORKER = "rig-head", "rig-worker1"
 
 
@@ -56,28 +60,21 @@ def launch() -> None:
         text = text.replace(name, str(value))
     (RIG / "cluster.yaml").write_text(text)
     ray = str(PYTHON / "bin" / "ray")
-    on_rig(
-        "laptop.sh",
-        "env",
-        "RAY_UP_enable_autoscaler_v2=0",
-        ray,
-        "up",
-        "-y",
-        "--no-config-cache",
-        str(RIG / "cluster.yaml"),
-    )
+    on_laptop(f"RAY_UP_enable_autoscaler_v2=0 {ray} up -y --no-config-cache {RIG}/cluster.yaml")
     wait_for(lambda: "/2.0 CPU" in on_head(f"{TOKEN} {ray} status").communicate()[0], pause=0.5)
 
 
+def on_laptop(command: str) -> None:
+    on_rig("laptop.sh", "bash", "-c", command)
+
+
 def on_head(command: str) -> subprocess.Popen[str]:
-    ssh = ["ssh", "-i", str(RIG / "id"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-    ssh += ["-o", "LogLevel=ERROR", "-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=2", "root@10.77.0.2"]
-    words = ["ip", "netns", "exec", "rig-laptop", *ssh, command]
+    words = ["ip", "netns", "exec", "rig-laptop", *SSH, "root@10.77.0.2", command]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def run(options: str) -> subprocess.Popen[str]:
-    return on_head(f"cd ~/betavae-lab && {TOKEN} {PYTHON}/bin/python sweeps/run.py --address auto {options}")
+    return on_head(f"cd ~/betavae-lab && {PYTHON}/bin/python sweeps/run.py --address auto {options}")
 
 
 def kill_machine(name: str) -> None:
@@ -119,6 +116,26 @@ def test_results_that_the_machines_do_not_share_are_refused(undisturbed: object)
     output = sweep.communicate()[0]
     assert sweep.returncode == 2
     assert "--results must be a folder that every machine of the cluster shares" in output
+
+
+def test_a_sweep_is_submitted_from_a_laptop(undisturbed: Numbers) -> None:
+    options = f"--address auto {SMALL} --results {RIG}/results --name submitted"
+    on_laptop(
+        f"RAY_UP_enable_autoscaler_v2=0 {PYTHON}/bin/ray submit --no-config-cache {RIG}/cluster.yaml "
+        f"{REPOSITORY}/sweeps/run.py -- {options}"
+    )
+    assert reported("submitted") == undisturbed
+
+
+def test_a_sweep_is_submitted_as_a_job(undisturbed: Numbers) -> None:
+    """Through ssh, as docs/cluster.md says."""
+    options = f"--address auto {SMALL} --results {RIG}/results --name job"
+    on_laptop(
+        f"{' '.join(SSH)} -f -N -L 8265:127.0.0.1:8265 root@10.77.0.2 && RAY_AUTH_MODE=token "
+        f"RAY_AUTH_TOKEN_PATH={RIG}/token {PYTHON}/bin/ray job submit --address http://127.0.0.1:8265 -- "
+        f"{PYTHON}/bin/python /root/betavae-lab/sweeps/run.py {options}"
+    )
+    assert reported("job") == undisturbed
 
 
 def test_a_worker_machine_is_killed(undisturbed: Numbers) -> None:

@@ -140,9 +140,8 @@ def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(tmp_path: Path) -> No
     process = start_sweep(tmp_path, "--beta 4 --lr 1e-3 1e30 --steps 4 --eval-every 2 --no-report")
     output, errors = process.communicate()
     assert process.returncode == FAILED
-    line, hint = errors.splitlines()
+    (line,) = errors.splitlines()  # with no hint to try it again
     assert "The loss must be finite, but at step 2 it was" in line
-    assert hint.endswith(f"--resume {tmp_path / 's'} --retry-failed")
     outcome = json.loads((tmp_path / "s" / "sweep.json").read_text())["outcome"]
     assert (outcome["search"], outcome["finished"], outcome["failed"]) == ("done", 1, 1)
     (trial,) = ranked(read_trials(tmp_path / "s" / "search"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from betavae.analysis.results import read_trial
 from betavae.checkpoint import read_scores
 from betavae.config import TrialConfig
 from betavae.data import DSprites
@@ -41,6 +42,10 @@ def folder(tmp_path: Path, run: TrainingRun, scores: Scores) -> TrialFolder:
     for step, mig in enumerate([0.1, 0.5, 0.2, 0.3, 0.4], start=1):
         commit(folder, run, scores, step=step, mig=mig)
     return folder
+
+
+def has_failed(folder: TrialFolder) -> bool:
+    return read_trial(folder.path).status == "failed"
 
 
 def steps(folder: TrialFolder) -> list[int]:
@@ -109,17 +114,17 @@ def test_a_failure_says_its_error_last_and_can_be_forgotten(folder: TrialFolder)
     assert [folder.note_error(error), folder.note_error(error)] == [1, 2]
     folder.fail(error)
     assert (folder.path / "error.txt").read_text().endswith("ValueError: the reason\n")
-    assert folder.has_failed
+    assert has_failed(folder)
     folder.forget_failure()
-    assert not folder.has_failed
+    assert not has_failed(folder)
     assert folder.note_error(ValueError()) == 1
 
 
 def test_a_second_process_is_kept_out(folder: TrialFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.trial_folder._LOCK_SECONDS", 0.1)
-    with folder.locked(), pytest.raises(TimeoutError, match="is being trained by another process"), folder.locked():
+    with folder.held(), pytest.raises(TimeoutError, match="is held by another process"), folder.held():
         pass
-    with folder.locked():
+    with folder.held():
         pass
 
 
