@@ -1,24 +1,19 @@
-"""What a person sees of a sweep: the plan, a line per trial, the table, and TensorBoard's curves."""
+"""What a person sees of a sweep: the plan, a line per trial, and the table."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ray import tune
 from ray.tune.progress_reporter import TrialProgressCallback
-from torch.utils.tensorboard import SummaryWriter
 
 from betavae.analysis.results import ERROR_FILE, SEARCH_FOLDER, Trial, num_ended, ranked
 from betavae.data import DSprites
 from sweeps.cluster import Resources
 from sweeps.options import Options
 from sweeps.plan import num_trials
-from sweeps.trial_folder import SearchFolder, is_event_file
-
-_CURVES = ("mig", "loss/", "active_units", "images_per_second")
+from sweeps.trial_folder import SearchFolder
 
 
 def describe_plan(
@@ -70,50 +65,6 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         count = f"[{self._num_ended}/{self._num_planned}]"
         so_far = f"   best so far {self._best.score:.3f} ({self._best.trial_id})" if self._best else ""
         print(f"{count:>8} {ended.trial_id}  {_describe_ending(ended)}{so_far}", flush=True)
-
-
-class TensorBoardCurves(tune.Callback):
-    """Writes each trial's numbers, under their own names, into the trial's folder.
-
-    A trial that goes on from a checkpoint goes on with its curves: what was drawn from that step on is drawn anew.
-    """
-
-    def __init__(self, search_folder: SearchFolder) -> None:
-        self._folder = search_folder
-        self._writers: dict[int, SummaryWriter] = {}
-        self._drawn: dict[int, int] = {}
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Add a point to every curve."""
-        if "step" not in result:  # Ray's own, of a trial that failed before its first report
-            return
-        seed, step = trial.config["seed"], result["step"]
-        if seed not in self._writers or step <= self._drawn[seed]:
-            self._close(seed)
-            self._writers[seed] = SummaryWriter(str(self._folder.trial(seed).path), purge_step=step)
-        self._drawn[seed] = step
-        for name, value in result.items():
-            if name.startswith(_CURVES):
-                self._writers[seed].add_scalar(name, value, step)
-        self._writers[seed].flush()
-        self._publish(seed)
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """End the trial's curves."""
-        self._close(trial.config["seed"])
-
-    def _close(self, seed: int) -> None:
-        writer = self._writers.pop(seed, None)
-        if writer is not None:
-            writer.close()
-            self._publish(seed)
-
-    def _publish(self, seed: int) -> None:
-        folder = self._folder.trial(seed)
-        for path in filter(is_event_file, os.listdir(folder.path)):
-            folder.publish(path)
 
 
 def _describe_ending(trial: Trial) -> str:

@@ -60,14 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interruption: Interruption) -> int:
     """Say what will be done, do it, and print the ranked table; return the exit code."""
     # late: to import Ray takes a second, which a wrong option need not wait for
-    from sweeps.progress import TensorBoardCurves, TrialLog, describe_plan, format_seed_study_table, format_table
+    from sweeps.board import Board
+    from sweeps.progress import TrialLog, describe_plan, format_seed_study_table, format_table
     from sweeps.search import run_search
     from sweeps.trial import train_trial
 
     options, known, num_planned = folder.options, folder.trials(), num_trials(folder.options)
     print(describe_plan(options, known=known, resources=resources, data=data, location=folder.location), flush=True)
     if num_ended(known) < num_planned:
-        callbacks = [TensorBoardCurves(folder.search), TrialLog(folder.search, num_planned, known=known)]
+        board = Board(folder.mirror, folder.search, known=known)
+        callbacks = [board, TrialLog(folder.search, num_planned, known=known)]
         with running_ray(resources, address=options.resources.address) as cluster_resources:
             interruption.watch()
             folder.note_resources(cluster_resources)

@@ -68,18 +68,19 @@ class TrialFolder:
 
     Attributes:
         path: Where it is, or where the copy is that is worked on.
+        mirror: The same, with where it is a copy of.
     """
 
     def __init__(self, mirror: Mirror) -> None:
         self.path = mirror.local
-        self._mirror = mirror
+        self.mirror = mirror
         self._token: str | None = None
 
     def plan(self, params: Mapping[str, Any]) -> None:
         """Write down what is to be trained, before anything is."""
         self.path.mkdir(parents=True, exist_ok=True)
         replace_json(self.path / PARAMS_FILE, params)
-        self._mirror.push(PARAMS_FILE)
+        self.mirror.push(PARAMS_FILE)
 
     @contextmanager
     def held(self) -> Iterator[TrialFolder]:
@@ -89,12 +90,12 @@ class TrialFolder:
             FileNotFoundError: If this machine does not see what the driver wrote.
             TimeoutError: If another process of this machine trains here still.
         """
-        if self._mirror.url is None:
+        if self.mirror.url is None:
             self._check_seen()
-            with _locked(self._mirror.lock_file):
+            with _locked(self.mirror.lock_file):
                 yield self
             return
-        copy = Mirror.at(self._mirror.url)
+        copy = Mirror.at(self.mirror.url)
         with _locked(copy.lock_file):
             copy.clear()
             copy.pull(lambda name: not is_event_file(name))
@@ -120,12 +121,12 @@ class TrialFolder:
                 aside = checkpoint.with_name(f"damaged_{checkpoint.name}")
                 shutil.rmtree(aside, ignore_errors=True)
                 checkpoint.rename(aside)
-                self._mirror.push(aside.name)
-                self._mirror.drop(checkpoint.name)
+                self.mirror.push(aside.name)
+                self.mirror.drop(checkpoint.name)
                 continue
             self._end_reports_at(read_report(checkpoint))
             return checkpoint
-        self._mirror.delete(RESULT_FILE)
+        self.mirror.delete(RESULT_FILE)
         return None
 
     def checkpoints(self) -> list[Path]:
@@ -144,20 +145,20 @@ class TrialFolder:
             OSError: If a file cannot be written.
         """
         self._check_taken()
-        checkpoint = f"checkpoint_{run.step:09}"
+        checkpoint = checkpoint_name(run.step)
         run.save(self.path / checkpoint, scores=scores, report=report)
-        self._mirror.push(checkpoint)
+        self.mirror.push(checkpoint)
         with (self.path / RESULT_FILE).open("a") as file:
             file.write(json.dumps(report, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._mirror.push(RESULT_FILE)
+        self.mirror.push(RESULT_FILE)
         self._prune()
 
     def stop(self, step: int) -> None:
         """Note that the scheduler has stopped the trial."""
         replace_json(self.path / OUTCOME_FILE, {"status": "stopped", "step": step})
-        self._mirror.push(OUTCOME_FILE)
+        self.mirror.push(OUTCOME_FILE)
 
     def note_start(self, *, step: int, node: str) -> int:
         """Note where the trial goes on from, and return how often its process has died there, on this machine."""
@@ -181,42 +182,38 @@ class TrialFolder:
     def fail(self, error: BaseException) -> None:
         """Note that the trial has failed for good, and why: the last line says it."""
         (self.path / ERROR_FILE).write_text("".join(traceback.format_exception(error)))
-        self._mirror.push(ERROR_FILE)
+        self.mirror.push(ERROR_FILE)
 
     def forget_failure(self) -> None:
         """Let a trial that has failed be tried again."""
         for name in (ERROR_FILE, _ATTEMPTS_FILE):
-            self._mirror.delete(name)
+            self.mirror.delete(name)
 
     def refresh(self) -> None:
         """See what its process has written meanwhile, if that works on a copy of its own."""
-        self._mirror.pull(_is_small)
-
-    def publish(self, name: str) -> None:
-        """Let others see what was written beside its files."""
-        self._mirror.push(name)
+        self.mirror.pull(_is_small)
 
     def _check_seen(self) -> None:
         if not (self.path / PARAMS_FILE).exists():
             raise FileNotFoundError(
-                f"{socket.gethostname()} must see {self._mirror.location}, but does not: a sweep's folder must be on "
+                f"{socket.gethostname()} must see {self.mirror.location}, but does not: a sweep's folder must be on "
                 "storage that all machines share."
             )
 
     def _take(self) -> None:
         self._token = str(uuid.uuid4())
-        self._mirror.write_text(_OWNER_FILE, self._token)
+        self.mirror.write_text(_OWNER_FILE, self._token)
 
     def _check_taken(self) -> None:
-        if self._token is not None and self._mirror.read_text(_OWNER_FILE) != self._token:
-            raise LostTrialError(f"{self._mirror.location} has been taken over by another process.")
+        if self._token is not None and self.mirror.read_text(_OWNER_FILE) != self._token:
+            raise LostTrialError(f"{self.mirror.location} has been taken over by another process.")
 
     def _end_reports_at(self, report: Report) -> None:
         """Drop what was reported after this one, and add it if its line was never written."""
         reports = [known for known in self.reports() if known["step"] < report["step"]]
         text = "".join(json.dumps(known) + "\n" for known in [*reports, report])
         replace_text(self.path / RESULT_FILE, text)
-        self._mirror.push(RESULT_FILE)
+        self.mirror.push(RESULT_FILE)
 
     def _prune(self) -> None:
         checkpoints = self.checkpoints()
@@ -226,7 +223,7 @@ class TrialFolder:
                 doomed = checkpoint.with_name(f".{checkpoint.name}")  # at once out of sight, then slowly gone
                 checkpoint.rename(doomed)
                 shutil.rmtree(doomed)
-                self._mirror.drop(checkpoint.name)
+                self.mirror.drop(checkpoint.name)
 
     def _attempts(self) -> dict[str, list[list[Any]]]:
         path = self.path / _ATTEMPTS_FILE
@@ -235,7 +232,7 @@ class TrialFolder:
 
     def _write_attempts(self, attempts: Mapping[str, Any]) -> None:
         replace_json(self.path / _ATTEMPTS_FILE, attempts)
-        self._mirror.push(_ATTEMPTS_FILE)
+        self.mirror.push(_ATTEMPTS_FILE)
 
 
 @contextmanager
@@ -249,6 +246,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def checkpoint_name(step: int) -> str:
+    """The name of the checkpoint's folder at this step."""
+    return f"checkpoint_{step:09}"
 
 
 def is_event_file(name: str) -> bool:

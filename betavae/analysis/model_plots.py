@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from betavae.analysis.palette import CODE_COLORS, FACTOR_COLORS, INFORMATION_COLORS, MUTED, SHAPE_STYLES
-from betavae.analysis.portrait import Latent, Portrait
+from betavae.analysis.portrait import Latent, Portrait, first_and_matched
 from betavae.samples import TRAVERSAL_RANGE
 
 MAX_ROWS = 16
@@ -53,9 +54,14 @@ def reconstructions_figure(portrait: Portrait) -> Figure:
     return figure
 
 
-def information_heatmap(portrait: Portrait) -> Figure:
-    """What each latent knows of each factor, in nats and as a share of its entropy; matched latents are framed."""
-    mig, shown = portrait.scores["mig"], portrait.shown(MAX_ROWS)
+def information_heatmap(scores: Mapping[str, Any], latents: Sequence[Latent]) -> Figure:
+    """What each latent knows of each factor, in nats and as a share of its entropy; matched latents are framed.
+
+    Args:
+        scores: The content of a checkpoint's `scores.json`.
+        latents: All of its latents, in the order to show them.
+    """
+    mig, shown = scores["mig"], first_and_matched(latents, MAX_ROWS)
     names = list(mig["gaps"])
     information = np.array(mig["mutual_information_nats"])[[latent.index for latent in shown]]
     entropies = np.array([mig["entropies_nats"][name] for name in names])
@@ -71,10 +77,8 @@ def information_heatmap(portrait: Portrait) -> Figure:
             axes.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, edgecolor=FACTOR_COLORS[name], linewidth=2.5))
     axes.set_xticks(range(len(names)), [f"{name}\nH = {h:.2f}" for name, h in zip(names, entropies, strict=True)])
     axes.set_yticks(range(len(shown)), [f"latent {latent.index}" for latent in shown])
-    if len(shown) < len(portrait.latents):
-        axes.set_title(
-            f"{len(shown)} of {len(portrait.latents)} latents: the highest KL, the best of a factor", fontsize=7
-        )
+    if len(shown) < len(latents):
+        axes.set_title(f"{len(shown)} of {len(latents)} latents: the highest KL, the best of a factor", fontsize=7)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     bar = figure.colorbar(image, ax=axes, label="share of the factor's entropy H")

@@ -169,7 +169,11 @@ def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folde
         "reconstructions": png_address(model_plots.tile(pairs)),
         "pictures": [
             save("codes", model_plots.code_figure(portrait), caption=_CODES),
-            save("mutual_information", model_plots.information_heatmap(portrait), caption=_INFORMATION),
+            save(
+                "mutual_information",
+                model_plots.information_heatmap(portrait.scores, portrait.latents),
+                caption=_INFORMATION,
+            ),
         ],
         "how": describe_mig([portrait]),
     }

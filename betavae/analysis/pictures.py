@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from betavae.analysis.palette import INK, PAPER
+from betavae.analysis.model_plots import information_heatmap
+from betavae.analysis.palette import INK, PAPER, RC_PARAMS
 from betavae.analysis.portrait import Latent, Portrait
 
 _DPI = 200  # of the PNG files
@@ -57,6 +62,14 @@ def svg_address(figure: Figure) -> str:
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--paper)")
     opening_end = svg.index(">") + 1
     return _address("image/svg+xml", (svg[:opening_end] + _THEME + svg[opening_end:]).encode())
+
+
+def information_pixels(scores: Mapping[str, Any], latents: Sequence[Latent]) -> UInt8[np.ndarray, "height width 3"]:
+    """The heat map of mutual information as red, green and blue, for a screen."""
+    with matplotlib.rc_context(RC_PARAMS):
+        canvas = FigureCanvasAgg(information_heatmap(scores, latents))
+        canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[:, :, :3]  # type: ignore[no-untyped-call]
 
 
 def png_address(pixels: UInt8[np.ndarray, "height width"]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Portrait:
 
     def shown(self, limit: int) -> tuple[Latent, ...]:
         """The latents of the highest KL, and every one that knows a factor best; in the order of KL."""
-        return tuple(latent for rank, latent in enumerate(self.latents) if rank < limit or latent.matched)
+        return first_and_matched(self.latents, limit)
 
     @property
     def active(self) -> tuple[Latent, ...]:
@@ -129,6 +129,11 @@ def portray(
         position_codes=mean_by_factors(codes, factors[:, -2:], sizes=sizes[-2:]),
         rescored=mutual_information_gap(codes, factors, num_bins=NUM_BINS, binning="width").score,
     )
+
+
+def first_and_matched(latents: Sequence[Latent], limit: int) -> tuple[Latent, ...]:
+    """The first few, and every one that knows a factor best; in their order."""
+    return tuple(latent for rank, latent in enumerate(latents) if rank < limit or latent.matched)
 
 
 def latents_by_kl(scores: Mapping[str, Any]) -> tuple[Latent, ...]:

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +57,7 @@ def test_a_frame_marks_the_latent_that_knows_the_factor(portrait: Portrait) -> N
         "matched_latents": dict.fromkeys(entropies, 0) | {"posX": 2},
     }
     scores = portrait.scores | {"mig": mig, "kl_nats_per_latent": [2.0, 0.0, 1.0]}
-    figure = model_plots.information_heatmap(replace(portrait, scores=scores, latents=latents_by_kl(scores)))
+    figure = model_plots.information_heatmap(scores, latents_by_kl(scores))
     (frame,) = [patch for patch in figure.axes[0].patches if not patch.get_fill()]
     assert (round(frame.get_x() + 0.5), round(frame.get_y() + 0.5)) == (3, 1)
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["latent 0", "latent 2", "latent 1"]
