@@ -9,11 +9,13 @@ import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
 
 from betavae.analysis.results import SWEEP_FILE, read_record
+from sweeps.config_file import words_of
 from sweeps.options import AnalysisOptions, Options, PresetName, options_from_dict
 from sweeps.presets import PRESETS
 from sweeps.storage import fetched
@@ -30,8 +32,11 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
 
     Raises:
         SystemExit: With 0 for `--help`, with 2 for a word that is no option or no value of one.
-        ValueError: If `--resume` names no sweep.
+        ValueError: If `--resume` names no sweep, or `--config` no file of options.
     """
+    config = _asked(arguments)["config"]
+    if config:
+        arguments = [*words_of(Path(config)), *arguments]
     resumed = _asked(arguments)["resume"]
     if resumed:
         with fetched(resumed, lambda name: name == SWEEP_FILE) as mirror:
@@ -91,6 +96,6 @@ def _default_preset(arguments: Sequence[str], *, gpus_found: int) -> PresetName:
 def _asked(arguments: Sequence[str]) -> dict[str, str | None]:
     """What the command line says of the options that decide on the defaults of the others."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--preset", "--num-gpus", "--resume", "--address"):
+    for flag in ("--preset", "--num-gpus", "--resume", "--address", "--config"):
         parser.add_argument(flag, nargs="?")
     return vars(parser.parse_known_args(list(arguments))[0])

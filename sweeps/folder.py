@@ -146,6 +146,22 @@ class SweepFolder:
         self.mirror.push(SWEEP_FILE)
 
 
+def check_destination(options: Options, *, data: DSprites) -> str:
+    """Where a sweep would go, if it can.
+
+    Raises:
+        FileExistsError: If there is one of that name.
+        ValueError: If a sweep that is to be resumed cannot be.
+    """
+    if options.sweep.resume is not None:
+        check_resumable(options, data=data)
+        return resolved(options.sweep.resume)
+    mirror = Mirror.at(joined(resolved(options.sweep.results), _name(options)))
+    if mirror.exists():
+        raise FileExistsError(_exists(mirror))
+    return mirror.location
+
+
 def check_resumable(options: Options, *, data: DSprites) -> None:
     """See that what `options.sweep.resume` names can be gone on with, as asked and with these data.
 
@@ -175,14 +191,16 @@ def _check_new(mirror: Mirror) -> None:
         elif mirror.exists():
             raise FileExistsError
     except FileExistsError as error:
-        raise FileExistsError(
-            f"{mirror.location} exists, and is not written over; give another --name, or go on with it by --resume "
-            f"{mirror.location}."
-        ) from error
+        raise FileExistsError(_exists(mirror)) from error
     except OSError as error:
         raise OSError(
             f"--results must be a folder that can be written, but {mirror.location}: {error.strerror}."
         ) from error
+
+
+def _exists(mirror: Mirror) -> str:
+    place = mirror.location
+    return f"{place} exists, and is not written over; give another --name, or go on with it by --resume {place}."
 
 
 def _provenance(arguments: Sequence[str]) -> dict[str, Any]:

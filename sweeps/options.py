@@ -69,6 +69,14 @@ class SweepOptions:
     """Values for all options that are not given. `quick`: minutes on two cores; `full`: the field's sizes, for GPUs;
     `seed-study`: the study this lab corrects. Without: quick where there is no GPU, full where there is one."""
 
+    config: Path | None = None
+    """Take options from this file, under the names they have here, in tables or not: TOML, or a sweep's `sweep.json`,
+    which asks for the same sweep again. What the command line says comes first."""
+
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Say what would be done, option by option, with time and disk from three seconds of training; start nothing, and
+    write nothing."""
+
     name: str | None = None
     """Folder of this sweep below `--results`; it must not exist. Without: the preset and the time."""
 
@@ -84,6 +92,12 @@ class SweepOptions:
 
     report: bool = True
     """Write the report, `report/index.html`, when the sweep has ended."""
+
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the table of the end and errors, and nothing before."""
+
+    verbose: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print a line for every start and every report too."""
 
     seed: Annotated[int, tyro.conf.arg(aliases=["-s"])] = 0
     """Fixes the search and, trial by trial, initial weights, order of images and noise."""
@@ -259,6 +273,8 @@ class Options:
         _check_name(self.sweep.name)
         if self.sweep.retry_failed and self.sweep.resume is None:
             raise ValueError("--retry-failed needs --resume, the folder of the sweep whose trials failed.")
+        if self.sweep.quiet and self.sweep.verbose:
+            raise ValueError("--quiet and --verbose cannot both hold; give one of them.")
         self.report.check()
         for name in AXES:
             _check_axis(name, getattr(self.search, name))
@@ -291,6 +307,10 @@ class Options:
             raise ValueError(f"{flag(name)} {what}") from error
 
 
+_OF_ONE_RUN = ("config", "dry_run", "resume", "retry_failed", "quiet", "verbose")
+"""Options that say nothing of the sweep, and are not recorded with it."""
+
+
 def options_from_dict(groups: Mapping[str, Mapping[str, Any]]) -> Options:
     """Options from what `options_to_dict` gives.
 
@@ -312,7 +332,7 @@ def options_from_dict(groups: Mapping[str, Mapping[str, Any]]) -> Options:
 def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:
     """Options as JSON has them, group by group; a range as it is written on the command line."""
     return {
-        group: {name: _plain(value) for name, value in vars(values).items() if name not in ("resume", "retry_failed")}
+        group: {name: _plain(value) for name, value in vars(values).items() if name not in _OF_ONE_RUN}
         for group, values in vars(options).items()
     }
 

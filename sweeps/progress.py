@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 
 from betavae.analysis.results import ERROR_FILE, SEARCH_FOLDER, Trial, num_ended, ranked
 from betavae.data import DSprites
@@ -14,6 +19,8 @@ from sweeps.cluster import Resources
 from sweeps.options import Options
 from sweeps.plan import num_trials
 from sweeps.trial_folder import SearchFolder
+
+_NUM_BEST = 5
 
 
 def describe_plan(
@@ -39,41 +46,142 @@ def describe_plan(
 
 
 class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no lines of its own
-    """Prints a line when a trial ends, with the best so far.
+    """Says when a trial ends, with the best so far; on a terminal a bar below says how far the sweep is.
+
+    To be used as a context: at its end the bar goes.
 
     Args:
         search_folder: Where the trials are kept: what a trial has come to is read there.
-        num_planned: Trials in all.
-        known: Those that were there before.
+        options: The sweep's.
+        known: Trials that were there before.
+        console: Where it is said; the standard output if None.
     """
 
-    def __init__(self, search_folder: SearchFolder, num_planned: int, *, known: Sequence[Trial] = ()) -> None:
+    def __init__(
+        self,
+        search_folder: SearchFolder,
+        options: Options,
+        *,
+        known: Sequence[Trial] = (),
+        console: Console | None = None,
+    ) -> None:
         super().__init__(metric="mig")
-        self._folder, self._num_planned = search_folder, num_planned
-        self._best = max(ranked(known), key=lambda trial: trial.score, default=None)
-        self._num_ended = num_ended(known)
+        self._folder, self._num_planned = search_folder, num_trials(options)
+        self._steps, self._batch_size = options.trial.steps, options.trial.batch_size
+        self._quiet, self._verbose = options.sweep.quiet, options.sweep.verbose
+        self._trials = {trial.config.seed: trial for trial in known}
+        self._running: dict[int, dict[str, Any]] = {}
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        has_bar = self._console.is_terminal and not self._quiet
+        self._live = Live(console=self._console, transient=True, auto_refresh=False) if has_bar else None
+
+    def __enter__(self) -> TrialLog:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray writes its callbacks down before it starts, and a terminal cannot be; nobody reads it."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Count it as one that runs."""
+        seed = trial.config["seed"]
+        known = self._trials.get(seed)
+        self._running[seed] = {"step": known.step if known else 0}
+        if self._verbose:
+            self._say(f"{self._name(seed)}  started")
+        self._draw()
 
     def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
-        """Say nothing of a single report."""
+        """Take in a report."""
+        if "step" in result:  # else it is Ray's own, of a trial that failed before its first report
+            seed = trial.config["seed"]
+            self._running[seed] = result
+            if self._verbose:
+                self._say(f"{self._name(seed)}  step {result['step']:<7} {_numbers(result)}")
+            self._draw()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say how a trial ended."""
-        ended = self._folder.read(trial.config["seed"])
-        self._num_ended += 1
-        if ended.reports and (self._best is None or ended.score > self._best.score):
-            self._best = ended
-        count = f"[{self._num_ended}/{self._num_planned}]"
-        so_far = f"   best so far {self._best.score:.3f} ({self._best.trial_id})" if self._best else ""
-        print(f"{count:>8} {ended.trial_id}  {_describe_ending(ended)}{so_far}", flush=True)
+        seed = trial.config["seed"]
+        self._running.pop(seed, None)
+        self._trials[seed] = ended = self._folder.read(seed)
+        count = f"[{num_ended(self._ended)}/{self._num_planned}]"
+        best = next(iter(ranked(self._ended)), None)
+        so_far = f"   best so far {best.score:.3f} ({best.trial_id})" if best else ""
+        if not self._quiet:
+            self._say(f"{count:>8} {ended.trial_id}  {_describe_ending(ended)}{so_far}")
+        self._draw()
+
+    @property
+    def _ended(self) -> list[Trial]:
+        return [trial for seed, trial in sorted(self._trials.items()) if seed not in self._running]
+
+    def _name(self, seed: int) -> str:
+        return f"{self._folder.index(seed):04}"
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False)
+
+    def _draw(self) -> None:
+        if self._live is not None:
+            self._live.update(Group(*self._best_five(), self._bar()), refresh=True)
+
+    def _bar(self) -> Table:
+        """How many trials, how much of all steps, how fast, how long at most."""
+        ended, in_all = num_ended(self._ended), self._num_planned * self._steps
+        done = ended * self._steps + sum(report["step"] for report in self._running.values())
+        rates = [report["images_per_second"] for report in self._running.values() if "images_per_second" in report]
+        row: list[RenderableType] = [
+            ProgressBar(in_all, done, width=30),
+            f"{ended}/{self._num_planned} trials, {len(self._running)} running",
+        ]
+        if rates:
+            steps_per_second = sum(rates) / self._batch_size
+            left = timedelta(seconds=round((in_all - done) / steps_per_second))
+            row += [f"{sum(rates):,.0f} images/s", f"at most {left} left"]
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(*row)
+        return bar
+
+    def _best_five(self) -> list[str]:
+        return [
+            f"{trial.trial_id}  mig {trial.score:.3f}  {_describe_config(trial)}"
+            for trial in ranked(self._ended)[:_NUM_BEST]
+        ]
 
 
 def _describe_ending(trial: Trial) -> str:
     if trial.error is not None:
         return f"FAILED: {trial.error} (traceback: {SEARCH_FOLDER}/{trial.folder.name}/{ERROR_FILE})"
-    config = trial.config
-    values = f"beta {config.beta:<6.4g} z {config.latent_size:<3} lr {config.lr:<8.3g}"
     how = "finished" if trial.is_complete else f"{trial.status} at {trial.step}"
-    return f"{values} {how:<16} mig {trial.score:.3f}"
+    return f"{_describe_config(trial)} {how:<16} mig {trial.score:.3f}"
+
+
+def _describe_config(trial: Trial) -> str:
+    config = trial.config
+    return f"beta {config.beta:<6.4g} z {config.latent_size:<3} lr {config.lr:<8.3g}"
+
+
+def _numbers(report: dict[str, Any]) -> str:
+    return (
+        f"mig {report['mig']:.3f}  recon {report['loss/recon_nats']:.1f}  kl {report['loss/kl_nats']:.2f}  "
+        f"{report['images_per_second']:.0f} images/s"
+    )
+
+
+def describe_best(best: Trial) -> str:
+    """The best trial in a line."""
+    config = best.config
+    return (
+        f"best       {best.trial_id}, mig {best.score:.3f}: beta {config.beta:.4g}, latent size {config.latent_size}, "
+        f"lr {config.lr:.3g}, seed {config.seed}"
+    )
 
 
 def format_table(trials: Sequence[Trial], *, factor_names: Sequence[str], root: Path) -> str:

@@ -20,7 +20,8 @@ from sweeps.cluster import (
     running_ray,
 )
 from sweeps.command_line import parse_options
-from sweeps.folder import SweepFolder
+from sweeps.dry_run import describe_cost, describe_options, describe_resources, describe_trials, measure_cost
+from sweeps.folder import SweepFolder, check_destination
 from sweeps.interrupts import Interruption
 from sweeps.options import Options
 from sweeps.plan import num_trials
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse_options(arguments, gpus_found=gpus_found)
         options.check()
+        if options.sweep.dry_run:
+            return dry_run(options, arguments, gpus_found=gpus_found)
         resources = _find_resources(options, gpus_found=gpus_found)
         data = DSprites.open()
         open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
@@ -57,24 +60,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder.close()
 
 
+def dry_run(options: Options, arguments: Sequence[str], *, gpus_found: int) -> int:
+    """Say what `arguments` would do; return the exit code.
+
+    Raises:
+        ValueError: As the sweep itself would.
+        OSError: As the sweep itself would.
+    """
+    data = DSprites.open()
+    location = check_destination(options, data=data)
+    print(describe_options(options, arguments=arguments))
+    print(f"\n{num_trials(options)} trials\n{describe_trials(options)}")
+    print(f"\nresources  {describe_resources(options, gpus_found=gpus_found)}")
+    print(f"data       {data.source}, SHA-256 {data.fingerprint[:12]}...\nresults    {location}")
+    if options.resources.address is None:
+        resources = decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
+        cost = measure_cost(options, data, device="cuda" if resources.num_gpus else "cpu")
+        print(f"\n{describe_cost(options, cost, resources=resources)}")
+    return DONE
+
+
 def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interruption: Interruption) -> int:
     """Say what will be done, do it, and print the ranked table; return the exit code."""
     # late: to import Ray takes a second, which a wrong option need not wait for
     from sweeps.board import Board
-    from sweeps.progress import TrialLog, describe_plan, format_seed_study_table, format_table
+    from sweeps.progress import TrialLog, describe_best, describe_plan, format_seed_study_table, format_table
     from sweeps.search import run_search
     from sweeps.trial import train_trial
 
     options, known, num_planned = folder.options, folder.trials(), num_trials(folder.options)
-    print(describe_plan(options, known=known, resources=resources, data=data, location=folder.location), flush=True)
+    if not options.sweep.quiet:
+        print(describe_plan(options, known=known, resources=resources, data=data, location=folder.location), flush=True)
     if num_ended(known) < num_planned:
-        board = Board(folder.mirror, folder.search, known=known)
-        callbacks = [board, TrialLog(folder.search, num_planned, known=known)]
-        with running_ray(resources, address=options.resources.address) as cluster_resources:
+        with (
+            running_ray(resources, address=options.resources.address) as cluster_resources,
+            TrialLog(folder.search, options, known=known) as log,
+        ):
             interruption.watch()
             folder.note_resources(cluster_resources)
+            board = Board(folder.mirror, folder.search, known=known)
             run_search(
-                options, folder.search, trainable=train_trial, known=known, resources=resources, callbacks=callbacks
+                options, folder.search, trainable=train_trial, known=known, resources=resources, callbacks=[board, log]
             )
     trials = folder.trials()
     is_done = num_ended(trials) >= num_planned
@@ -86,7 +112,11 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
         print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr)
         return interruption.exit_code
     ending = _name_failures(folder, trials)
-    return _write_report(folder) or ending if options.sweep.report and ranked(trials) else ending
+    if ranked(trials):
+        print(describe_best(ranked(trials)[0]), flush=True)
+        ending = (_write_report(folder) if options.sweep.report else DONE) or ending
+    print(f"curves     tensorboard --logdir {folder.location}")
+    return ending
 
 
 def _find_resources(options: Options, *, gpus_found: int) -> Resources:

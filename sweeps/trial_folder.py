@@ -52,6 +52,9 @@ _SEEDS_PER_SWEEP = 1_000_000
 _NUM_LATEST = 2
 """Checkpoints kept beside the best: should the latest be damaged, the trial goes on from the one before."""
 
+NUM_KEPT = 1 + _NUM_LATEST
+"""Checkpoints that a trial leaves, at most: its best one too."""
+
 MAX_ERRORS = 2
 """A trial that raises is tried once more; what raises twice would do so for ever."""
 

@@ -122,12 +122,15 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     assert all([report["step"] for report in trial.reports] == [2, 4] for trial in trials)
     assert all(trial.best_checkpoint is not None for trial in trials)
     assert all(list(trial.folder.glob("events.out.tfevents.*")) for trial in trials)
-    assert output.splitlines()[-1] == f"report     {tmp_path / 's' / 'report' / 'index.html'}"
+    best, report, curves = output.splitlines()[-3:]
+    assert best.startswith(f"best       {trials[0].trial_id}, mig {trials[0].score:.3f}: beta ")
+    assert report == f"report     {tmp_path / 's' / 'report' / 'index.html'}"
+    assert curves == f"curves     tensorboard --logdir {tmp_path / 's'}"
     assert (tmp_path / "s" / "report" / "index.html").is_file()
     rows = [line for line in output.splitlines() if "checkpoint_" in line]
     assert len(rows) == 2
     assert rows == sorted(rows, reverse=True)
-    own_rows = output.partition("as the seed study took it")[2].splitlines()[-3:-1]
+    own_rows = output.partition("as the seed study took it")[2].splitlines()[-5:-3]
     assert [row.split()[:2] for row in own_rows] == [["2", "4"], ["8", "4"]]
     assert [row.split()[3:5] for row in own_rows] == [["0.0000", "0.0000"]] * 2  # one shape, one scale
     state = torch.load(trials[0].folder / "checkpoint_000000002" / "model.pt", weights_only=True)

@@ -1,0 +1,55 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from betavae.data import DSprites
+from sweeps.dry_run import measure_cost
+from sweeps.run import BAD_INPUT, DONE, main
+
+SMALL = "--num-gpus 0 --num-cpus 2 --steps 100 --exact 0"
+
+
+@pytest.fixture(autouse=True)
+def _fast(small_data: DSprites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    monkeypatch.setattr("sweeps.dry_run._CALIBRATION_SECONDS", 0.1)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_it_says_everything_and_starts_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(socket, "socket", None)  # as any start of Ray would need
+    (tmp_path / "study.toml").write_text("batch_size = 8\n")
+    before = set(tmp_path.rglob("*"))
+    asked = f"{SMALL} --config study.toml --beta 4 --name x -z 3 5 --dry-run --images 700"
+    assert main(asked.split()) == DONE
+    said = capsys.readouterr().out
+    origins = {line.split()[0]: line.split()[-1] for line in said.splitlines() if line.startswith("--")}
+    assert (origins["--beta"], origins["--latent-size"]) == ("line", "line")
+    assert (origins["--batch-size"], origins["--lr"], origins["--seed"]) == ("file", "preset", "0")
+    assert "4 trials" in said
+    assert "0000  beta 4        beta_norm 0.00293   latent size 3   lr 0.001    seed 0" in said
+    assert f"results    {tmp_path}/results/x" in said
+    assert "at most " in said
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_more_steps_cost_more(small_data: DSprites) -> None:
+    from sweeps.command_line import parse_options
+
+    costs = [
+        measure_cost(
+            parse_options(f"{SMALL} --images 700 --steps {steps}".split(), gpus_found=0), small_data, device="cpu"
+        )
+        for steps in (100, 100_000)
+    ]
+    assert costs[1].seconds > 100 * costs[0].seconds
+    assert costs[0].checkpoint_bytes > 1_000_000
+
+
+@pytest.mark.parametrize("wrong", ["--steps 0", "--num-cpus 1000", "--name there"])
+def test_what_the_sweep_would_refuse_it_refuses(wrong: str, tmp_path: Path) -> None:
+    (tmp_path / "results" / "there").mkdir(parents=True)
+    assert main(f"{SMALL} --images 700 --dry-run {wrong}".split()) == BAD_INPUT

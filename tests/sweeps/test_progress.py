@@ -1,0 +1,72 @@
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from betavae.config import TrialConfig
+from sweeps.options import Options, SearchOptions, SweepOptions, TrialOptions
+from sweeps.progress import TrialLog
+from sweeps.storage import Mirror
+from sweeps.trial_folder import SearchFolder
+
+OPTIONS = Options(search=SearchOptions(beta=(1.0, 2.0)), trial=TrialOptions(steps=100, batch_size=10))
+
+
+def report(step: int, mig: float) -> dict[str, Any]:
+    losses = {"loss/recon_nats": 120.0, "loss/kl_nats": 2.5, "images_per_second": 50.0}
+    return {"step": step, "mig": mig, **losses}
+
+
+def run(tmp_path: Path, options: Options, *, is_terminal: bool) -> str:
+    """One trial starts, reports and ends; another fails."""
+    search = SearchFolder(Mirror(tmp_path), sweep_seed=0)
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=is_terminal, width=120, highlight=False, no_color=True)
+    with TrialLog(search, options, console=console) as log:
+        for seed in range(2):
+            config = TrialConfig(seed=seed, steps=100, eval_every=100).to_dict()
+            trial = SimpleNamespace(config=config)
+            search.trial(seed).plan(config)
+            log.on_trial_start(0, [], trial)
+            log.log_result(trial, report(50, 0.1))
+            (search.trial(seed).path / "result.json").write_text(json.dumps(report(100, 0.25)) + "\n")
+            if seed == 1:
+                search.trial(seed).fail(ValueError("the reason"))
+            log.on_trial_complete(0, [], trial)
+    return said.getvalue()
+
+
+ENDED = [
+    "   [1/2] 0000  beta 4      z 10  lr 0.001    finished         mig 0.250   best so far 0.250 (0000)",
+    "   [2/2] 0001  FAILED: ValueError: the reason (traceback: search/trial_0001/error.txt)   best so far 0.250 (0000)",
+]
+
+
+def test_in_a_pipe_a_line_says_that_a_trial_ended(tmp_path: Path) -> None:
+    assert run(tmp_path, OPTIONS, is_terminal=False).splitlines() == ENDED
+
+
+def test_quiet_says_nothing(tmp_path: Path) -> None:
+    assert run(tmp_path, replace(OPTIONS, sweep=SweepOptions(quiet=True)), is_terminal=True) == ""
+
+
+def test_verbose_says_starts_and_reports_too(tmp_path: Path) -> None:
+    said = run(tmp_path, replace(OPTIONS, sweep=SweepOptions(verbose=True)), is_terminal=False).splitlines()
+    assert said[:3] == [
+        "0000  started",
+        "0000  step 50      mig 0.100  recon 120.0  kl 2.50  50 images/s",
+        ENDED[0],
+    ]
+
+
+def test_a_terminal_has_a_bar_which_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    said = run(tmp_path, OPTIONS, is_terminal=True)
+    # the first has half of its 100 steps to go, the second all of its own: 150 steps of 10 images, at 50 images/s
+    assert "0/2 trials, 1 running  50 images/s  at most 0:00:30 left" in said
+    assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1  # the cursor comes back

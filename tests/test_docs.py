@@ -1,0 +1,45 @@
+"""The documentation: its examples run, and its links lead somewhere."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+from betavae.analysis.results import SWEEP_FILE
+from sweeps.options import AnalysisOptions, Options, flag
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """Those that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_the_examples_of_the_library_run() -> None:
+    results = doctest.testfile(str(REPOSITORY / "docs" / "library.md"), module_relative=False)
+    assert results.attempted > 15
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = page.parent / path if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_options_that_are_named_exist(page: Path) -> None:
+    groups = [*vars(Options()).values(), AnalysisOptions(folder=SWEEP_FILE)]
+    known = {flag(name) for group in groups for name in vars(group)} | {"--no-report", "--help"}
+    commands = re.findall(r"(?:run|analyze)\.py[^\n`']*", page.read_text())
+    used = {option for command in commands for option in re.findall(r"--[a-z][a-z-]+", command)}
+    assert used <= known | {"--logdir"}
