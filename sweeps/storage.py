@@ -6,28 +6,20 @@ that reads and writes a sweep knows folders only. The remote files are the truth
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from betavae.checkpoint import MANIFEST_FILE
+from sweeps.remote_files import delete, names_below, patiently, read, write
 
-T = TypeVar("T")
-
-PATIENCE_SECONDS = 600.0
-"""How long storage may be away before it counts as an error."""
-
-_PAUSE_SECONDS = 2.0
 _NUM_THREADS = 16
 
 Wants = Callable[[str], bool]
@@ -132,7 +124,7 @@ class Mirror:
         if self.url is None:
             return
         for known in sorted(self._names(name), key=lambda known: not known.endswith(MANIFEST_FILE)):
-            _patiently(lambda known=known: _delete(joined(self._url, known)))  # type: ignore[misc]
+            patiently(lambda known=known: delete(joined(self._url, known)))  # type: ignore[misc]
 
     def pull(self, wants: Wants = lambda name: True) -> None:
         """Copy the remote files; half a checkpoint is left out.
@@ -159,7 +151,7 @@ class Mirror:
         if self.url is None:
             return self.local.exists()
         try:
-            return bool(_names_below(self.url))
+            return bool(names_below(self.url))
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.url} must be on storage that can be reached, but: {error}") from error
 
@@ -173,8 +165,8 @@ class Mirror:
             return
         try:
             probe = joined(self.url, f".probe-{uuid.uuid4()}")
-            _write(probe, b"")
-            _delete(probe)
+            write(probe, b"")
+            delete(probe)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.url} must be on storage that can be written, but: {error}") from error
 
@@ -187,7 +179,7 @@ class Mirror:
         if self.url is None:
             path = self.local / name
             return path.read_text() if path.exists() else None
-        content = _patiently(lambda: _read(joined(self._url, name)))
+        content = patiently(lambda: read(joined(self._url, name)))
         return None if content is None else content.decode()
 
     def write_text(self, name: str, text: str) -> None:
@@ -217,18 +209,18 @@ class Mirror:
 
     def _names(self, below: str = "") -> list[str]:
         """Paths of all files, or of those of one folder, or of one file."""
-        names = _patiently(lambda: _names_below(self._url))
+        names = patiently(lambda: names_below(self._url))
         return [name for name in names if not below or name == below or name.startswith(f"{below}/")]
 
     def _fetch(self, name: str) -> None:
-        content = _patiently(lambda: _read(joined(self._url, name)))
+        content = patiently(lambda: read(joined(self._url, name)))
         if content is not None:  # deleted meanwhile
             path = self.local / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
     def _write(self, name: str, content: bytes) -> None:
-        _patiently(lambda: _write(joined(self._url, name), content))
+        patiently(lambda: write(joined(self._url, name), content))
 
 
 @contextmanager
@@ -248,68 +240,3 @@ def fetched(location: str, wants: Wants = lambda name: True) -> Iterator[Mirror]
             raise ValueError(f"{location} must be a sweep's folder, but nothing is there.")
         mirror.pull(wants)
         yield mirror
-
-
-def _patiently(action: Callable[[], T]) -> T:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return action()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(_PAUSE_SECONDS)
-
-
-@functools.cache
-def _reach(root: str) -> tuple[Any, str]:
-    """The file system of a URL's server or bucket, and that one's path on it."""
-    from pyarrow import fs  # late: most sweeps are on this machine
-
-    filesystem, path = fs.FileSystem.from_uri(root)
-    return filesystem, path
-
-
-def _place(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path on it."""
-    parts = urlsplit(url)
-    filesystem, root = _reach(f"{parts.scheme}://{parts.netloc}/")
-    return filesystem, root.rstrip("/") + parts.path
-
-
-def _names_below(url: str) -> list[str]:
-    from pyarrow import fs
-
-    filesystem, path = _place(url)
-    found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
-    return sorted(info.path[len(path) + 1 :] for info in found if info.is_file)
-
-
-def _read(url: str) -> bytes | None:
-    filesystem, path = _place(url)
-    try:
-        with filesystem.open_input_stream(path) as file:
-            return bytes(file.read())
-    except FileNotFoundError:
-        return None
-
-
-def _write(url: str, content: bytes) -> None:
-    """Write a file that is there in full or not at all."""
-    filesystem, path = _place(url)
-    is_s3 = filesystem.type_name == "s3"  # has no folders, and shows a file when it is closed
-    place = path if is_s3 else f"{path}.part-{uuid.uuid4()}"
-    if not is_s3:
-        filesystem.create_dir(path.rpartition("/")[0])
-    with filesystem.open_output_stream(place) as file:
-        file.write(content)
-    if not is_s3:
-        filesystem.move(place, path)
-
-
-def _delete(url: str) -> None:
-    filesystem, path = _place(url)
-    try:
-        filesystem.delete_file(path)
-    except FileNotFoundError:
-        return

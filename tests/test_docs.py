@@ -2,9 +2,12 @@
 
 import doctest
 import re
+import warnings
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from betavae.analysis.results import SWEEP_FILE
 from sweeps.options import AnalysisOptions, Options, flag
@@ -23,6 +26,20 @@ def test_the_examples_of_the_library_run() -> None:
     results = doctest.testfile(str(REPOSITORY / "docs" / "library.md"), module_relative=False)
     assert results.attempted > 15
     assert results.failed == 0
+
+
+def test_the_notebook_runs_and_shows_its_figure(write_sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = REPOSITORY / "examples" / "notebook.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    folder = write_sweep(tmp_path / "study", {"a": {"migs": [0.2]}, "b": {"migs": [0.1], "seed": 1}})
+    monkeypatch.setenv("SWEEP", str(folder))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Jupyter's own
+        NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert outputs[0].text.startswith("a  mig 0.200")
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
+    assert "recorded 0.2000" in outputs[-1].text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

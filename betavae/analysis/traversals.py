@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -11,6 +13,16 @@ from betavae.model import BetaVAE
 from betavae.samples import traverse
 
 _INCHES_PER_PICTURE = 0.9
+_SCREEN_DPI = 100
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows by itself: without pyplot, matplotlib's own is shown as its name alone."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=_SCREEN_DPI)
+        return buffer.getvalue()
 
 
 @torch.no_grad()
@@ -22,7 +34,7 @@ def latent_traversal(
     image: Float[Tensor, "1 64 64"] | None = None,
     limit: float = 3.0,
     num_columns: int = 9,
-) -> Figure:
+) -> ShownFigure:
     """Draw one row of pictures: latent `dim` from -limit to +limit, the others where they are.
 
     A notebook shows the figure; `figure.savefig(path)` writes it.
@@ -44,7 +56,7 @@ def latent_traversal(
         code = model.encode(image[None].to(device)).mean[0]
     values = torch.linspace(-limit, limit, num_columns, device=code.device)
     pictures = traverse(model, code, values=values)[dim].cpu().numpy()
-    figure = Figure(figsize=(_INCHES_PER_PICTURE * num_columns, 1.5 * _INCHES_PER_PICTURE), layout="constrained")
+    figure = ShownFigure(figsize=(_INCHES_PER_PICTURE * num_columns, 1.5 * _INCHES_PER_PICTURE), layout="constrained")
     for axes, picture, value in zip(figure.subplots(1, num_columns), pictures, values.tolist(), strict=True):
         axes.imshow(picture, cmap="gray", vmin=0, vmax=1)
         axes.set_title(f"{value:+.2g}" if value else "0", fontsize=8)

@@ -12,7 +12,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.training import TrainingRun
-from sweeps import lease, storage
+from sweeps import lease, remote_files, storage
 from sweeps.lease import Lease
 from sweeps.storage import Mirror, fetched, resolved
 from sweeps.trial_folder import LostTrialError, SearchFolder
@@ -24,7 +24,7 @@ CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=10, eval_every=1, images
 def _own_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies go below the test's folder, and storage that is away is soon tried again."""
     monkeypatch.setattr(storage.tempfile, "gettempdir", lambda: str(tmp_path / "copies"))
-    monkeypatch.setattr(storage, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(remote_files, "_PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_storage_that_is_away_for_a_while_is_waited_for(mirror: Mirror, remote: 
 
 
 def test_storage_that_stays_away_is_an_error(mirror: Mirror, remote: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(remote_files, "PATIENCE_SECONDS", 0.05)
     (mirror.local / "a.json").write_text("1")
     (remote / "sweep").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="sweep"):
