@@ -9,4 +9,4 @@ _CHECKED = ["betavae." + module.name for module in pkgutil.iter_modules(["betava
 
 hook = install_import_hook(_CHECKED, "beartype.beartype")
 
-pytest_plugins = ["sweep_folders"]  # after the hook: it imports what is to be checked
+pytest_plugins = ["sweep_folders", "browser"]  # after the hook: it imports what is to be checked

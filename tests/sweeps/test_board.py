@@ -1,12 +1,21 @@
 """What TensorBoard is given, read back."""
 
+import contextlib
 import itertools
 import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import Chrome
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -142,3 +151,70 @@ def test_how_a_trial_ended_is_to_be_seen(board: Board, search: SearchFolder, end
 
 def test_the_curves_are_grouped(board: Board, tmp_path: Path) -> None:
     assert written(tmp_path).Tags()["tensors"] == ["custom_scalars__config__"]
+
+
+TEXT = """
+const texts = [];
+(function walk(node) {
+  if (node.nodeType === Node.TEXT_NODE) texts.push(node.textContent.trim());
+  if (node.shadowRoot) walk(node.shadowRoot);
+  node.childNodes.forEach(walk);
+})(document.body);
+return texts.filter(text => text);
+"""
+
+
+@pytest.fixture
+def tensorboard(tmp_path: Path) -> Iterator[str]:
+    """The address of a server of TensorBoard's own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        str(tmp_path),
+        "--port",
+        str(port),
+        "--reload_interval",
+        "1",
+    ]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield f"http://127.0.0.1:{port}/"
+    server.kill()
+    server.wait()
+
+
+def wait_for_texts(browser: Chrome, address: str, wanted: set[str]) -> list[str]:
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(WebDriverException):  # it does not listen yet
+            browser.get(address)
+        for _ in range(10):
+            time.sleep(0.5)
+            texts: list[str] = browser.execute_script(TEXT)
+            if wanted <= set(texts):
+                return texts
+        assert time.monotonic() < deadline, (wanted - set(texts), " ".join(texts)[-3000:])
+
+
+@pytest.mark.slow  # the server takes five seconds to start
+@pytest.mark.browser
+def test_six_trials_are_in_the_table_while_they_run(
+    board: Board, search: SearchFolder, small_data: DSprites, tensorboard: str, browser: Chrome
+) -> None:
+    for seed in range(6):
+        config = replace(CONFIG, seed=seed, beta=2.0**seed).to_dict()
+        search.trial(seed).plan(config)
+        board.on_trial_start(0, [], SimpleNamespace(config=config))
+    run = TrainingRun.start(CONFIG, small_data)
+    run.step = 1
+    search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
+    report(board, 1, 0.125)
+    trials = {f"search/trial_{seed:04}" for seed in range(6)}
+    texts = wait_for_texts(browser, f"{tensorboard}#hparams", trials | {"0.12500"})
+    assert {"beta", "beta_norm", "latent_size", "lr", "mig"} <= set(texts)
+    assert {"8.0000", "16.000", "32.000"} <= set(texts)  # beta
+    wait_for_texts(browser, f"{tensorboard}#images", {"reconstructions", "traversal_by_kl", "mutual_information"})
