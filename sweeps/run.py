@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from betavae.analysis.results import Trial, num_ended, ranked
 from betavae.data import DSprites
 from sweeps.analyze import analyze
+from sweeps.busy import busy
 from sweeps.cluster import (
     Resources,
     available_gpus,
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.sweep.dry_run:
             return dry_run(options, arguments, gpus_found=gpus_found)
         resources = _find_resources(options, gpus_found=gpus_found)
-        data = DSprites.open()
+        with busy("dSprites: rendered on first use, then checked"):
+            data = DSprites.open()
         open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
         folder = open_folder(options, data=data, arguments=arguments)
     except (ValueError, OSError) as error:
