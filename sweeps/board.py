@@ -110,6 +110,8 @@ class Board(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say how the trial ended, and end its curves."""
         seed = trial.config["seed"]
+        if seed not in self._open:  # it ended before it started
+            self._begin(trial.config)
         ended, events = self._search_folder.read(seed), self._open.pop(seed)
         if ended.status in _STATUS:
             events.writer.add_text("ending", _describe_ending(ended), ended.step)

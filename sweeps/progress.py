@@ -69,7 +69,8 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         self._folder, self._num_planned = search_folder, num_trials(options)
         self._steps, self._batch_size = options.trial.steps, options.trial.batch_size
         self._quiet, self._verbose = options.sweep.quiet, options.sweep.verbose
-        self._trials = {trial.config.seed: trial for trial in known}
+        self._num_ended, self._best = num_ended(known), ranked(known)[:_NUM_BEST]
+        self._steps_before = {trial.config.seed: trial.step for trial in known}
         self._running: dict[int, dict[str, Any]] = {}
         self._console = console or Console(highlight=False, soft_wrap=True)
         has_bar = self._console.is_terminal and not self._quiet
@@ -91,8 +92,7 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count it as one that runs."""
         seed = trial.config["seed"]
-        known = self._trials.get(seed)
-        self._running[seed] = {"step": known.step if known else 0}
+        self._running[seed] = {"step": self._steps_before.get(seed, 0)}
         if self._verbose:
             self._say(f"{self._name(seed)}  started")
         self._draw()
@@ -110,17 +110,15 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         """Say how a trial ended."""
         seed = trial.config["seed"]
         self._running.pop(seed, None)
-        self._trials[seed] = ended = self._folder.read(seed)
-        count = f"[{num_ended(self._ended)}/{self._num_planned}]"
-        best = next(iter(ranked(self._ended)), None)
-        so_far = f"   best so far {best.score:.3f} ({best.trial_id})" if best else ""
+        self._num_ended += 1
+        ended = self._folder.read(seed)
+        others = [best for best in self._best if best.config.seed != seed]
+        self._best = ranked([*others, ended])[:_NUM_BEST]
+        count = f"[{self._num_ended}/{self._num_planned}]"
+        so_far = f"   best so far {self._best[0].score:.3f} ({self._best[0].trial_id})" if self._best else ""
         if not self._quiet:
             self._say(f"{count:>8} {ended.trial_id}  {_describe_ending(ended)}{so_far}")
         self._draw()
-
-    @property
-    def _ended(self) -> list[Trial]:
-        return [trial for seed, trial in sorted(self._trials.items()) if seed not in self._running]
 
     def _name(self, seed: int) -> str:
         return f"{self._folder.index(seed):04}"
@@ -134,12 +132,12 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
 
     def _bar(self) -> Table:
         """How many trials, how much of all steps, how fast, how long at most."""
-        ended, in_all = num_ended(self._ended), self._num_planned * self._steps
-        done = ended * self._steps + sum(report["step"] for report in self._running.values())
+        in_all = self._num_planned * self._steps
+        done = self._num_ended * self._steps + sum(report["step"] for report in self._running.values())
         rates = [report["images_per_second"] for report in self._running.values() if "images_per_second" in report]
         row: list[RenderableType] = [
             ProgressBar(in_all, done, width=30),
-            f"{ended}/{self._num_planned} trials, {len(self._running)} running",
+            f"{self._num_ended}/{self._num_planned} trials, {len(self._running)} running",
         ]
         if rates:
             steps_per_second = sum(rates) / self._batch_size
@@ -150,10 +148,7 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         return bar
 
     def _best_five(self) -> list[str]:
-        return [
-            f"{trial.trial_id}  mig {trial.score:.3f}  {_describe_config(trial)}"
-            for trial in ranked(self._ended)[:_NUM_BEST]
-        ]
+        return [f"{trial.trial_id}  mig {trial.score:.3f}  {_describe_config(trial)}" for trial in self._best]
 
 
 def _describe_ending(trial: Trial) -> str:

@@ -70,3 +70,19 @@ def test_a_terminal_has_a_bar_which_goes(tmp_path: Path, monkeypatch: pytest.Mon
     # the first has half of its 100 steps to go, the second all of its own: 150 steps of 10 images, at 50 images/s
     assert "0/2 trials, 1 running  50 images/s  at most 0:00:30 left" in said
     assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1  # the cursor comes back
+
+
+def test_a_trial_that_goes_on_is_among_the_best_once(tmp_path: Path) -> None:
+    search = SearchFolder(Mirror(tmp_path), sweep_seed=0)
+    config = TrialConfig(steps=100, eval_every=50).to_dict()
+    search.trial(0).plan(config)
+    result = search.trial(0).path / "result.json"
+    result.write_text(json.dumps(report(50, 0.1)) + "\n")
+    console = Console(file=io.StringIO())
+    with TrialLog(search, OPTIONS, known=[search.read(0)], console=console) as log:
+        trial = SimpleNamespace(config=config)
+        log.on_trial_start(0, [], trial)
+        result.write_text(result.read_text() + json.dumps(report(100, 0.3)) + "\n")
+        log.on_trial_complete(0, [], trial)
+    assert [(best.trial_id, best.score) for best in log._best] == [("0000", 0.3)]
+    assert "[1/2]" in console.file.getvalue()
