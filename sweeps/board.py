@@ -22,8 +22,9 @@ from betavae.analysis.results import Trial
 from betavae.checkpoint import SAMPLES_FILE, SCORES_FILE, CheckpointError, read_scores
 from betavae.config import TrialConfig
 from betavae.data import DSPRITES_FACTORS
+from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror
-from sweeps.trial_folder import SearchFolder, TrialFolder, checkpoint_name, is_event_file
+from sweeps.trial_folder import TrialFolder, checkpoint_name, is_event_file
 
 _CURVES = ("mig", "loss/", "active_units", "images_per_second")
 _METRICS = (

@@ -16,9 +16,10 @@ from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.process import prepare_process
 from betavae.training import TrainingRun
+from sweeps.axes import AXES, Range
 from sweeps.cluster import Resources
 from sweeps.config_file import names_in
-from sweeps.options import AXES, Options, Range, flag
+from sweeps.options import Options, flag
 from sweeps.plan import Params, num_trials, planned_trials
 from sweeps.presets import PRESETS
 from sweeps.trial_folder import NUM_KEPT

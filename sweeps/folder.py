@@ -20,8 +20,8 @@ from betavae.files import replace_json
 from sweeps.lease import Lease
 from sweeps.options import Options, options_from_dict, options_to_dict
 from sweeps.plan import check_resume
+from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror, fetched, is_record, joined, resolved
-from sweeps.trial_folder import SearchFolder
 
 _LEASE_FILE = ".driver"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")

@@ -16,7 +16,7 @@ from optuna.importance import (
 
 from betavae.analysis.findings import CHANCE, Importances
 from betavae.analysis.results import Trial, ranked
-from sweeps.options import AXES
+from sweeps.axes import AXES
 
 MIN_TRIALS = 10
 """Fewer scored trials than this say nothing of any hyper-parameter."""

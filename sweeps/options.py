@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from tyro.constructors import PrimitiveConstructorSpec
 
 from betavae.config import NUM_IMAGES, Architecture, Objective, Precision, TrialConfig
+from sweeps.axes import AXES, Axis, Range, axis_argument, check_axis, read_axis
 
 PresetName = Literal["quick", "full", "seed-study"]
 Search = Literal["grid", "random", "optuna"]
@@ -21,44 +21,6 @@ Scheduler = Literal["none", "asha", "median"]
 EMERGENCE_IMAGES = 48_000
 """From so many images on a trial's `mig` ranks it: its rank correlation with the score at 96,000 images is 0.12 at
 16,000, 0.76 at 32,000 and 0.98 at 48,000 (measured with batches of 32). A scheduler's grace where none is asked for."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`, both included, drawn log-uniformly."""
-
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.low:g}..{self.high:g}"
-
-
-AXES = ("beta", "latent_size", "lr")
-"""The hyper-parameters that are searched."""
-
-Axis = tuple[float, ...] | Range
-"""What one hyper-parameter may be: some values, or a range."""
-
-
-def _axis(number: Callable[[str], float]) -> Any:
-    """How an axis is written on the command line: `1 4 10` or `1..32`."""
-
-    def parse(words: list[str]) -> Axis:
-        if not words:
-            raise ValueError("it needs values (1 4 10) or a range (1..32)")
-        bounds = re.fullmatch(r"(.+?)\.\.(.+)", words[0]) if len(words) == 1 else None
-        if bounds is None:
-            return tuple(number(word) for word in words)
-        return Range(number(bounds[1]), number(bounds[2]))
-
-    return PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="V [V ...]|LOW..HIGH",
-        instance_from_str=parse,
-        is_instance=lambda value: isinstance(value, (tuple, Range)),
-        str_from_instance=lambda value: [str(value)] if isinstance(value, Range) else [f"{v:g}" for v in value],
-    )
 
 
 @dataclass(frozen=True)
@@ -125,13 +87,13 @@ class ResourceOptions:
 class SearchOptions:
     """Which trials are tried, and which go on."""
 
-    beta: Annotated[Axis, _axis(float)] = (1.0, 4.0, 10.0)
+    beta: Annotated[Axis, axis_argument(float)] = (1.0, 4.0, 10.0)
     """Weight of the KL term, in nats per image: values, or a log-uniform range."""
 
-    latent_size: Annotated[Axis, _axis(int), tyro.conf.arg(aliases=["-z"])] = (10,)
+    latent_size: Annotated[Axis, axis_argument(int), tyro.conf.arg(aliases=["-z"])] = (10,)
     """Number of latents: values, or a log-uniform range."""
 
-    lr: Annotated[Axis, _axis(float)] = (1e-3,)
+    lr: Annotated[Axis, axis_argument(float)] = (1e-3,)
     """Adam's learning rate: values, or a log-uniform range."""
 
     search: Search = "grid"
@@ -277,7 +239,7 @@ class Options:
             raise ValueError("--quiet and --verbose cannot both hold; give one of them.")
         self.report.check()
         for name in AXES:
-            _check_axis(name, getattr(self.search, name))
+            check_axis(flag(name), getattr(self.search, name))
         self._check_search()
         self._check_trials()
 
@@ -321,7 +283,7 @@ def options_from_dict(groups: Mapping[str, Mapping[str, Any]]) -> Options:
         return Options(
             sweep=SweepOptions(**groups["sweep"]),
             resources=ResourceOptions(**groups["resources"]),
-            search=SearchOptions(**{name: _read_axis(value) for name, value in groups["search"].items()}),
+            search=SearchOptions(**{name: read_axis(value) for name, value in groups["search"].items()}),
             trial=TrialOptions(**groups["trial"]),
             report=ReportOptions(**groups["report"]),
         )
@@ -341,13 +303,6 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Range) else value
 
 
-def _read_axis(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    bounds = re.fullmatch(r"(.+)\.\.(.+)", value) if isinstance(value, str) else None
-    return value if bounds is None else Range(float(bounds[1]), float(bounds[2]))
-
-
 def flag(name: str) -> str:
     """How an option is written on the command line."""
     return "--" + name.replace("_", "-")
@@ -361,10 +316,3 @@ def _at_least(flag: str, value: int | None, least: int) -> None:
 def _check_name(name: str | None) -> None:
     if name is not None and not re.fullmatch(r"\w[\w.-]*", name):
         raise ValueError(f"--name must be a folder's name of letters, digits, '.', '-' and '_', but got {name!r}.")
-
-
-def _check_axis(name: str, axis: Axis) -> None:
-    if isinstance(axis, Range) and not 0 < axis.low < axis.high < math.inf:
-        raise ValueError(f"{flag(name)} must be a range LOW..HIGH with 0 < LOW < HIGH, but got {axis}.")
-    if not isinstance(axis, Range) and len(set(axis)) < len(axis):
-        raise ValueError(f"{flag(name)} must name each value once, but got {' '.join(f'{v:g}' for v in axis)}.")

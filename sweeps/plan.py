@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.options import AXES, Axis, Options, Range, flag
-from sweeps.trial_folder import trial_seed
+from sweeps.axes import AXES, Axis, Range
+from sweeps.options import Options, flag
+from sweeps.search_folder import trial_seed
 
 Params = dict[str, Any]
 

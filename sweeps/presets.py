@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sweeps.options import Options, PresetName, Range, SearchOptions, TrialOptions
+from sweeps.axes import Range
+from sweeps.options import Options, PresetName, SearchOptions, TrialOptions
 
 PRESETS: dict[PresetName, Options] = {
     "quick": Options(

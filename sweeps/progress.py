@@ -18,7 +18,7 @@ from betavae.data import DSprites
 from sweeps.cluster import Resources
 from sweeps.options import Options
 from sweeps.plan import num_trials
-from sweeps.trial_folder import SearchFolder
+from sweeps.search_folder import SearchFolder
 
 _NUM_BEST = 5
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sweeps.trial_folder import SearchFolder
+from sweeps.search_folder import SearchFolder
 
 
 class StoppingRule(Protocol):

@@ -14,11 +14,12 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from betavae.analysis.results import Trial
+from sweeps.axes import AXES, Axis, Range
 from sweeps.cluster import Resources
-from sweeps.options import AXES, Axis, Options, Range
+from sweeps.options import Options
 from sweeps.plan import Params, num_trials, planned_trials
 from sweeps.schedulers import MedianStopping, NoStopping, RuleScheduler, StoppingRule, SuccessiveHalving
-from sweeps.trial_folder import SearchFolder, trial_seed
+from sweeps.search_folder import SearchFolder, trial_seed
 
 METRIC = "mig"
 """What search and scheduler maximise."""

@@ -14,7 +14,8 @@ from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.process import prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
-from sweeps.trial_folder import MAX_DEATHS, MAX_ERRORS, LostTrialError, SearchFolder, TrialFolder
+from sweeps.search_folder import SearchFolder
+from sweeps.trial_folder import MAX_DEATHS, MAX_ERRORS, LostTrialError, TrialFolder
 
 
 class TrialDiedError(RuntimeError):

@@ -21,7 +21,6 @@ import traceback
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,7 @@ from betavae.analysis.results import (
     PARAMS_FILE,
     RESULT_FILE,
     Report,
-    Trial,
     read_reports,
-    read_trial,
 )
 from betavae.checkpoint import CheckpointError, check_checkpoint, read_report, read_scores
 from betavae.evaluation import Scores
@@ -48,7 +45,6 @@ _OWNER_FILE = ".owner"
 """On remote storage: which process trains."""
 
 _LOCK_SECONDS = 60.0
-_SEEDS_PER_SWEEP = 1_000_000
 _NUM_LATEST = 2
 """Checkpoints kept beside the best: should the latest be damaged, the trial goes on from the one before."""
 
@@ -271,40 +267,3 @@ def _score(checkpoint: Path) -> float:
         return float(read_scores(checkpoint)["mig"]["score"])
     except CheckpointError:
         return -1.0
-
-
-@dataclass(frozen=True)
-class SearchFolder:
-    """Where the trials of one search are kept: a folder each, numbered as they were planned.
-
-    Attributes:
-        mirror: Where it is.
-        sweep_seed: What the trials' seeds are derived from.
-    """
-
-    mirror: Mirror
-    sweep_seed: int
-
-    @property
-    def path(self) -> Path:
-        """Where it is, or where the driver's copy is."""
-        return self.mirror.local
-
-    def trial(self, seed: int) -> TrialFolder:
-        """The folder of the trial with this seed: no two trials of a sweep share one."""
-        return TrialFolder(self.mirror.child(f"trial_{self.index(seed):04}"))
-
-    def read(self, seed: int) -> Trial:
-        """What has become of the trial with this seed by now."""
-        folder = self.trial(seed)
-        folder.refresh()
-        return read_trial(folder.path)
-
-    def index(self, seed: int) -> int:
-        """The number of the trial with this seed: the inverse of `trial_seed`."""
-        return seed - trial_seed(self.sweep_seed, 0)
-
-
-def trial_seed(sweep_seed: int, index: int) -> int:
-    """Seed of a sweep's trial 0, 1, ...: no two trials of one sweep, and of two sweeps, share one."""
-    return sweep_seed * _SEEDS_PER_SWEEP + index

@@ -26,8 +26,9 @@ from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.training import TrainingRun
 from sweeps.board import Board
+from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror
-from sweeps.trial_folder import SearchFolder, TrialFolder
+from sweeps.trial_folder import TrialFolder
 
 CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=4, eval_every=1, images=100, beta=8.0)
 TRIAL = SimpleNamespace(config=CONFIG.to_dict())

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.axes import Range
 from sweeps.command_line import parse_options
 from sweeps.config_file import names_in
-from sweeps.options import Options, Range, options_to_dict
+from sweeps.options import Options, options_to_dict
 
 STUDY = """
 preset = "seed-study"

@@ -10,8 +10,8 @@ from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
 from sweeps.cluster import Resources, quiet_ray, running_ray
 from sweeps.options import Options, SearchOptions, TrialOptions
+from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror
-from sweeps.trial_folder import SearchFolder
 
 
 @pytest.fixture

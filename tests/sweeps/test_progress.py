@@ -11,8 +11,8 @@ from rich.console import Console
 from betavae.config import TrialConfig
 from sweeps.options import Options, SearchOptions, SweepOptions, TrialOptions
 from sweeps.progress import TrialLog
+from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror
-from sweeps.trial_folder import SearchFolder
 
 OPTIONS = Options(search=SearchOptions(beta=(1.0, 2.0)), trial=TrialOptions(steps=100, batch_size=10))
 

@@ -8,19 +8,12 @@ import pytest
 
 from betavae.analysis.results import Trial
 from betavae.config import TrialConfig
-from sweeps.options import (
-    Options,
-    Range,
-    SearchOptions,
-    SweepOptions,
-    TrialOptions,
-    options_from_dict,
-    options_to_dict,
-)
+from sweeps.axes import Range
+from sweeps.options import Options, SearchOptions, SweepOptions, TrialOptions, options_from_dict, options_to_dict
 from sweeps.plan import check_resume, planned_trials
 from sweeps.search import SweepSearch, informed, stopping_rule
+from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror
-from sweeps.trial_folder import SearchFolder
 
 
 def options(**search: object) -> Options:

@@ -14,8 +14,9 @@ from betavae.evaluation import evaluate
 from betavae.training import TrainingRun
 from sweeps import lease, remote_files, storage
 from sweeps.lease import Lease
+from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror, fetched, resolved
-from sweeps.trial_folder import LostTrialError, SearchFolder
+from sweeps.trial_folder import LostTrialError
 
 CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=10, eval_every=1, images=100)
 

@@ -12,8 +12,9 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import Scores, evaluate
 from betavae.training import TrainingRun
+from sweeps.search_folder import SearchFolder, trial_seed
 from sweeps.storage import Mirror
-from sweeps.trial_folder import SearchFolder, TrialFolder, trial_seed
+from sweeps.trial_folder import TrialFolder
 
 CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=10, eval_every=1, images=100)
 
