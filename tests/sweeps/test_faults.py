@@ -100,14 +100,26 @@ def test_workers_killed_in_mid_step_and_in_mid_checkpoint(sweep: RunningSweep, u
     check_whole(sweep.folder, undisturbed)
 
 
+@pytest.fixture
+def jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that, once it is there, sets the wall clock back a day, as Python has it in driver, Ray and trials."""
+    jump = tmp_path / "jump"
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import os, time\nreal = time.time\ntime.time = lambda: real() - 86400 * os.path.exists({str(jump)!r})\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return jump
+
+
 @pytest.mark.slow
-def test_the_driver_killed_at_three_moments(sweep: RunningSweep, undisturbed: Numbers) -> None:
-    """Before the first report, while checkpoints are written, and while the report is."""
+def test_the_driver_killed_at_three_moments(jump: Path, sweep: RunningSweep, undisturbed: Numbers) -> None:
+    """Before the first report, while checkpoints are written, and while the report is; the clock jumps back, too."""
     wait_for(lambda: (sweep.trial(0) / "params.json").exists())
     sweep.kill()
     assert not has_report(sweep)
     sweep.resume()
     wait_for(lambda: has_report(sweep))
+    jump.touch()
     stop_in_mid_checkpoint(sweep)
     halted = sweep.workers()
     sweep.kill()
@@ -128,10 +140,11 @@ def test_the_driver_killed_at_three_moments(sweep: RunningSweep, undisturbed: Nu
 @pytest.mark.slow
 def test_signals_a_second_driver_and_a_flipped_bit(sweep: RunningSweep, undisturbed: Numbers) -> None:
     wait_for(lambda: has_report(sweep))
-    sweep.process.send_signal(signal.SIGTERM)
-    output, errors = sweep.end(code=143)
+    sweep.process.send_signal(signal.SIGINT)
+    output, errors = sweep.end(code=130)
     assert errors == f"interrupted; go on with: python sweeps/run.py --resume {sweep.folder}\n"
     assert "checkpoint_" in output  # the table so far
+    assert read_record(sweep.folder)["outcome"]["search"] == "interrupted"
 
     latest = max(sweep.trial(0).glob("checkpoint_*"))
     content = bytearray((latest / "model.pt").read_bytes())
@@ -144,10 +157,10 @@ def test_signals_a_second_driver_and_a_flipped_bit(sweep: RunningSweep, undistur
     assert (second.returncode, second.stdout) == (2, "")
     assert "is being worked on by another run.py" in second.stderr
     wait_for(lambda: (latest.parent / f"damaged_{latest.name}").exists())
-    sweep.process.send_signal(signal.SIGINT)
+    sweep.process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
-    sweep.process.send_signal(signal.SIGINT)  # at once
-    _, errors = sweep.end(code=130)
+    sweep.process.send_signal(signal.SIGTERM)  # at once
+    _, errors = sweep.end(code=143)
     assert errors.endswith(f"--resume {sweep.folder}\n")
     sweep.resume()
     sweep.end()
@@ -187,27 +200,6 @@ def test_a_trial_whose_process_dies_again_and_again_is_given_up(sweep: RunningSw
     assert "process died 4 times after step 0 on one machine" in errors
     trials = {trial.trial_id: trial.status for trial in read_sweep(sweep.folder).trials}
     assert trials == {"0000": "failed", "0001": "finished"}
-
-
-@pytest.mark.slow
-def test_the_clock_jumps_back_a_day(tmp_path: Path, undisturbed: Numbers, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The wall clock as Python has it, in the driver, in Ray and in the trials: in the midst of them, for good."""
-    sign = tmp_path / "jumped"
-    (tmp_path / "sitecustomize.py").write_text(
-        f"import os, time\nreal = time.time\ntime.time = lambda: real() - 86400 * os.path.exists({str(sign)!r})\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    sweep = RunningSweep(tmp_path / "s", "--beta 4 8")
-    try:
-        wait_for(lambda: has_report(sweep))
-        sign.touch()
-        wait_for(lambda: len((sweep.trial(0) / "result.json").read_text().splitlines()) == 2)
-        sweep.kill()
-        sweep.resume()
-        sweep.end()
-    finally:
-        sweep.discard()
-    check_whole(sweep.folder, undisturbed)
 
 
 def open_files(pid: int) -> set[str]:
