@@ -49,6 +49,11 @@ def axis_argument(number: Callable[[str], float]) -> Any:
     )
 
 
+def written(value: object) -> str:
+    """An option's value as the command line has it, several of an axis too."""
+    return " ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)
+
+
 def read_axis(value: Any) -> Any:
     """An axis as JSON has it; any other value is left as it is."""
     if isinstance(value, list):

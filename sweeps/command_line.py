@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import tyro
 
-from betavae.analysis.results import SWEEP_FILE, read_record
+from betavae.analysis.results import read_record
 from sweeps.config_file import words_of
 from sweeps.options import AnalysisOptions, Options, PresetName, options_from_dict
 from sweeps.presets import PRESETS
-from sweeps.storage import fetched
+from sweeps.storage import fetched, is_sweep_file
 
 T = TypeVar("T", Options, AnalysisOptions)
 
@@ -39,7 +39,7 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         arguments = [*words_of(Path(config)), *arguments]
     resumed = _asked(arguments)["resume"]
     if resumed:
-        with fetched(resumed, lambda name: name == SWEEP_FILE) as mirror:
+        with fetched(resumed, is_sweep_file) as mirror:
             record = read_record(mirror.local)
         return _parse(Options, arguments, command="run.py", default=options_from_dict(record.get("options", {})))
     preset = _default_preset(arguments, gpus_found=gpus_found)

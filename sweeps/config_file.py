@@ -6,17 +6,13 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from betavae.analysis.results import SWEEP_FILE
 from sweeps.options import Options, flag
 
-_NAMES = {option.name: group for group in vars(Options()) for option in fields(getattr(Options(), group))}
-_SWITCHES = tuple(name for name, group in _NAMES.items() if isinstance(getattr(getattr(Options(), group), name), bool))
-_WITH_NO = ("report",)
-"""Switches that are on unless they are turned off."""
+_DEFAULTS = {name: default for group in vars(Options()).values() for name, default in vars(group).items()}
 
 
 def words_of(path: Path) -> list[str]:
@@ -58,10 +54,10 @@ def _flatten(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in content.items():
         if name in vars(Options()) and isinstance(value, dict):
             yield from _flatten(path, value)
-        elif name.replace("-", "_") in _NAMES:
+        elif name.replace("-", "_") in _DEFAULTS:
             yield name.replace("-", "_"), value
         else:
-            near = difflib.get_close_matches(name.replace("-", "_"), [*_NAMES, *vars(Options())], n=1)
+            near = difflib.get_close_matches(name.replace("-", "_"), [*_DEFAULTS, *vars(Options())], n=1)
             hint = f"; did you mean {near[0]}?" if near else "."
             raise ValueError(f"{path} must hold options of run.py, but got {name}{hint}")
 
@@ -69,11 +65,12 @@ def _flatten(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _words(path: Path, name: str, value: Any) -> list[str]:
     if value is None:
         return []
-    if name in _SWITCHES:
+    default = _DEFAULTS[name]
+    if isinstance(default, bool):
         if not isinstance(value, bool):
             raise ValueError(f"{name} in {path} must be true or false, but got {value!r}.")
         if value:
             return [flag(name)]
-        return [f"--no-{name}"] if name in _WITH_NO else []
+        return [f"--no-{name}"] if default else []
     values = value if isinstance(value, list) else [value]
     return [flag(name), *map(str, values)]

@@ -9,14 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.process import prepare_process
 from betavae.training import TrainingRun
-from sweeps.axes import AXES, Range
+from sweeps.axes import AXES, Range, written
 from sweeps.cluster import Resources
 from sweeps.config_file import names_in
 from sweeps.options import Options, flag
@@ -79,7 +78,7 @@ def describe_options(options: Options, *, arguments: Sequence[str]) -> str:
             name, value = option.name, getattr(values, option.name)
             is_preset = getattr(getattr(preset, group), name) != getattr(getattr(Options(), group), name)
             origin = "command line" if name in on_line else "file" if name in in_file else "preset" if is_preset else ""
-            rows.append((flag(name), _written(value), origin))
+            rows.append((flag(name), "-" if value is None else written(value), origin))
     rows.append(("eval_every, decided", str(options.eval_every), ""))
     rows.append(("grace_steps, decided", str(options.grace_steps), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
@@ -113,7 +112,7 @@ def describe_resources(options: Options, *, gpus_found: int) -> str:
     asked = options.resources
     if asked.address is not None:
         return f"of the cluster at {asked.address}, which is not asked in a dry run"
-    gpus, cpus = (_written(value) if value is not None else "all" for value in (asked.num_gpus, asked.num_cpus))
+    gpus, cpus = ("all" if value is None else value for value in (asked.num_gpus, asked.num_cpus))
     return f"GPUs {gpus} of {gpus_found}, CPU cores {cpus} of {os.cpu_count()}"
 
 
@@ -136,9 +135,3 @@ def _describe_seconds(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(f"{number:g}" for number in value)
-    return "-" if value is None else str(value)

@@ -21,7 +21,7 @@ from sweeps.lease import Lease
 from sweeps.options import Options, options_from_dict, options_to_dict
 from sweeps.plan import check_resume
 from sweeps.search_folder import SearchFolder
-from sweeps.storage import Mirror, fetched, is_record, joined, resolved
+from sweeps.storage import Mirror, fetched, is_record, is_sweep_file, joined, resolved
 
 _LEASE_FILE = ".driver"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")
@@ -89,13 +89,13 @@ class SweepFolder:
         mirror = Mirror.at(resolved(options.sweep.resume))
         folder = cls(mirror, options)
         mirror.clear()
-        mirror.pull(is_record)
+        mirror.pull(is_sweep_file)
         folder._record = record = read_record(mirror.local)
         resumed = {**_provenance(arguments), "start": _now()}
         record.pop("outcome", None)
         folder._write({"options": options_to_dict(options), "resumed": [*record.get("resumed", []), resumed]})
         if options.sweep.retry_failed:
-            for trial in read_trials(folder.search.path):
+            for trial in folder.trials():
                 folder.search.trial(trial.config.seed).forget_failure()
         return folder
 
@@ -169,7 +169,7 @@ def check_resumable(options: Options, *, data: DSprites) -> None:
         ValueError: If not.
     """
     assert options.sweep.resume is not None
-    with fetched(options.sweep.resume, lambda name: name == SWEEP_FILE) as mirror:
+    with fetched(options.sweep.resume, is_sweep_file) as mirror:
         record = read_record(mirror.local)
     check_resume(options, options_from_dict(record["options"]))
     if record["data"]["sha256"] != data.fingerprint:

@@ -60,7 +60,7 @@ class Lease:
             self._ended.set()
             self._thread.join()
             if self._is_held():
-                self._mirror.drop(self._name)
+                self._mirror.delete(self._name)
 
     def _keep(self) -> None:
         beat = 0
@@ -94,5 +94,5 @@ def _is_dead(holder: dict[str, Any]) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
+        pass  # it lives, as another user's
     return False

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.axes import AXES, Axis, Range
+from sweeps.axes import AXES, Axis, Range, written
 from sweeps.options import Options, flag
 from sweeps.search_folder import trial_seed
 
@@ -52,7 +52,7 @@ def check_resume(asked: Options, known: Options) -> None:
             was, now = getattr(getattr(known, group), name), getattr(getattr(asked, group), name)
             if was != now and not (name == "trials" and _extends(asked, known)):
                 raise ValueError(
-                    f"{flag(name)} must stay {_written(was)} in this sweep, but got {_written(now)}; leave it out, or "
+                    f"{flag(name)} must stay {written(was)} in this sweep, but got {written(now)}; leave it out, or "
                     "start another sweep for that."
                 )
 
@@ -63,10 +63,6 @@ def _extends(asked: Options, known: Options) -> bool:
     if before is None or after is None or after < before:
         return False
     return asked.search.search == "optuna" or planned_trials(asked)[:before] == planned_trials(known)
-
-
-def _written(value: object) -> str:
-    return " ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)
 
 
 def _grid_points(

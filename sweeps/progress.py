@@ -15,6 +15,7 @@ from rich.table import Table
 
 from betavae.analysis.results import ERROR_FILE, SEARCH_FOLDER, Trial, num_ended, ranked
 from betavae.data import DSprites
+from sweeps.axes import written
 from sweeps.cluster import Resources
 from sweeps.options import Options
 from sweeps.plan import num_trials
@@ -32,7 +33,7 @@ def describe_plan(
     lines = [
         f"preset     {options.sweep.preset}",
         f"trials     {num_trials(options)} by {search.search} search, {_describe_scheduler(options)}",
-        f"over       beta {_axis(search.beta)}, latent size {_axis(search.latent_size)}, lr {_axis(search.lr)}",
+        f"over       beta {written(search.beta)}, latent size {written(search.latent_size)}, lr {written(search.lr)}",
         f"each       {trial.architecture}, {trial.steps} steps of {trial.batch_size} images, "
         f"scored every {options.eval_every} steps on 10,000 images of the whole set",
         f"on         {resources.num_concurrent} at a time: {place}",
@@ -236,10 +237,6 @@ def _row(trial: Trial, factor_names: Sequence[str], root: Path) -> list[str]:
         f"{best['active_units']:.0f}",
         str(checkpoint.folder.relative_to(root)) if checkpoint else "-",
     ]
-
-
-def _axis(axis: Any) -> str:
-    return " ".join(f"{value:g}" for value in axis) if isinstance(axis, tuple) else str(axis)
 
 
 def _describe_scheduler(options: Options) -> str:

@@ -6,9 +6,10 @@ import functools
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 600.0
@@ -17,7 +18,7 @@ PATIENCE_SECONDS = 600.0
 _PAUSE_SECONDS = 2.0
 
 
-def patiently(action: Callable[[], T]) -> T:
+def patiently(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do it, again and again while storage is away.
 
     Raises:
@@ -26,7 +27,7 @@ def patiently(action: Callable[[], T]) -> T:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            return action()
+            return action(*args, **kwargs)
         except OSError:
             if time.monotonic() > deadline:
                 raise
@@ -47,6 +48,18 @@ def _place(url: str) -> tuple[Any, str]:
     parts = urlsplit(url)
     filesystem, root = _reach(f"{parts.scheme}://{parts.netloc}/")
     return filesystem, root.rstrip("/") + parts.path
+
+
+def exists(url: str) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises:
+        OSError: If storage is away, or lets nobody in.
+    """
+    from pyarrow import fs
+
+    filesystem, path = _place(url)
+    return bool(filesystem.get_file_info(path).type != fs.FileType.NotFound)
 
 
 def names_below(url: str) -> list[str]:

@@ -76,7 +76,7 @@ def dry_run(options: Options, arguments: Sequence[str], *, gpus_found: int) -> i
     print(f"\nresources  {describe_resources(options, gpus_found=gpus_found)}")
     print(f"data       {data.source}, SHA-256 {data.fingerprint[:12]}...\nresults    {location}")
     if options.resources.address is None:
-        resources = decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
+        resources = _find_resources(options, gpus_found=gpus_found)
         cost = measure_cost(options, data, device="cuda" if resources.num_gpus else "cpu")
         print(f"\n{describe_cost(options, cost, resources=resources)}")
     return DONE
@@ -147,10 +147,7 @@ def _write_report(folder: SweepFolder) -> int:
     try:
         print(f"report     {analyze(folder.location, options=folder.options.report).page}", flush=True)
     except (ValueError, OSError) as error:
-        print(
-            f"error: no report: {error}\nmake it with: python sweeps/analyze.py {folder.location}",
-            file=sys.stderr,
-        )
+        print(f"error: no report: {error}\nmake it with: python sweeps/analyze.py {folder.location}", file=sys.stderr)
         return FAILED
     return DONE
 

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from betavae.analysis.results import SWEEP_FILE
 from betavae.checkpoint import MANIFEST_FILE
-from sweeps.remote_files import delete, names_below, patiently, read, write
+from sweeps import remote_files
+from sweeps.remote_files import patiently
 
 _NUM_THREADS = 16
 
@@ -52,6 +54,11 @@ def resolved(location: str) -> str:
 def joined(location: str, name: str) -> str:
     """The location of what is called `name` in it."""
     return f"{location}/{name}"
+
+
+def is_sweep_file(name: str) -> bool:
+    """Whether a file below a sweep's folder is its record."""
+    return name == SWEEP_FILE
 
 
 def is_record(name: str) -> bool:
@@ -111,20 +118,21 @@ class Mirror:
         if self.url is None:
             return
         path = self.local / name
-        files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
         for file in sorted(files, key=lambda file: file.name == MANIFEST_FILE):
             self._write(str(file.relative_to(self.local)), file.read_bytes())
 
     def drop(self, name: str) -> None:
-        """Delete a file or a folder of the remote one; its manifest first.
+        """Delete a folder of the remote one; its manifest first.
 
         Raises:
             OSError: If storage stays away.
         """
         if self.url is None:
             return
-        for known in sorted(self._names(name), key=lambda known: not known.endswith(MANIFEST_FILE)):
-            patiently(lambda known=known: delete(joined(self._url, known)))  # type: ignore[misc]
+        folder = joined(self.url, name)
+        for known in sorted(patiently(remote_files.names_below, folder), key=lambda known: known != MANIFEST_FILE):
+            patiently(remote_files.delete, joined(folder, known))
 
     def pull(self, wants: Wants = lambda name: True) -> None:
         """Copy the remote files; half a checkpoint is left out.
@@ -134,7 +142,7 @@ class Mirror:
         """
         if self.url is None:
             return
-        names = self._names()
+        names = patiently(remote_files.names_below, self.url)
         whole = {name.rpartition("/")[0] for name in names if name.endswith(MANIFEST_FILE)}
         wanted = [
             name for name in names if wants(name) and ("checkpoint_" not in name or name.rpartition("/")[0] in whole)
@@ -151,7 +159,7 @@ class Mirror:
         if self.url is None:
             return self.local.exists()
         try:
-            return bool(names_below(self.url))
+            return remote_files.exists(self.url)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.url} must be on storage that can be reached, but: {error}") from error
 
@@ -165,8 +173,8 @@ class Mirror:
             return
         try:
             probe = joined(self.url, f".probe-{uuid.uuid4()}")
-            write(probe, b"")
-            delete(probe)
+            remote_files.write(probe, b"")
+            remote_files.delete(probe)
         except (OSError, ValueError) as error:
             raise ValueError(f"{self.url} must be on storage that can be written, but: {error}") from error
 
@@ -179,7 +187,7 @@ class Mirror:
         if self.url is None:
             path = self.local / name
             return path.read_text() if path.exists() else None
-        content = patiently(lambda: read(joined(self._url, name)))
+        content = patiently(remote_files.read, joined(self.url, name))
         return None if content is None else content.decode()
 
     def write_text(self, name: str, text: str) -> None:
@@ -194,33 +202,29 @@ class Mirror:
             self._write(name, text.encode())
 
     def delete(self, name: str) -> None:
-        """Delete a file, if there is one.
+        """Delete a file, here and where it is kept, if there is one.
 
         Raises:
             OSError: If that cannot be done.
         """
         (self.local / name).unlink(missing_ok=True)
-        self.drop(name)
+        if self.url is not None:
+            patiently(remote_files.delete, joined(self.url, name))
 
     @property
     def _url(self) -> str:
         assert self.url is not None
         return self.url
 
-    def _names(self, below: str = "") -> list[str]:
-        """Paths of all files, or of those of one folder, or of one file."""
-        names = patiently(lambda: names_below(self._url))
-        return [name for name in names if not below or name == below or name.startswith(f"{below}/")]
-
     def _fetch(self, name: str) -> None:
-        content = patiently(lambda: read(joined(self._url, name)))
+        content = patiently(remote_files.read, joined(self._url, name))
         if content is not None:  # deleted meanwhile
             path = self.local / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
     def _write(self, name: str, content: bytes) -> None:
-        patiently(lambda: write(joined(self._url, name), content))
+        patiently(remote_files.write, joined(self._url, name), content)
 
 
 @contextmanager

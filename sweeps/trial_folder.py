@@ -26,14 +26,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from betavae.analysis.results import (
-    ERROR_FILE,
-    OUTCOME_FILE,
-    PARAMS_FILE,
-    RESULT_FILE,
-    Report,
-    read_reports,
-)
+from betavae.analysis.results import ERROR_FILE, OUTCOME_FILE, PARAMS_FILE, RESULT_FILE, Report, read_reports
 from betavae.checkpoint import CheckpointError, check_checkpoint, read_report, read_scores
 from betavae.evaluation import Scores
 from betavae.files import replace_json, replace_text
@@ -66,14 +59,17 @@ class TrialFolder:
     """One trial's folder; see the module.
 
     Attributes:
-        path: Where it is, or where the copy is that is worked on.
-        mirror: The same, with where it is a copy of.
+        mirror: Where it is, and where the copy is that is worked on if it is on other storage.
     """
 
     def __init__(self, mirror: Mirror) -> None:
-        self.path = mirror.local
         self.mirror = mirror
         self._token: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or where the copy is."""
+        return self.mirror.local
 
     def plan(self, params: Mapping[str, Any]) -> None:
         """Write down what is to be trained, before anything is."""

@@ -34,6 +34,7 @@ SSH = [
     *("ssh", "-i", str(RIG / "id"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
     *("-o", "LogLevel=ERROR", "-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=2"),
 ]
+PATIENCE = 180.0  # seconds: machines come slowly
 HEAD, WORKER = "rig-head", "rig-worker1"
 
 
@@ -61,7 +62,7 @@ def launch() -> None:
     (RIG / "cluster.yaml").write_text(text)
     ray = str(PYTHON / "bin" / "ray")
     on_laptop(f"RAY_UP_enable_autoscaler_v2=0 {ray} up -y --no-config-cache {RIG}/cluster.yaml")
-    wait_for(lambda: "/2.0 CPU" in on_head(f"{TOKEN} {ray} status").communicate()[0], pause=0.5)
+    wait_for(lambda: "/2.0 CPU" in on_head(f"{TOKEN} {ray} status").communicate()[0], pause=0.5, patience=PATIENCE)
 
 
 def on_laptop(command: str) -> None:
@@ -140,7 +141,7 @@ def test_a_sweep_is_submitted_as_a_job(undisturbed: Numbers) -> None:
 
 def test_a_worker_machine_is_killed(undisturbed: Numbers) -> None:
     sweep = run(f"{SMALL} --results {RIG}/results --name worker")
-    wait_for(lambda: half_way("worker"), pause=0.5)
+    wait_for(lambda: half_way("worker"), pause=0.5, patience=PATIENCE)
     kill_machine(WORKER)
     output = sweep.communicate()[0]
     assert sweep.returncode == 0, output
@@ -152,7 +153,7 @@ def test_the_head_is_killed_and_the_sweep_resumed(undisturbed: Numbers) -> None:
     on_rig("up.sh")
     launch()
     sweep = run(f"{SMALL} --results {RIG}/results --name head")
-    wait_for(lambda: half_way("head"), pause=0.5)
+    wait_for(lambda: half_way("head"), pause=0.5, patience=PATIENCE)
     for machine in (HEAD, WORKER, "rig-worker2"):
         kill_machine(machine)
     sweep.communicate()

@@ -98,9 +98,7 @@ def test_storage_goes_away_and_the_driver_dies_and_nothing_is_lost(server: Stora
     assert "studies/there/report/index.html" in names(client)
 
 
-def test_a_bucket_that_is_not_there_is_refused_before_anything_starts(
-    server: Storage, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bucket_that_is_not_there_is_refused_before_anything_starts(server: Storage) -> None:
     command = [sys.executable, "sweeps/run.py", "--results", "s3://nowhere/x", "--name", "s"]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (2, "")
