@@ -18,7 +18,6 @@ from betavae.analysis.results import Trial, ranked, read_sweep
 from betavae.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError
 from betavae.data import DSprites
 from betavae.process import prepare_process
-from sweeps.busy import busy
 from sweeps.command_line import parse_analysis_options
 from sweeps.importance import importances
 from sweeps.options import ReportOptions
@@ -69,16 +68,15 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         prepare_process(num_threads=os.cpu_count() or 1)
         data, device = DSprites.open(), "cuda" if torch.cuda.is_available() else "cpu"
         problems = _score_exactly(ranked(sweep.trials)[: options.exact], data, device=device, mirror=mirror)
-        with busy("drawing the report"):
-            report = write_report(
-                read_sweep(mirror.local),  # with what the exact scores have added, and a running sweep meanwhile
-                place,
-                data=data,
-                device=device,
-                num_best=options.top,
-                importances=importances(sweep.trials),
-                problems=problems,
-            )
+        report = write_report(
+            read_sweep(mirror.local),  # with what the exact scores have added, and a running sweep meanwhile
+            place,
+            data=data,
+            device=device,
+            num_best=options.top,
+            importances=importances(sweep.trials),
+            problems=problems,
+        )
         if output is None:
             mirror.drop(REPORT_FOLDER)
             mirror.push(REPORT_FOLDER)

@@ -49,6 +49,11 @@ def axis_argument(number: Callable[[str], float]) -> Any:
     )
 
 
+def ends(axis: Axis) -> tuple[float, float]:
+    """The smallest and the largest value."""
+    return (axis.low, axis.high) if isinstance(axis, Range) else (min(axis), max(axis))
+
+
 def written(value: object) -> str:
     """An option's value as the command line has it, several of an axis too."""
     return " ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)

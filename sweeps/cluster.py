@@ -132,16 +132,22 @@ def resources_of_cluster(asked: ResourceOptions) -> Resources:
     Raises:
         ValueError: If neither a core nor a GPU is there or asked for.
     """
-    import ray
-
-    found = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    num_gpus = int(found.get("GPU", 0)) if asked.num_gpus is None else asked.num_gpus
-    num_cpus = int(found.get("CPU", 0)) if asked.num_cpus is None else asked.num_cpus
+    cpus_found, gpus_found = found_in_cluster()
+    num_gpus = gpus_found if asked.num_gpus is None else asked.num_gpus
+    num_cpus = cpus_found if asked.num_cpus is None else asked.num_cpus
     if num_gpus + num_cpus == 0:
         raise ValueError(
             "The cluster must have a core or a GPU, but has none yet; say by --num-gpus how many will join."
         )
     return Resources(max(num_cpus, num_gpus * asked.trials_per_gpu), num_gpus, asked.trials_per_gpu)
+
+
+def found_in_cluster() -> tuple[int, int]:
+    """CPU cores and GPUs of the cluster that was joined, as it is now."""
+    import ray
+
+    found = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(found.get("CPU", 0)), int(found.get("GPU", 0))
 
 
 def check_shared(results: Mirror) -> None:

@@ -16,7 +16,7 @@ from betavae.evaluation import evaluate
 from betavae.process import prepare_process
 from betavae.training import TrainingRun
 from sweeps.axes import AXES, Range, written
-from sweeps.cluster import Resources
+from sweeps.cluster import Resources, found_in_cluster
 from sweeps.config_file import names_in
 from sweeps.options import Options, flag
 from sweeps.plan import Params, num_trials, planned_trials
@@ -108,12 +108,14 @@ def describe_cost(options: Options, cost: Cost, *, resources: Resources) -> str:
 
 
 def describe_resources(options: Options, *, gpus_found: int) -> str:
-    """What was asked for against what is there."""
-    asked = options.resources
+    """What was asked for against what is there: on this machine, or in the cluster that was joined."""
+    asked, where = options.resources, ""
+    cpus_found = os.cpu_count()
     if asked.address is not None:
-        return f"of the cluster at {asked.address}, which is not asked in a dry run"
+        cpus_found, gpus_found = found_in_cluster()
+        where = f" in the cluster at {asked.address}, whose speed is not measured"
     gpus, cpus = ("all" if value is None else value for value in (asked.num_gpus, asked.num_cpus))
-    return f"GPUs {gpus} of {gpus_found}, CPU cores {cpus} of {os.cpu_count()}"
+    return f"GPUs {gpus} of {gpus_found}, CPU cores {cpus} of {cpus_found}{where}"
 
 
 def _first_params(options: Options) -> Params:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from betavae.analysis.results import ERROR_FILE, SEARCH_FOLDER, Trial, num_ended, ranked
+from betavae.config import TrialConfig
 from betavae.data import DSprites
-from sweeps.axes import written
+from sweeps.axes import ends, written
 from sweeps.cluster import Resources
 from sweeps.options import Options
 from sweeps.plan import num_trials
@@ -33,7 +36,8 @@ def describe_plan(
     lines = [
         f"preset     {options.sweep.preset}",
         f"trials     {num_trials(options)} by {search.search} search, {_describe_scheduler(options)}",
-        f"over       beta {written(search.beta)}, latent size {written(search.latent_size)}, lr {written(search.lr)}",
+        f"over       beta {written(search.beta)} ({_describe_beta_norm(options)}), "
+        f"latent size {written(search.latent_size)}, lr {written(search.lr)}",
         f"each       {trial.architecture}, {trial.steps} steps of {trial.batch_size} images, "
         f"scored every {options.eval_every} steps on 10,000 images of the whole set",
         f"on         {resources.num_concurrent} at a time: {place}",
@@ -44,6 +48,19 @@ def describe_plan(
         ended = num_ended(known)
         lines.append(f"resumed    {ended} trials have ended, {len(known) - ended} go on from their latest checkpoints")
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A trial at its latest report: its step, how fast it was, and when that was told."""
+
+    step: int
+    images_per_second: float
+    told: float
+
+    def since(self) -> float:
+        """Images it should have trained on since."""
+        return self.images_per_second * (time.monotonic() - self.told)
 
 
 class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no lines of its own
@@ -72,10 +89,11 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         self._quiet, self._verbose = options.sweep.quiet, options.sweep.verbose
         self._num_ended, self._best = num_ended(known), ranked(known)[:_NUM_BEST]
         self._steps_before = {trial.config.seed: trial.step for trial in known}
-        self._running: dict[int, dict[str, Any]] = {}
+        self._running: dict[int, _Running] = {}
         self._console = console or Console(highlight=False, soft_wrap=True)
         has_bar = self._console.is_terminal and not self._quiet
-        self._live = Live(console=self._console, transient=True, auto_refresh=False) if has_bar else None
+        live = Live(console=self._console, transient=True, refresh_per_second=1, get_renderable=self._picture)
+        self._live = live if has_bar else None
 
     def __enter__(self) -> TrialLog:
         if self._live is not None:
@@ -93,7 +111,7 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count it as one that runs."""
         seed = trial.config["seed"]
-        self._running[seed] = {"step": self._steps_before.get(seed, 0)}
+        self._running[seed] = _Running(self._steps_before.get(seed, 0), 0.0, time.monotonic())
         if self._verbose:
             self._say(f"{self._name(seed)}  started")
         self._draw()
@@ -102,7 +120,7 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         """Take in a report."""
         if "step" in result:  # else it is Ray's own, of a trial that failed before its first report
             seed = trial.config["seed"]
-            self._running[seed] = result
+            self._running[seed] = _Running(result["step"], result["images_per_second"], time.monotonic())
             if self._verbose:
                 self._say(f"{self._name(seed)}  step {result['step']:<7} {_numbers(result)}")
             self._draw()
@@ -129,21 +147,26 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
 
     def _draw(self) -> None:
         if self._live is not None:
-            self._live.update(Group(*self._best_five(), self._bar()), refresh=True)
+            self._live.refresh()
+
+    def _picture(self) -> Group:
+        """What the terminal shows; drawn at every event, and every second in a thread of rich's."""
+        return Group(*self._best_five(), self._bar())
 
     def _bar(self) -> Table:
         """How many trials, how much of all steps, how fast, how long at most."""
+        running = list(self._running.values())
         in_all = self._num_planned * self._steps
-        done = self._num_ended * self._steps + sum(report["step"] for report in self._running.values())
-        rates = [report["images_per_second"] for report in self._running.values() if "images_per_second" in report]
+        under_way = [min(trial.step + trial.since() / self._batch_size, self._steps) for trial in running]
+        done = self._num_ended * self._steps + sum(under_way)
+        rate = sum(trial.images_per_second for trial in running)
         row: list[RenderableType] = [
             ProgressBar(in_all, done, width=30),
-            f"{self._num_ended}/{self._num_planned} trials, {len(self._running)} running",
+            f"{self._num_ended}/{self._num_planned} trials, {len(running)} running",
         ]
-        if rates:
-            steps_per_second = sum(rates) / self._batch_size
-            left = timedelta(seconds=round((in_all - done) / steps_per_second))
-            row += [f"{sum(rates):,.0f} images/s", f"at most {left} left"]
+        if rate:
+            left = timedelta(seconds=round((in_all - done) * self._batch_size / rate))
+            row += [f"{rate:,.0f} images/s", f"at most {left} left"]
         bar = Table.grid(padding=(0, 2))
         bar.add_row(*row)
         return bar
@@ -237,6 +260,14 @@ def _row(trial: Trial, factor_names: Sequence[str], root: Path) -> list[str]:
         f"{best['active_units']:.0f}",
         str(checkpoint.folder.relative_to(root)) if checkpoint else "-",
     ]
+
+
+def _describe_beta_norm(options: Options) -> str:
+    """Beta where the loss is averaged over pixels and latents, over the whole of both axes."""
+    (beta_low, beta_high), (size_low, size_high) = ends(options.search.beta), ends(options.search.latent_size)
+    low = TrialConfig(beta=beta_low, latent_size=int(size_low)).beta_norm
+    high = TrialConfig(beta=beta_high, latent_size=int(size_high)).beta_norm
+    return f"beta_norm {low:.3g}" if low == high else f"beta_norm {low:.3g} to {high:.3g}"
 
 
 def _describe_scheduler(options: Options) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from betavae.analysis.results import Trial, num_ended, ranked
 from betavae.data import DSprites
 from sweeps.analyze import analyze
-from sweeps.busy import busy
 from sweeps.cluster import (
     Resources,
     available_gpus,
@@ -41,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.sweep.dry_run:
             return dry_run(options, arguments, gpus_found=gpus_found)
         resources = _find_resources(options, gpus_found=gpus_found)
-        with busy("dSprites: rendered on first use, then checked"):
-            data = DSprites.open()
+        if options.resources.address is not None:
+            check_shared(Mirror.at(resolved(options.sweep.resume or options.sweep.results)))
+        data = DSprites.open()
         open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
         folder = open_folder(options, data=data, arguments=arguments)
     except (ValueError, OSError) as error:
@@ -73,10 +73,10 @@ def dry_run(options: Options, arguments: Sequence[str], *, gpus_found: int) -> i
     location = check_destination(options, data=data)
     print(describe_options(options, arguments=arguments))
     print(f"\n{num_trials(options)} trials\n{describe_trials(options)}")
+    resources = _find_resources(options, gpus_found=gpus_found)
     print(f"\nresources  {describe_resources(options, gpus_found=gpus_found)}")
     print(f"data       {data.source}, SHA-256 {data.fingerprint[:12]}...\nresults    {location}")
     if options.resources.address is None:
-        resources = _find_resources(options, gpus_found=gpus_found)
         cost = measure_cost(options, data, device="cuda" if resources.num_gpus else "cpu")
         print(f"\n{describe_cost(options, cost, resources=resources)}")
     return DONE
@@ -128,7 +128,6 @@ def _find_resources(options: Options, *, gpus_found: int) -> Resources:
     if address is None:
         return decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
     join_cluster(address)
-    check_shared(Mirror.at(resolved(options.sweep.resume or options.sweep.results)))
     return resources_of_cluster(options.resources)
 
 

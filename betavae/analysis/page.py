@@ -28,6 +28,7 @@ from betavae.analysis.provenance import describe_exact, describe_mig, describe_s
 from betavae.analysis.results import Sweep, ranked
 from betavae.analysis.settings import settings_of, varied_fields
 from betavae.analysis.table import Row
+from betavae.progress import tracked
 from betavae.samples import TRAVERSAL_RANGE
 
 _COLUMNS = (
@@ -120,7 +121,10 @@ def render_page(
         pictures=_sweep_pictures(sweep, portraits, importances, folder / "figures"),
         importance_said=describe_importance(importances, num_trials=len(ranked(sweep.trials))),
         how=how,
-        models=[_model_values(sweep, portrait, varied, folder / "models") for portrait in portraits],
+        models=[
+            _model_values(sweep, portrait, varied, folder / "models")
+            for portrait in tracked(portraits, "drawing the models", total=len(portraits))
+        ],
         limit=f"{TRAVERSAL_RANGE:g}",
         num_columns=NUM_COLUMNS,
         provenance=provenance(sweep, portraits, how),

@@ -11,14 +11,13 @@ from typing import Literal, NoReturn
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from betavae.data.cache import cache_folder, ensure_cached, load_cached, say, sha256_of_file
 from betavae.data.factors import DSPRITES_FACTORS, FactorSpace
 from betavae.data.official import official_blocks
 from betavae.data.render import IMAGE_BYTES, IMAGE_SIDE, NUM_BLOCKS, RENDERED_FINGERPRINT, PackedImages, render_blocks
+from betavae.progress import tracked
 
 OFFICIAL_FILE = Path("dsprites", "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz")
 """Where the official file lies below $DISENTANGLEMENT_LIB_DATA."""
@@ -195,7 +194,6 @@ def _open_official(folder: Path, npz: Path, factors: FactorSpace = DSPRITES_FACT
 
 def _with_progress(blocks: Iterable[PackedImages], description: str) -> Iterable[PackedImages]:
     """Show a bar to a person, one line to a log."""
-    if sys.stderr.isatty():
-        return track(blocks, description=description, total=NUM_BLOCKS, console=Console(stderr=True))
-    say(f"{description} ...")
-    return blocks
+    if not sys.stderr.isatty():
+        say(f"{description} ...")
+    return tracked(blocks, description, total=NUM_BLOCKS)

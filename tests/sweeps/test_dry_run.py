@@ -49,6 +49,19 @@ def test_more_steps_cost_more(small_data: DSprites) -> None:
     assert costs[0].checkpoint_bytes > 1_000_000
 
 
+def test_a_cluster_is_joined_and_asked_but_not_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joined: list[str] = []
+    monkeypatch.setattr("sweeps.run.join_cluster", joined.append)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 48.0, "GPU": 8.0})
+    assert main(["--preset", "quick", "--address", "10.0.0.1:6379", "--num-gpus", "4", "--dry-run"]) == DONE
+    said = capsys.readouterr().out
+    assert joined == ["10.0.0.1:6379"]
+    assert "resources  GPUs 4 of 8, CPU cores all of 48 in the cluster at 10.0.0.1:6379" in said
+    assert "images/s" not in said
+
+
 @pytest.mark.parametrize("wrong", ["--steps 0", "--num-cpus 1000", "--name there"])
 def test_what_the_sweep_would_refuse_it_refuses(wrong: str, tmp_path: Path) -> None:
     (tmp_path / "results" / "there").mkdir(parents=True)

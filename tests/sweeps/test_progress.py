@@ -72,6 +72,22 @@ def test_a_terminal_has_a_bar_which_goes(tmp_path: Path, monkeypatch: pytest.Mon
     assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1  # the cursor comes back
 
 
+def test_the_time_left_runs_down_between_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("sweeps.progress.time.monotonic", lambda: clock[0])
+    log = TrialLog(SearchFolder(Mirror(tmp_path), sweep_seed=0), OPTIONS, console=Console(file=io.StringIO()))
+    trial = SimpleNamespace(config={"seed": 0})
+    log.on_trial_start(0, [], trial)
+    log.log_result(trial, report(50, 0.1))
+    left = []
+    for clock[0] in (0.0, 4.0, 60.0):
+        shown = Console(file=io.StringIO(), width=120)
+        shown.print(log._picture())
+        left.append(shown.file.getvalue().split("most ")[1].split()[0])
+    # 150 steps of 10 images at 50 images/s; after a minute the trial has at most its own 50 left behind it
+    assert left == ["0:00:30", "0:00:26", "0:00:20"]
+
+
 def test_a_trial_that_goes_on_is_among_the_best_once(tmp_path: Path) -> None:
     search = SearchFolder(Mirror(tmp_path), sweep_seed=0)
     config = TrialConfig(steps=100, eval_every=50).to_dict()
