@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 Architecture = Literal["burgess", "conv3"]
-Objective = Literal["beta-vae"]
+Objective = Literal["beta-vae", "beta-tcvae"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 NUM_IMAGES = 737_280
@@ -44,7 +44,7 @@ class TrialConfig:
     """`burgess`: the literature's network. `conv3`: the seed study's."""
 
     objective: Objective = "beta-vae"
-    """The loss: `beta-vae` is recon + beta * KL."""
+    """The loss: `beta-vae` is recon + beta * KL; `beta-tcvae` is recon + KL + (beta - 1) * total correlation."""
 
     batch_size: int = 64
     """Images per step."""

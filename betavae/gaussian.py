@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,19 @@ class DiagonalGaussian:
         """
         noise = torch.empty_like(self.mean).normal_(generator=generator)
         return self.mean + torch.exp(0.5 * self.logvar) * noise
+
+    def log_density(
+        self,
+        codes: Float[
+            Tensor,
+            (
+                ...  # images latents
+            ),
+        ],
+    ) -> Float[Tensor, "... images latents"]:
+        """Log density of each latent, in nats; codes with an axis of one for the images meet every image's posterior."""
+        squares = (codes - self.mean).square() * torch.exp(-self.logvar)
+        return -0.5 * (math.log(2 * math.pi) + self.logvar + squares)
 
     def kl(self) -> Float[Tensor, "images latents"]:
         """KL divergence from the standard normal prior, per latent, in nats."""

@@ -121,7 +121,8 @@ class TrialOptions:
     """`burgess`: the literature's network. `conv3`: the seed study's."""
 
     objective: Objective = "beta-vae"
-    """The loss."""
+    """The loss. `beta-vae`: beta weighs the whole KL term. `beta-tcvae`: beta weighs the total correlation alone, which
+    turns position onto the latents' axes in most seeds."""
 
     steps: int = 6_000
     """Optimizer steps of a trial that is not stopped."""

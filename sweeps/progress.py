@@ -38,7 +38,7 @@ def describe_plan(
         f"trials     {num_trials(options)} by {search.search} search, {_describe_scheduler(options)}",
         f"over       beta {written(search.beta)} ({_describe_beta_norm(options)}), "
         f"latent size {written(search.latent_size)}, lr {written(search.lr)}",
-        f"each       {trial.architecture}, {trial.steps} steps of {trial.batch_size} images, "
+        f"each       {trial.architecture}, {trial.objective}, {trial.steps} steps of {trial.batch_size} images, "
         f"scored every {options.eval_every} steps on 10,000 images of the whole set",
         f"on         {resources.num_concurrent} at a time: {place}",
         f"data       {data.source}, SHA-256 {data.fingerprint[:12]}...",

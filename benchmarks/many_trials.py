@@ -1,0 +1,164 @@
+"""How a sweep grows: 10 to 5,000 trials that do nothing but report 20 times and leave a checkpoint's scores.
+
+python benchmarks/many_trials.py                  10, 100, 1,000 and 5,000 trials
+python benchmarks/many_trials.py --count 100      the numbers of these alone
+python benchmarks/many_trials.py --profile 100    what the driver spends its time on
+"""
+
+from __future__ import annotations
+
+import cProfile
+import json
+import os
+import pstats
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from measure import Row, main, seconds
+from ray import tune
+
+from betavae.analysis.results import num_ended, read_sweep
+from betavae.data import DSprites
+from sweeps.analyze import analyze
+from sweeps.board import Board
+from sweeps.cluster import Resources, quiet_ray, running_ray
+from sweeps.folder import SweepFolder
+from sweeps.options import Options, ReportOptions, ResourceOptions, SearchOptions, SweepOptions, TrialOptions
+from sweeps.progress import TrialLog
+from sweeps.search import run_search
+from sweeps.search_folder import SearchFolder
+
+COUNTS = (10, 100, 1_000, 5_000)
+NUM_REPORTS = 20
+_FACTORS = ("shape", "scale", "orientation", "posX", "posY")
+
+
+def report_alone(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
+    """Report as often as a trial does, write down what it writes, and train nothing."""
+    with search_folder.trial(config["seed"]).held() as folder:
+        for step in range(1, NUM_REPORTS + 1):
+            mig = min(0.6, 0.001 * (config["seed"] % 97) + 0.01 * step)
+            report = {"step": step, "mig": mig} | {f"mig/{name}": mig for name in _FACTORS}
+            report |= {"mig_quantile": mig, "active_units": 5, "images_per_second": 1000.0}
+            report |= {"loss/total_nats": 200.0, "loss/recon_nats": 150.0, "loss/kl_nats": 12.0}
+            with (folder.path / "result.json").open("a") as file:
+                file.write(json.dumps(report) + "\n")
+            tune.report(report)
+
+
+def options_of(count: int, results: Path) -> Options:
+    """A random search with ASHA that stops none."""
+    axes = SearchOptions(
+        beta=tuple(float(value) for value in range(1, 33)), search="random", trials=count, scheduler="asha",
+        grace_steps=NUM_REPORTS,
+    )  # fmt: skip
+    return Options(
+        sweep=SweepOptions(preset="quick", name=f"many-{count}", results=str(results)),
+        resources=ResourceOptions(num_gpus=0),
+        search=axes,
+        trial=TrialOptions(steps=NUM_REPORTS, eval_every=1),
+    )
+
+
+def run_all(options: Options, data: DSprites) -> dict[str, float]:
+    """The driver's work on one sweep, as `run.py` does it: seconds, and its memory in MB."""
+    resources = Resources(num_cpus=os.cpu_count() or 1, num_gpus=0, trials_per_gpu=1)
+    quiet_ray(address=None)
+    make = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
+    folder = make(options, data=data, arguments=[])
+    try:
+        known = folder.trials()
+        before = _own_cpu_seconds()
+        with running_ray(resources, address=None), TrialLog(folder.search, options, known=known) as log:
+            board = Board(folder.mirror, folder.search, known=known)
+            taken = seconds(
+                lambda: run_search(
+                    options, folder.search, trainable=report_alone, known=known, resources=resources,
+                    callbacks=[board, log],
+                )
+            )  # fmt: skip
+        trials = folder.trials()
+        assert num_ended(trials) == len(trials) == options.search.trials
+        folder.note_end(trials, done=True)
+    finally:
+        folder.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return {"seconds": taken, "cpu_seconds": _own_cpu_seconds() - before, "peak_megabytes": peak}
+
+
+def measure_count(count: int) -> dict[str, float]:
+    """All that is asked of one number of trials."""
+    data = DSprites.open()
+    with tempfile.TemporaryDirectory() as results, redirect_stdout(StringIO()):
+        options = options_of(count, Path(results))
+        numbers = run_all(options, data)
+        place = Path(results, f"many-{count}")
+        numbers["folder_megabytes"] = sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) / 1e6
+        # one more trial than there were: all of the others are read, told to search and scheduler, and left
+        more = replace(
+            options,
+            sweep=replace(options.sweep, resume=str(place)),
+            search=replace(options.search, trials=count + 1),
+        )
+        numbers["resume_seconds"] = seconds(lambda: run_all(more, data))
+        numbers["read_seconds"] = seconds(lambda: read_sweep(place))
+        numbers["analyze_seconds"] = seconds(lambda: analyze(str(place), options=ReportOptions(exact=0)))
+    return numbers
+
+
+def measure(counts: Sequence[int] = COUNTS) -> list[Row]:
+    """The table's rows, each of a process of its own."""
+    found: dict[int, dict[str, float]] = {}
+    for count in counts:
+        command = [sys.executable, __file__, "--count", str(count)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found[count] = json.loads(done.stdout)
+    rows = [_row(count, numbers) for count, numbers in found.items()]
+    if 100 in found and max(found) > 100:
+        last = max(found)
+        per_trial = {str(count): found[count]["seconds"] / count for count in (100, last)}
+        growth = per_trial[str(last)] / per_trial["100"]
+        rows.append(Row(f"time per trial, {last:,} trials / 100", f"{growth:.2f}", "1.5", "wall time", per_trial))
+    return rows
+
+
+def _row(count: int, numbers: Mapping[str, float]) -> Row:
+    wall, processor = (1000 * numbers[name] / count for name in ("seconds", "cpu_seconds"))
+    value = f"{wall:.0f} ms a trial ({processor:.0f} ms of the driver's processor)"
+    how = (
+        f"{numbers['seconds']:.0f} s in all; driver {numbers['peak_megabytes']:.0f} MB at most; resumed with one more "
+        f"in {numbers['resume_seconds']:.1f} s; report in {numbers['analyze_seconds']:.1f} s; folder "
+        f"{numbers['folder_megabytes']:.1f} MB"
+    )
+    return Row(f"{count:,} trials of {NUM_REPORTS} reports", value, "", how, numbers)
+
+
+def _own_cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+def profile_driver(count: int) -> None:
+    """Where the driver's time goes, function by function."""
+    profiler = cProfile.Profile()
+    with tempfile.TemporaryDirectory() as results, redirect_stdout(StringIO()):
+        options, data = options_of(count, Path(results)), DSprites.open()
+        profiler.runcall(run_all, options, data)
+    pstats.Stats(profiler).sort_stats("cumulative").print_stats(45)
+
+
+if __name__ == "__main__":
+    if "--profile" in sys.argv:
+        profile_driver(int(sys.argv[-1]))
+    elif "--count" in sys.argv:
+        print(json.dumps(measure_count(int(sys.argv[-1]))))
+    else:
+        main(measure)

@@ -1,0 +1,128 @@
+"""What every benchmark needs: contenders that take turns, each in a process of its own, and rows of one table."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: What was measured.
+        value: The measured number, with its spread where it was repeated and with its unit.
+        goal: What it should be; empty where none was set.
+        how: How it was taken.
+        raw: The numbers behind it.
+    """
+
+    what: str
+    value: str
+    goal: str
+    how: str
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Repeats of one number: the median, the smallest and the largest."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.values)
+
+    def __format__(self, spec: str) -> str:
+        low, high = min(self.values), max(self.values)
+        return f"{self.median:{spec}} ({low:{spec}} to {high:{spec}})"
+
+
+def take_turns(contenders: Mapping[str, Callable[[], float]], *, repeats: int) -> dict[str, Spread]:
+    """Call each contender in turn, `repeats` times, so that a slow minute of the machine meets all of them."""
+    values: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats):
+        for name, measure in contenders.items():
+            values[name].append(measure())
+    return {name: Spread(tuple(each)) for name, each in values.items()}
+
+
+def ratios(above: Spread, below: Spread) -> Spread:
+    """Repeat by repeat."""
+    return Spread(tuple(a / b for a, b in zip(above.values, below.values, strict=True)))
+
+
+@contextmanager
+def processes(setups: Mapping[str, Callable[[], None]]) -> Iterator[dict[str, ProcessPoolExecutor]]:
+    """A fresh process per name, set up once and kept: what one does to itself the others do not feel."""
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(ProcessPoolExecutor(1, mp_context=context, initializer=setup))
+            for name, setup in setups.items()
+        }
+
+
+def seconds(act: Callable[[], object]) -> float:
+    """How long it takes, once."""
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+def private_megabytes(pid: int | None = None) -> float:
+    """Memory that a process shares with no other, in MB; Linux only."""
+    lines = Path("/proc", str(pid or os.getpid()), "smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / 1e6
+
+
+def matmul_gflops(dtype: torch.dtype, *, size: int = 2048, repeats: int = 5) -> float:
+    """The best rate of a square matrix product in this process with its threads: the nearest thing to the peak."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    a @ b
+    return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(repeats)) / 1e9
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were taken on."""
+    model = "unknown"
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), model)
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "bfloat16": bool(torch.cpu._is_avx512_bf16_supported()),
+    }
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a table."""
+    lines = ["| what | measured | goal | how |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(f"| {row.what} | {row.value} | {row.goal} | {row.how} |" for row in rows)])
+
+
+def main(measure: Callable[[], Sequence[Row]]) -> None:
+    """Take one benchmark alone: a table on the standard output, or JSON with `--json`."""
+    rows = measure()
+    print(json.dumps([asdict(row) for row in rows]) if "--json" in sys.argv else markdown(rows))

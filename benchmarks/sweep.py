@@ -1,0 +1,92 @@
+"""A sweep of six trials on two cores: ours, a shell loop over the usual script, and the same training without Ray.
+
+python benchmarks/sweep.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from measure import REPOSITORY, Row, main, processes, seconds
+
+from betavae.config import TrialConfig
+from betavae.data import DSprites
+from betavae.evaluation import evaluate
+from betavae.process import prepare_process
+from betavae.training import TrainingRun
+
+BETAS = (1, 2, 4, 6, 8, 10)
+STEPS = 1_200
+NUM_WORKERS = 2
+
+
+def run_ours(results: str) -> None:
+    """The sweep's command, without the report."""
+    betas = " ".join(map(str, BETAS))
+    options = (
+        f"--beta {betas} -z 10 --lr 1e-3 --batch-size 64 --steps {STEPS} --scheduler none --num-gpus 0 "
+        f"--num-cpus {NUM_WORKERS} --results {results} --name ours --no-report"
+    )
+    _run([sys.executable, str(REPOSITORY / "sweeps" / "run.py"), *options.split()])
+
+
+def run_shell_loop() -> None:
+    """One script after the other, each with torch's own threads."""
+    for beta in BETAS:
+        script = REPOSITORY / "benchmarks" / "plain_loop.py"
+        _run([sys.executable, str(script), "--beta", str(beta), "--steps", str(STEPS)])
+
+
+def train_all(betas: tuple[int, ...], folder: str) -> None:
+    """Trials one after the other in this process, as a trial of the sweep trains, scores and saves."""
+    data = DSprites.open()
+    for beta in betas:
+        every = STEPS // 4
+        run = TrainingRun.start(TrialConfig(beta=float(beta), steps=STEPS, eval_every=every), data)
+        while run.step < STEPS:
+            run.advance(every)
+            run.save(Path(folder, f"{beta}-{run.step}"), scores=evaluate(run.model, data), report={})
+
+
+def run_without_ray(folder: str) -> None:
+    """The same trials, dealt out to as many processes as the sweep has workers."""
+    names = [str(number) for number in range(NUM_WORKERS)]
+    with processes(dict.fromkeys(names, prepare_process)) as pools:
+        waiting = [
+            pool.submit(train_all, BETAS[number::NUM_WORKERS], folder) for number, pool in enumerate(pools.values())
+        ]
+        for each in waiting:
+            each.result()
+
+
+def measure() -> list[Row]:
+    """The table's rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        ours = [seconds(partial(run_ours, f"{folder}/{turn}")) for turn in range(2)]
+        bare = [seconds(partial(run_without_ray, f"{folder}/bare-{turn}")) for turn in range(2)]
+    shell = seconds(run_shell_loop)
+    how = f"{len(BETAS)} trials of {STEPS} steps of 64 on {os.cpu_count()} cores, start-up and scores included"
+    raw = {"ours": ours, "without_ray": bare, "shell_loop": shell}
+    share = (min(ours) - min(bare)) / min(ours)
+    return [
+        Row("six trials, shell loop", f"{shell:.0f} s", "", f"{how}, once", raw),
+        Row("six trials, our sweep", f"{min(ours):.0f} s", "", f"{how}, the better of two", {}),
+        Row("shell loop / our sweep", f"{shell / min(ours):.2f}", "2.5", "", {}),
+        Row("six trials, without Ray", f"{min(bare):.0f} s", "", "two processes, three trials each, better of two", {}),
+        Row("Ray's share of the sweep", f"{share:.1%}", "5 %", "start, scheduling, reporting, TensorBoard, files", {}),
+    ]
+
+
+def _run(command: list[str]) -> None:
+    environment = {name: value for name, value in os.environ.items() if not re.match("OMP_|MKL_", name)}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+
+
+if __name__ == "__main__":
+    main(measure)

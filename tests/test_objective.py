@@ -1,0 +1,82 @@
+import math
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from betavae.config import Objective
+from betavae.gaussian import DiagonalGaussian
+from betavae.model import BetaVAE
+from betavae.objective import OBJECTIVES, beta_tcvae_loss, beta_vae_loss, total_correlation
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_loss_is_summed_over_pixels_and_averaged_over_images() -> None:
+    """All-zero logits cost ln 2 nats a pixel; fails where a mean over pixels is taken, or a sum over images."""
+    model = BetaVAE(2, generator=generator())
+    for parameter in model.parameters():
+        torch.nn.init.zeros_(parameter)
+    loss = beta_vae_loss(model, torch.zeros(3, 1, 64, 64), beta=7.0, generator=generator())
+    assert loss.recon.item() == pytest.approx(64 * 64 * math.log(2), rel=1e-6)
+    assert loss.kl.item() == 0
+
+
+def test_beta_weighs_the_kl_alone() -> None:
+    model, images = BetaVAE(4, generator=generator()), torch.ones(2, 1, 64, 64)
+    loss = beta_vae_loss(model, images, beta=7.0, generator=generator())
+    assert loss.total.item() == pytest.approx((loss.recon + 7 * loss.kl).item(), rel=1e-6)
+    assert loss.kl.item() > 0
+
+
+def test_every_objective_that_can_be_asked_for_is_there() -> None:
+    assert set(OBJECTIVES) == set(get_args(Objective))
+
+
+def test_at_beta_1_both_objectives_are_the_evidence_bound() -> None:
+    model, images = BetaVAE(4, generator=generator()), torch.ones(2, 1, 64, 64)
+    losses = [objective(model, images, beta=1.0, generator=generator()) for objective in OBJECTIVES.values()]
+    assert losses[0].total.item() == pytest.approx(losses[1].total.item(), rel=1e-6)
+
+
+def test_beta_weighs_the_total_correlation_alone() -> None:
+    model, images = BetaVAE(4, generator=generator()), torch.rand(8, 1, 64, 64, generator=generator())
+    loss = beta_tcvae_loss(model, images, beta=7.0, generator=generator())
+    posterior = model.encode(images)
+    correlation = total_correlation(posterior, posterior.sample(generator()))
+    assert loss.total.item() == pytest.approx((loss.recon + loss.kl + 6 * correlation).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("means", "expected"),
+    [
+        ([(0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 3, 3)], 2 * math.log(4)),  # each latent knows the two others
+        ([(0, 0), (0, 1), (1, 0), (1, 1)], 0.0),  # a grid: independent
+        ([(0, 0), (0, 0), (1, 1), (1, 1)], math.log(2)),  # an image that is there twice counts twice
+    ],
+)
+def test_total_correlation_of_codes_that_tell_the_images_apart(means: list[tuple[int, ...]], expected: float) -> None:
+    """Closed form: narrow posteriors make the codes discrete, and this the multi-information of their table."""
+    mean = torch.tensor(means, dtype=torch.float64)
+    posterior = DiagonalGaussian(mean, torch.full_like(mean, math.log(1e-6)))
+    assert total_correlation(posterior, posterior.sample(generator())).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_total_correlation_by_quadrature() -> None:
+    """Three images whose posteriors overlap, each 1,000 times: the estimate is a mean over codes drawn from q(z)."""
+    mean = torch.tensor([(-1.0, -0.5), (0.2, 0.1), (1.0, 1.5)], dtype=torch.float64)
+    logvar = torch.tensor([(-1.0, -0.2), (-0.5, -1.5), (0.3, -1.0)], dtype=torch.float64)
+    grid = np.linspace(-8, 8, 801)
+    density = np.exp(-0.5 * (grid - mean.numpy()[..., None]) ** 2 / np.exp(logvar.numpy())[..., None])
+    density /= density.sum(-1, keepdims=True)  # entry [image, latent, point]
+    joint = np.einsum("ix,iy->xy", density[:, 0], density[:, 1]) / 3
+    ratio = np.log(joint / np.outer(joint.sum(1), joint.sum(0)))
+    expected = (joint * ratio).sum()
+    deviation = math.sqrt((joint * (ratio - expected) ** 2).sum())
+    posterior = DiagonalGaussian(mean.repeat(1_000, 1), logvar.repeat(1_000, 1))
+    estimate = total_correlation(posterior, posterior.sample(generator())).item()
+    assert expected > 0.1
+    assert abs(estimate - expected) < 5 * deviation / math.sqrt(3_000)
