@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from sweeps.cluster import Resources, quiet_ray, running_ray
 from sweeps.folder import SweepFolder
 from sweeps.options import Options, ReportOptions, ResourceOptions, SearchOptions, SweepOptions, TrialOptions
 from sweeps.progress import TrialLog
-from sweeps.search import run_search
+from sweeps.search import run_stage, search_stage
 from sweeps.search_folder import SearchFolder
 
 COUNTS = (10, 100, 1_000, 5_000)
@@ -77,17 +78,16 @@ def run_all(options: Options, data: DSprites) -> dict[str, float]:
     try:
         known = folder.trials()
         before = _own_cpu_seconds()
-        with running_ray(resources, address=None), TrialLog(folder.search, options, known=known) as log:
-            board = Board(folder.mirror, folder.search, known=known)
+        stage = search_stage(options, folder.search, num_known=len(known))
+        log = TrialLog(folder.search, options, num_planned=len(stage.planned), known=known)
+        with running_ray(resources, address=None), log:
+            callbacks = [Board(folder.mirror, folder.search, known=known), log]
             taken = seconds(
-                lambda: run_search(
-                    options, folder.search, trainable=report_alone, known=known, resources=resources,
-                    callbacks=[board, log],
-                )
-            )  # fmt: skip
+                partial(run_stage, stage, trainable=report_alone, known=known, resources=resources, callbacks=callbacks)
+            )
         trials = folder.trials()
         assert num_ended(trials) == len(trials) == options.search.trials
-        folder.note_end(trials, done=True)
+        folder.note_end(search=True)
     finally:
         folder.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

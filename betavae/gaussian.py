@@ -31,16 +31,8 @@ class DiagonalGaussian:
         noise = torch.empty_like(self.mean).normal_(generator=generator)
         return self.mean + torch.exp(0.5 * self.logvar) * noise
 
-    def log_density(
-        self,
-        codes: Float[
-            Tensor,
-            (
-                ...  # images latents
-            ),
-        ],
-    ) -> Float[Tensor, "... images latents"]:
-        """Log density of each latent, in nats; codes with an axis of one for the images meet every image's posterior."""
+    def log_density(self, codes: Float[Tensor, "*batch _images latents"]) -> Float[Tensor, "*batch images latents"]:
+        """Log density of each latent, in nats; codes with an axis of 1 for the images meet every image's posterior."""
         squares = (codes - self.mean).square() * torch.exp(-self.logvar)
         return -0.5 * (math.log(2 * math.pi) + self.logvar + squares)
 

@@ -14,13 +14,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from betavae.analysis.results import SEARCH_FOLDER, SWEEP_FILE, Trial, read_record, read_trials
+from betavae.analysis.results import CONFIRM_FOLDER, SEARCH_FOLDER, SWEEP_FILE, Trial, ranked, read_record, read_trials
 from betavae.data import DSprites
 from betavae.files import replace_json
+from sweeps.axes import AXES
 from sweeps.lease import Lease
 from sweeps.options import Options, options_from_dict, options_to_dict
-from sweeps.plan import check_resume
-from sweeps.search_folder import SearchFolder
+from sweeps.plan import Params, check_resume
+from sweeps.search_folder import FIRST_CONFIRMING, SearchFolder
 from sweeps.storage import Mirror, fetched, is_record, is_sweep_file, joined, resolved
 
 _LEASE_FILE = ".driver"
@@ -95,8 +96,9 @@ class SweepFolder:
         record.pop("outcome", None)
         folder._write({"options": options_to_dict(options), "resumed": [*record.get("resumed", []), resumed]})
         if options.sweep.retry_failed:
-            for trial in folder.trials():
-                folder.search.trial(trial.config.seed).forget_failure()
+            for kept in (folder.search, folder.confirmation):
+                for trial in folder.trials(kept):
+                    kept.trial(trial.config.seed).forget_failure()
         return folder
 
     def close(self) -> None:
@@ -117,28 +119,46 @@ class SweepFolder:
         return SearchFolder(self.mirror.child(SEARCH_FOLDER), self.options.sweep.seed)
 
     @property
+    def confirmation(self) -> SearchFolder:
+        """Where the trials are that confirm the search's best."""
+        return SearchFolder(self.mirror.child(CONFIRM_FOLDER), self.options.sweep.seed, first=FIRST_CONFIRMING)
+
+    @property
     def resume_command(self) -> str:
         """What goes on with this sweep."""
         return shlex.join(["python", "sweeps/run.py", "--resume", self.location])
 
-    def trials(self) -> list[Trial]:
-        """The search's trials, as their folders are now."""
+    def trials(self, kept: SearchFolder | None = None) -> list[Trial]:
+        """The trials that are kept there, in the search's folder if none is named, as their folders are now."""
         self.mirror.pull(is_record)
-        return read_trials(self.search.path)
+        return read_trials((kept or self.search).path)
+
+    def choose(self, count: int) -> list[Params]:
+        """The best configurations of the search, by their best trial, to be confirmed.
+
+        What has once been chosen is written down and stays chosen: later trials of the search may add to it.
+        """
+        chosen: list[Params] = self._record.get("chosen", [])[:count]
+        for trial in ranked(self.trials()):
+            params = {name: getattr(trial.config, name) for name in AXES}
+            if len(chosen) < count and params not in chosen:
+                chosen = [*chosen, params]
+        if len(chosen) > len(self._record.get("chosen", [])):
+            self._write({"chosen": chosen})
+        return chosen
 
     def note_resources(self, cluster_resources: Mapping[str, float]) -> None:
         """Write down what the sweep runs on."""
         kinds = {name: value for name, value in cluster_resources.items() if ":" not in name}  # no addresses of nodes
         self._write({"resources": kinds})
 
-    def note_end(self, trials: Sequence[Trial], *, done: bool) -> None:
-        """Write down how the search and its trials ended."""
-        outcome: dict[str, Any] = {
-            "search": "done" if done else "interrupted",
-            **Counter(trial.status for trial in trials),
-            "failures": {trial.trial_id: trial.error for trial in trials if trial.error is not None},
-        }
-        self._write({"end": _now(), "outcome": outcome})
+    def note_end(self, **done: bool) -> None:
+        """Write down how each stage and its trials ended."""
+        outcome = {name: "done" if is_done else "interrupted" for name, is_done in done.items()}
+        ended = [*self.trials(), *self.trials(self.confirmation)]
+        failures = {f"{trial.folder.parent.name}/{trial.trial_id}": trial.error for trial in ended if trial.error}
+        counts = Counter(trial.status for trial in ended)
+        self._write({"end": _now(), "outcome": {**outcome, **counts, "failures": failures}})
 
     def _write(self, values: Mapping[str, Any]) -> None:
         self._record |= values

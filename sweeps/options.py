@@ -23,6 +23,10 @@ EMERGENCE_IMAGES = 48_000
 16,000, 0.76 at 32,000 and 0.98 at 48,000 (measured with batches of 32). A scheduler's grace where none is asked for."""
 
 
+MAX_SEEDS = 1_000
+"""New seeds that one configuration may be confirmed with."""
+
+
 @dataclass(frozen=True)
 class SweepOptions:
     """Where the sweep goes and what it draws its randomness from."""
@@ -144,6 +148,18 @@ class TrialOptions:
 
 
 @dataclass(frozen=True)
+class ConfirmOptions:
+    """Whether the best are trained again, with seeds that took no part in the choice."""
+
+    confirm: int | None = None
+    """After the search, train so many of the best configurations again, each with `--seeds` new seeds and to the end.
+    What is then said of one is the median over these. It may be asked for, or raised, when a sweep is resumed."""
+
+    seeds: int = 5
+    """New seeds for each configuration that is confirmed. It may be raised when a sweep is resumed."""
+
+
+@dataclass(frozen=True)
 class ReportOptions:
     """What the report shows."""
 
@@ -193,6 +209,7 @@ class Options:
     resources: ResourceOptions = field(default_factory=ResourceOptions)
     search: SearchOptions = field(default_factory=SearchOptions)
     trial: TrialOptions = field(default_factory=TrialOptions)
+    confirm: ConfirmOptions = field(default_factory=ConfirmOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
 
     @property
@@ -233,6 +250,9 @@ class Options:
         _at_least("--trials", self.search.trials, 1)
         _at_least("--grace-steps", self.search.grace_steps, 1)
         _at_least("--seed", self.sweep.seed, 0)
+        _at_least("--confirm", self.confirm.confirm, 1)
+        if not 1 <= self.confirm.seeds <= MAX_SEEDS:
+            raise ValueError(f"--seeds must be in 1 .. {MAX_SEEDS}, but got {self.confirm.seeds}.")
         _check_name(self.sweep.name)
         if self.sweep.retry_failed and self.sweep.resume is None:
             raise ValueError("--retry-failed needs --resume, the folder of the sweep whose trials failed.")
@@ -286,6 +306,8 @@ def options_from_dict(groups: Mapping[str, Mapping[str, Any]]) -> Options:
             resources=ResourceOptions(**groups["resources"]),
             search=SearchOptions(**{name: read_axis(value) for name, value in groups["search"].items()}),
             trial=TrialOptions(**groups["trial"]),
+            # of a sweep from before there were confirmations: it can have one now
+            confirm=ConfirmOptions(**groups.get("confirm", {})),
             report=ReportOptions(**groups["report"]),
         )
     except (KeyError, TypeError) as error:

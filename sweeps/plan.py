@@ -33,7 +33,7 @@ def planned_trials(options: Options) -> list[Params]:
 
 
 def num_trials(options: Options) -> int:
-    """Trials in all."""
+    """Trials of the search in all."""
     return len(planned_trials(options)) if options.search.trials is None else options.search.trials
 
 
@@ -47,6 +47,11 @@ def check_resume(asked: Options, known: Options) -> None:
     Raises:
         ValueError: Naming the first such option.
     """
+    if known.confirm.confirm is not None:
+        for name in ("confirm", "seeds"):
+            was, now = getattr(known.confirm, name), getattr(asked.confirm, name)
+            if now is None or now < was:
+                raise ValueError(f"{flag(name)} may be raised when a sweep is resumed, but was {was}, and got {now}.")
     for group, names in _STUDY.items():
         for name in names:
             was, now = getattr(getattr(known, group), name), getattr(getattr(asked, group), name)

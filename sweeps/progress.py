@@ -9,13 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ray.tune.progress_reporter import TrialProgressCallback
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from betavae.analysis.results import ERROR_FILE, SEARCH_FOLDER, Trial, num_ended, ranked
+from betavae.analysis.confirmation import Confirmed
+from betavae.analysis.results import ERROR_FILE, Trial, num_ended, ranked
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from sweeps.axes import ends, written
@@ -44,6 +46,10 @@ def describe_plan(
         f"data       {data.source}, SHA-256 {data.fingerprint[:12]}...",
         f"results    {location}",
     ]
+    if options.confirm.confirm is not None:
+        lines.insert(
+            4, f"then       the best {options.confirm.confirm} again, with {options.confirm.seeds} new seeds each"
+        )
     if known:
         ended = num_ended(known)
         lines.append(f"resumed    {ended} trials have ended, {len(known) - ended} go on from their latest checkpoints")
@@ -71,6 +77,7 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
     Args:
         search_folder: Where the trials are kept: what a trial has come to is read there.
         options: The sweep's.
+        num_planned: How many trials there are to be.
         known: Trials that were there before.
         console: Where it is said; the standard output if None.
     """
@@ -80,11 +87,12 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         search_folder: SearchFolder,
         options: Options,
         *,
+        num_planned: int,
         known: Sequence[Trial] = (),
         console: Console | None = None,
     ) -> None:
         super().__init__(metric="mig")
-        self._folder, self._num_planned = search_folder, num_trials(options)
+        self._folder, self._num_planned = search_folder, num_planned
         self._steps, self._batch_size = options.trial.steps, options.trial.batch_size
         self._quiet, self._verbose = options.sweep.quiet, options.sweep.verbose
         self._num_ended, self._best = num_ended(known), ranked(known)[:_NUM_BEST]
@@ -175,9 +183,36 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         return [f"{trial.trial_id}  mig {trial.score:.3f}  {_describe_config(trial)}" for trial in self._best]
 
 
+def format_confirmation_table(confirmations: Sequence[Confirmed]) -> str:
+    """The confirmed configurations, the highest median first, as aligned text; empty if no new seed has ended yet."""
+    if not confirmations:
+        return ""
+    header = ["median", "quartiles", "search", "beta", "z", "lr", "mig of each new seed"]
+    rows = [header] + [
+        [
+            f"{one.median:.4f}",
+            "{:.3f} .. {:.3f}".format(*one.quartiles),
+            f"{one.search_score:.4f}",
+            f"{one.config.beta:.4g}",
+            f"{one.config.latent_size}",
+            f"{one.config.lr:.3g}",
+            "  ".join(f"{score:.3f}" for score in one.scores),
+        ]
+        for one in confirmations
+    ]
+    return (
+        "\nconfirmed: mig at the end of training with seeds that took no part in the choice; search: the highest that "
+        f"it was chosen by,\nselected with labels\n{_align(rows)}"
+    )
+
+
+def _describe_whole(config: TrialConfig) -> str:
+    return f"beta {config.beta:.4g}, latent size {config.latent_size}, lr {config.lr:.3g}"
+
+
 def _describe_ending(trial: Trial) -> str:
     if trial.error is not None:
-        return f"FAILED: {trial.error} (traceback: {SEARCH_FOLDER}/{trial.folder.name}/{ERROR_FILE})"
+        return f"FAILED: {trial.error} (traceback: {trial.folder.parent.name}/{trial.folder.name}/{ERROR_FILE})"
     how = "finished" if trial.is_complete else f"{trial.status} at {trial.step}"
     return f"{_describe_config(trial)} {how:<16} mig {trial.score:.3f}"
 
@@ -194,12 +229,19 @@ def _numbers(report: dict[str, Any]) -> str:
     )
 
 
-def describe_best(best: Trial) -> str:
-    """The best trial in a line."""
-    config = best.config
+def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = ()) -> str:
+    """The best in a line: the configuration that was confirmed best, or else the search's best trial."""
+    if confirmations:
+        first = confirmations[0]
+        return (
+            f"best       {_describe_whole(first.config)}: median mig {first.median:.3f} over {first.num_seeds} new "
+            f"seeds ({first.search_score:.3f} in the search, selected with labels)"
+        )
+    scored = ranked(trials)
+    best, middle = scored[0], float(np.median([trial.score for trial in scored]))
     return (
-        f"best       {best.trial_id}, mig {best.score:.3f}: beta {config.beta:.4g}, latent size {config.latent_size}, "
-        f"lr {config.lr:.3g}, seed {config.seed}"
+        f"best       {best.trial_id}, mig {best.score:.3f}, selected with labels (median of all {middle:.3f}): "
+        f"{_describe_whole(best.config)}, seed {best.config.seed}"
     )
 
 

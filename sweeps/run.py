@@ -6,7 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from betavae.analysis.results import Trial, num_ended, ranked
+from betavae.analysis.confirmation import confirmed
+from betavae.analysis.results import Trial, ranked
 from betavae.data import DSprites
 from sweeps.analyze import analyze
 from sweeps.cluster import (
@@ -17,7 +18,6 @@ from sweeps.cluster import (
     join_cluster,
     quiet_ray,
     resources_of_cluster,
-    running_ray,
 )
 from sweeps.command_line import parse_options
 from sweeps.dry_run import describe_cost, describe_options, describe_resources, describe_trials, measure_cost
@@ -85,37 +85,32 @@ def dry_run(options: Options, arguments: Sequence[str], *, gpus_found: int) -> i
 def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interruption: Interruption) -> int:
     """Say what will be done, do it, and print the ranked table; return the exit code."""
     # late: to import Ray takes a second, which a wrong option need not wait for
-    from sweeps.board import Board
-    from sweeps.progress import TrialLog, describe_best, describe_plan, format_seed_study_table, format_table
-    from sweeps.search import run_search
-    from sweeps.trial import train_trial
+    from sweeps.progress import (
+        describe_best,
+        describe_plan,
+        format_confirmation_table,
+        format_seed_study_table,
+        format_table,
+    )
+    from sweeps.stages import run_stages
 
-    options, known, num_planned = folder.options, folder.trials(), num_trials(folder.options)
+    options, known = folder.options, folder.trials()
     if not options.sweep.quiet:
         print(describe_plan(options, known=known, resources=resources, data=data, location=folder.location), flush=True)
-    if num_ended(known) < num_planned:
-        with (
-            running_ray(resources, address=options.resources.address) as cluster_resources,
-            TrialLog(folder.search, options, known=known) as log,
-        ):
-            interruption.watch()
-            folder.note_resources(cluster_resources)
-            board = Board(folder.mirror, folder.search, known=known)
-            run_search(
-                options, folder.search, trainable=train_trial, known=known, resources=resources, callbacks=[board, log]
-            )
-    trials = folder.trials()
-    is_done = num_ended(trials) >= num_planned
-    folder.note_end(trials, done=is_done)
+    done = run_stages(folder, resources=resources, interruption=interruption)
+    folder.note_end(**done)
+    trials, confirming = folder.trials(), folder.trials(folder.confirmation)
     print(format_table(trials, factor_names=data.factors.names, root=folder.mirror.local))
     if any(trial.config.images < len(data) for trial in trials):
         print(format_seed_study_table(trials, factor_names=data.factors.names))
-    if not is_done or interruption.signal is not None:
+    if confirming:
+        print(format_confirmation_table(confirmed(trials, confirming)))
+    if not all(done.values()) or interruption.signal is not None:
         print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr)
         return interruption.exit_code
-    ending = _name_failures(folder, trials)
+    ending = _name_failures(folder, [*trials, *confirming])
     if ranked(trials):
-        print(describe_best(ranked(trials)[0]), flush=True)
+        print(describe_best(trials, confirmed(trials, confirming)), flush=True)
         ending = (_write_report(folder) if options.sweep.report else DONE) or ending
     print(f"curves     tensorboard --logdir {folder.location}")
     return ending

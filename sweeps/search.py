@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import optuna
@@ -16,7 +17,7 @@ from ray.tune.search import Searcher
 from betavae.analysis.results import Trial
 from sweeps.axes import AXES, Axis, Range
 from sweeps.cluster import Resources
-from sweeps.options import Options
+from sweeps.options import MAX_SEEDS, Options
 from sweeps.plan import Params, num_trials, planned_trials
 from sweeps.schedulers import MedianStopping, NoStopping, RuleScheduler, StoppingRule, SuccessiveHalving
 from sweeps.search_folder import SearchFolder, trial_seed
@@ -34,47 +35,84 @@ _RAY_FOLDER = ".ray"
 """Ray's own notes, below the sweep's folder: written, since it must, and never read."""
 
 
-def run_search(
-    options: Options,
-    search_folder: SearchFolder,
+@dataclass(frozen=True)
+class Stage:
+    """Trials that are run together: a sweep's search, or the confirmation of its best.
+
+    Attributes:
+        folder: Where the trials are kept, absolute.
+        shared: The fields of TrialConfig that all of them have.
+        planned: Their numbers, in the order in which they begin.
+        draw: Where the other fields come from.
+        rule: What stops one early.
+    """
+
+    folder: SearchFolder
+    shared: Params
+    planned: Sequence[int]
+    draw: Draw
+    rule: StoppingRule
+
+
+def search_stage(options: Options, folder: SearchFolder, *, num_known: int = 0) -> Stage:
+    """The search that is asked for; `num_known` of its trials have begun before."""
+    draw: Draw = (
+        OptunaDraw(options, num_known=num_known)
+        if options.search.search == "optuna"
+        else PlannedDraw(dict(enumerate(planned_trials(options))))
+    )
+    return Stage(folder, options.trial_values(), range(num_trials(options)), draw, stopping_rule(options))
+
+
+def confirmation_stage(options: Options, folder: SearchFolder, chosen: Sequence[Params]) -> Stage:
+    """Each chosen point of the search space with new seeds, and to the end.
+
+    All have their first seed before any has its second.
+    """
+    indices = [
+        confirming_index(choice, number) for number in range(options.confirm.seeds) for choice in range(len(chosen))
+    ]
+    planned = {index: chosen[index // MAX_SEEDS] | {"seed": folder.seed(index)} for index in indices}
+    return Stage(folder, options.trial_values(), indices, PlannedDraw(planned), NoStopping())
+
+
+def run_stage(
+    stage: Stage,
     *,
     trainable: Callable[..., None],
     known: Sequence[Trial] = (),
     resources: Resources,
     callbacks: Sequence[tune.Callback],
 ) -> None:
-    """Run every trial of a sweep that has not ended, in a Ray that has been started.
+    """Run every trial of a stage that has not ended, in a Ray that has been started.
 
     Args:
-        options: Checked.
-        search_folder: Where the trials are kept, absolute.
+        stage: What is tried, and where it is kept.
         trainable: Called with a trial's config and `search_folder`, in a process of its own, as often as that is lost.
         known: Trials that are there already: those that have ended are told to search and scheduler, the others go on
             before any new one.
         resources: What one trial takes, and how many run at a time.
         callbacks: Told of every report, after it is written down.
     """
-    search = SweepSearch(options, search_folder, known=known)
+    search = SweepSearch(stage, known=known)
     if search.num_left == 0:
         return
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(trainable, search_folder=search_folder), resources.per_trial),
-        param_space=options.trial_values(),
+        tune.with_resources(tune.with_parameters(trainable, search_folder=stage.folder), resources.per_trial),
+        param_space=stage.shared,
         tune_config=tune.TuneConfig(
             metric=METRIC,
             mode="max",
             num_samples=search.num_left,
             max_concurrent_trials=resources.num_concurrent,
             search_alg=search,
-            scheduler=RuleScheduler(
-                informed(stopping_rule(options), known), metric=METRIC, search_folder=search_folder
-            ),
+            scheduler=RuleScheduler(informed(stage.rule, known), metric=METRIC, search_folder=stage.folder),
             reuse_actors=True,
             trial_dirname_creator=_ray_folder,
         ),
         run_config=tune.RunConfig(
             name=_RAY_FOLDER,
-            storage_path=str(search_folder.path.parent),
+            storage_path=str(stage.folder.path.parent),
             verbose=0,
             callbacks=list(callbacks),
             failure_config=tune.FailureConfig(max_failures=-1),  # train_trial says itself when it is enough
@@ -100,13 +138,13 @@ class Draw(Protocol):
 
 
 class PlannedDraw:
-    """A list made beforehand, which learns nothing."""
+    """A plan made beforehand, which learns nothing: by the trial's number, its hyper-parameters and seed."""
 
-    def __init__(self, options: Options) -> None:
-        self._planned = planned_trials(options)
+    def __init__(self, planned: Mapping[int, Params]) -> None:
+        self._planned = planned
 
     def next(self, index: int) -> Params:
-        """The list's."""
+        """The plan's."""
         return self._planned[index]
 
     def begin(self, index: int, params: Params) -> None:
@@ -158,22 +196,17 @@ class SweepSearch(Searcher):
     """Gives Ray the trials that have not ended, then new ones, and writes each down before it starts.
 
     Args:
-        options: Checked.
-        search_folder: Where the trials are kept.
+        stage: What is tried, and where it is kept.
         known: Trials that are there already.
 
     Attributes:
         num_left: Trials that are still to be run.
     """
 
-    def __init__(self, options: Options, search_folder: SearchFolder, *, known: Sequence[Trial] = ()) -> None:
+    def __init__(self, stage: Stage, *, known: Sequence[Trial] = ()) -> None:
         super().__init__(metric=METRIC, mode="max")
-        self._folder = search_folder
-        self._shared = options.trial_values()
-        self._draw: Draw = (
-            OptunaDraw(options, num_known=len(known)) if options.search.search == "optuna" else PlannedDraw(options)
-        )
-        by_index = {search_folder.index(trial.config.seed): trial for trial in known}
+        self._folder, self._shared, self._draw = stage.folder, stage.shared, stage.draw
+        by_index = {stage.folder.index(trial.config.seed): trial for trial in known}
         self._unfinished = []
         for index, trial in sorted(by_index.items()):
             self._draw.begin(index, trial.config.to_dict())
@@ -181,7 +214,7 @@ class SweepSearch(Searcher):
                 self._unfinished.append({name: getattr(trial.config, name) for name in (*AXES, "seed")})
             else:
                 self._draw.end(index, _score(trial))
-        self._new = [index for index in range(num_trials(options)) if index not in by_index]
+        self._new = [index for index in stage.planned if index not in by_index]
         self.num_left = len(self._unfinished) + len(self._new)
         self._running: dict[str, int] = {}
 
@@ -202,6 +235,14 @@ class SweepSearch(Searcher):
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the trials' folders are all there is to know."""
+
+
+def confirming_index(choice: int, number: int) -> int:
+    """The number of the trial that gives the confirmed configuration `choice` its new seed `number`.
+
+    It stays what it is when more configurations, or more seeds, are asked for.
+    """
+    return choice * MAX_SEEDS + number
 
 
 def stopping_rule(options: Options) -> StoppingRule:

@@ -1,4 +1,4 @@
-"""Where the trials of one search are kept, and their seeds."""
+"""Where the trials of a search, or of its confirmation, are kept, and their seeds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from sweeps.trial_folder import TrialFolder
 
 _SEEDS_PER_SWEEP = 1_000_000
 
+FIRST_CONFIRMING = 500_000
+"""The seeds from here on, of those that a sweep may use, are for its confirmation."""
+
 
 @dataclass(frozen=True)
 class SearchFolder:
@@ -19,10 +22,12 @@ class SearchFolder:
     Attributes:
         mirror: Where it is.
         sweep_seed: What the trials' seeds are derived from.
+        first: Where in the sweep's seeds those of these trials begin.
     """
 
     mirror: Mirror
     sweep_seed: int
+    first: int = 0
 
     @property
     def path(self) -> Path:
@@ -40,8 +45,12 @@ class SearchFolder:
         return read_trial(folder.path)
 
     def index(self, seed: int) -> int:
-        """The number of the trial with this seed: the inverse of `trial_seed`."""
-        return seed - trial_seed(self.sweep_seed, 0)
+        """The number of the trial with this seed."""
+        return seed - self.seed(0)
+
+    def seed(self, index: int) -> int:
+        """The seed of trial 0, 1, ..."""
+        return trial_seed(self.sweep_seed, self.first + index)
 
 
 def trial_seed(sweep_seed: int, index: int) -> int:

@@ -103,5 +103,5 @@ def numbers(sweep: Sweep) -> Numbers:
         trial.config.seed: [
             {name: value for name, value in report.items() if name != "images_per_second"} for report in trial.reports
         ]
-        for trial in sweep.trials
+        for trial in (*sweep.trials, *sweep.confirming)
     }

@@ -18,6 +18,9 @@ SWEEP_FILE = "sweep.json"
 SEARCH_FOLDER = "search"
 """The search's trials, below the sweep's folder."""
 
+CONFIRM_FOLDER = "confirm"
+"""The trials that confirm the search's best with new seeds, beside it."""
+
 PARAMS_FILE = "params.json"
 RESULT_FILE = "result.json"
 OUTCOME_FILE = "outcome.json"
@@ -69,8 +72,13 @@ class Trial:
 
     @property
     def score(self) -> float:
-        """Its highest `mig`; 0 before the first report."""
+        """Its highest `mig`, which was selected with labels; 0 before the first report."""
         return self.best["mig"] if self.best else 0.0
+
+    @property
+    def last_score(self) -> float:
+        """The `mig` of its last report, which nobody selected; 0 before the first."""
+        return float(self.reports[-1]["mig"]) if self.reports else 0.0
 
     @cached_property
     def best_checkpoint(self) -> Checkpoint | None:
@@ -104,19 +112,22 @@ class Sweep:
     Attributes:
         folder: Where it is.
         record: The content of `sweep.json`.
-        trials: Those that have started and can be read.
+        trials: Of the search, those that have started and can be read.
+        confirming: The same of its confirmation.
         unreadable: What could not be read, and why: a sentence each.
     """
 
     folder: Path
     record: dict[str, Any]
     trials: tuple[Trial, ...]
+    confirming: tuple[Trial, ...]
     unreadable: tuple[str, ...]
 
     @property
     def has_ended(self) -> bool:
-        """Whether it ran to its end; else it runs still, or was cut."""
-        return bool(self.record.get("outcome", {}).get("search") == "done")
+        """Whether it ran to its end, its confirmation too if it has one; else it runs still, or was cut."""
+        outcome = self.record.get("outcome", {})
+        return outcome.get(SEARCH_FOLDER) == "done" and outcome.get(CONFIRM_FOLDER, "done") == "done"
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -127,7 +138,8 @@ def read_sweep(folder: Path) -> Sweep:
     """
     record = read_record(folder)
     trials, unreadable = _read_all(folder / SEARCH_FOLDER)
-    return Sweep(folder, record, tuple(trials), tuple(unreadable))
+    confirming, unreadable_too = _read_all(folder / CONFIRM_FOLDER)
+    return Sweep(folder, record, tuple(trials), tuple(confirming), (*unreadable, *unreadable_too))
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -17,14 +17,15 @@ from betavae.analysis.results import ranked, read_record, read_sweep
 from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
+from sweeps.search_folder import FIRST_CONFIRMING
 
 pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Numbers:
-    """What two trials report when nothing happens to them, by seed."""
-    sweep = RunningSweep(tmp_path_factory.mktemp("undisturbed") / "s", "--beta 4 8")
+    """What two trials, and one that confirms, report when nothing happens to them, by seed."""
+    sweep = RunningSweep(tmp_path_factory.mktemp("undisturbed") / "s", "--beta 4 8 --confirm 1 --seeds 1")
     sweep.end()
     return numbers(read_sweep(sweep.folder))
 
@@ -36,13 +37,14 @@ def sweep(tmp_path: Path) -> Iterator[RunningSweep]:
     sweep.discard()
 
 
-def check_whole(folder: Path, undisturbed: Numbers) -> None:
+def check_whole(folder: Path, undisturbed: Numbers, *, with_confirmation: bool = False) -> None:
     """Every trial at its full steps, with the numbers of an undisturbed one to the last bit, and its best model."""
+    expected = {seed: said for seed, said in undisturbed.items() if with_confirmation or seed < FIRST_CONFIRMING}
     read = read_sweep(folder)
     assert read.has_ended
     assert read.unreadable == ()
-    assert numbers(read) == undisturbed
-    for trial in read.trials:
+    assert numbers(read) == expected
+    for trial in (*read.trials, *read.confirming):
         assert trial.status == "finished"
         steps = [report["step"] for report in trial.reports]
         assert steps == list(range(EVERY, STEPS + 1, EVERY))
@@ -112,8 +114,10 @@ def jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_the_driver_killed_at_three_moments(jump: Path, sweep: RunningSweep, undisturbed: Numbers) -> None:
-    """Before the first report, while checkpoints are written, and while the report is; the clock jumps back, too."""
+def test_the_driver_killed_at_four_moments(jump: Path, sweep: RunningSweep, undisturbed: Numbers) -> None:
+    """Before the first report, while checkpoints are written, while the best is confirmed, and while the report is
+    written; the clock jumps back, too.
+    """
     wait_for(lambda: (sweep.trial(0) / "params.json").exists())
     sweep.kill()
     assert not has_report(sweep)
@@ -126,6 +130,9 @@ def test_the_driver_killed_at_three_moments(jump: Path, sweep: RunningSweep, und
     for pid in halted:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    sweep.resume("--confirm 1 --seeds 1")
+    wait_for(lambda: list(sweep.folder.glob("confirm/trial_0000/result.json")))
+    sweep.kill()
     sweep.resume("--report")
     wait_for(lambda: list(sweep.folder.glob(".report-*")))
     sweep.kill()
@@ -134,7 +141,7 @@ def test_the_driver_killed_at_three_moments(jump: Path, sweep: RunningSweep, und
     output, _ = sweep.end()
     assert "2 trials have ended, 0 go on" in output
     assert (sweep.folder / "report" / "index.html").exists()
-    check_whole(sweep.folder, undisturbed)
+    check_whole(sweep.folder, undisturbed, with_confirmation=True)
 
 
 @pytest.mark.slow

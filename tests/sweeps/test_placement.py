@@ -47,7 +47,7 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
     import ray
     from ray import tune
 
-    from sweeps.search import run_search
+    from sweeps.search import run_stage, search_stage
 
     def note_gpu(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
         seed = config["seed"]
@@ -61,7 +61,7 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
 
     options = Options(search=SearchOptions(beta=(4.0,), trials=8), trial=TrialOptions(steps=1, batch_size=1))
     folder = SearchFolder(Mirror(tmp_path / "sweep" / "search"), sweep_seed=0)
-    run_search(options, folder, trainable=note_gpu, resources=resources, callbacks=[])
+    run_stage(search_stage(options, folder), trainable=note_gpu, resources=resources, callbacks=[])
     assert [(tmp_path / f"in_time_{seed}").read_text() for seed in range(8)] == ["True"] * 8
     for batch in (range(4), range(4, 8)):
         gpus = [(tmp_path / f"seed_{seed}").read_text() for seed in batch]

@@ -24,10 +24,10 @@ def report(step: int, mig: float) -> dict[str, Any]:
 
 def run(tmp_path: Path, options: Options, *, is_terminal: bool) -> str:
     """One trial starts, reports and ends; another fails."""
-    search = SearchFolder(Mirror(tmp_path), sweep_seed=0)
+    search = SearchFolder(Mirror(tmp_path / "search"), sweep_seed=0)
     said = io.StringIO()
     console = Console(file=said, force_terminal=is_terminal, width=120, highlight=False, no_color=True)
-    with TrialLog(search, options, console=console) as log:
+    with TrialLog(search, options, num_planned=2, console=console) as log:
         for seed in range(2):
             config = TrialConfig(seed=seed, steps=100, eval_every=100).to_dict()
             trial = SimpleNamespace(config=config)
@@ -75,7 +75,9 @@ def test_a_terminal_has_a_bar_which_goes(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_time_left_runs_down_between_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("sweeps.progress.time.monotonic", lambda: clock[0])
-    log = TrialLog(SearchFolder(Mirror(tmp_path), sweep_seed=0), OPTIONS, console=Console(file=io.StringIO()))
+    log = TrialLog(
+        SearchFolder(Mirror(tmp_path), sweep_seed=0), OPTIONS, num_planned=2, console=Console(file=io.StringIO())
+    )
     trial = SimpleNamespace(config={"seed": 0})
     log.on_trial_start(0, [], trial)
     log.log_result(trial, report(50, 0.1))
@@ -95,7 +97,7 @@ def test_a_trial_that_goes_on_is_among_the_best_once(tmp_path: Path) -> None:
     result = search.trial(0).path / "result.json"
     result.write_text(json.dumps(report(50, 0.1)) + "\n")
     console = Console(file=io.StringIO())
-    with TrialLog(search, OPTIONS, known=[search.read(0)], console=console) as log:
+    with TrialLog(search, OPTIONS, num_planned=2, known=[search.read(0)], console=console) as log:
         trial = SimpleNamespace(config=config)
         log.on_trial_start(0, [], trial)
         result.write_text(result.read_text() + json.dumps(report(100, 0.3)) + "\n")
