@@ -40,7 +40,7 @@ def measure() -> list[Row]:
     return [
         Row("data, first use", f"{opened_first:.1f} s", "6 s", f"rendered, hashed, written, {REPEATS} times",
             {"seconds": opened_first.values}),
-        Row("data, later open", f"{opened_later:.0f} ms", "50 ms", f"size and time compared, {len(later)} times",
+        Row("data, later open", f"{opened_later:.1f} ms", "50 ms", f"size and time compared, {len(later)} times",
             {"milliseconds": opened_later.values}),
     ]  # fmt: skip
 

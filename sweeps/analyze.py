@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +12,11 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from betavae.analysis.confirmation import confirmed
 from betavae.analysis.exact import EXACT_SCORE, add_exact_score
+from betavae.analysis.export import check_export, export_best
 from betavae.analysis.report import PAGE_FILE, Report, check_output, write_report
-from betavae.analysis.results import Trial, ranked, read_sweep
+from betavae.analysis.results import CONFIRM_FOLDER, Checkpoint, Sweep, ranked, read_sweep
 from betavae.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError
 from betavae.data import DSprites
 from betavae.process import prepare_process
@@ -34,13 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_analysis_options(sys.argv[1:] if arguments is None else arguments)
     try:
         options.report.check()
+        if options.export is not None:
+            check_export(options.export)
         report = analyze(options.folder, output=options.output, options=options.report)
+        card = None if options.export is None else export(options.folder, options.export)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     for problem in report.problems:
         print(f"warning: {problem}", file=sys.stderr)
     print(report.page)
+    if card is not None:
+        print(card)
     return DONE
 
 
@@ -67,7 +74,8 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         check_output(place)
         prepare_process(num_threads=os.cpu_count() or 1)
         data, device = DSprites.open(), "cuda" if torch.cuda.is_available() else "cpu"
-        problems = _score_exactly(ranked(sweep.trials)[: options.exact], data, device=device, mirror=mirror)
+        wanted = _to_score_exactly(sweep, count=options.exact)
+        problems = _score_exactly(wanted, data, device=device, mirror=mirror)
         report = write_report(
             read_sweep(mirror.local),  # with what the exact scores have added, and a running sweep meanwhile
             place,
@@ -85,24 +93,43 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         return report
 
 
+def export(location: str, output: Path) -> Path:
+    """Write the best model of a sweep, its folder or URL, to a folder of its own; return its card.
+
+    Raises:
+        ValueError: If the model cannot be read.
+        OSError: If the folder cannot be written, or holds something.
+    """
+    with fetched(location, _is_shown) as mirror:
+        return export_best(read_sweep(mirror.local), output)
+
+
 def _is_shown(name: str) -> bool:
     """Whether a report needs a file of a sweep's folder."""
     return is_record(name) or name.endswith((MODEL_FILE, SAMPLES_FILE))
 
 
-def _score_exactly(trials: Sequence[Trial], data: DSprites, *, device: str, mirror: Mirror) -> list[str]:
+def _to_score_exactly(sweep: Sweep, *, count: int) -> dict[str, Checkpoint | None]:
+    """By name, the search's best checkpoints, and the last ones of the best confirmed configurations, all seeds."""
+    best = {trial.trial_id: trial.best_checkpoint for trial in ranked(sweep.trials)[:count]}
+    confirming = [trial for one in confirmed(sweep.trials, sweep.confirming)[:count] for trial in one.trials]
+    return best | {f"{CONFIRM_FOLDER}/{trial.trial_id}": trial.last_checkpoint for trial in confirming}
+
+
+def _score_exactly(
+    wanted: Mapping[str, Checkpoint | None], data: DSprites, *, device: str, mirror: Mirror
+) -> list[str]:
     """Take the exact scores that have not been taken; say which could not be."""
     problems = []
-    for trial in trials:
-        checkpoint = trial.best_checkpoint
+    for name, checkpoint in wanted.items():
         try:
             if checkpoint is None:
                 raise CheckpointError("no checkpoint can be read.")
             if checkpoint.scores.get(EXACT_SCORE, {}).get("data", {}).get("sha256") != data.fingerprint:
-                _score_with_bar(checkpoint.folder, data, device=device, name=trial.trial_id)
+                _score_with_bar(checkpoint.folder, data, device=device, name=name)
                 mirror.push(str((checkpoint.folder / SCORES_FILE).relative_to(mirror.local)))
         except (CheckpointError, OSError) as error:
-            problems.append(f"Trial {trial.trial_id} has no exact MIG: {error}")
+            problems.append(f"Trial {name} has no exact MIG: {error}")
     return problems
 
 

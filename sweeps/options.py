@@ -168,7 +168,7 @@ class ReportOptions:
 
     exact: int = 1
     """Of how many of the best it also gives the exact MIG, from the full posterior of all 737,280 images: about a
-    minute each on two cores, kept in the checkpoint. 0 for none."""
+    minute each on two cores, kept in the checkpoint; of a confirmed configuration for each of its seeds. 0 for none."""
 
     def check(self) -> None:
         """Refuse what is impossible.
@@ -193,6 +193,9 @@ class AnalysisOptions:
 
     output: Path | None = None
     """Where the report goes: a new folder or an earlier report, which is replaced. Without: `report` in the sweep's."""
+
+    export: Path | None = None
+    """Also write the best model there, to give away: weights, config, scores, a card and a script that draws it."""
 
     report: ReportOptions = field(default_factory=ReportOptions)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from betavae.analysis.confirmation import confirmed
-from betavae.analysis.results import Trial, ranked
+from betavae.analysis.results import SEARCH_FOLDER, Trial, ranked
 from betavae.data import DSprites
 from sweeps.analyze import analyze
 from sweeps.cluster import (
@@ -130,7 +130,8 @@ def _name_failures(folder: SweepFolder, trials: Sequence[Trial]) -> int:
     """Say which trials failed and why; return the exit code that says so."""
     failed = [trial for trial in trials if trial.status == "failed"]
     for trial in failed:
-        print(f"error: trial {trial.trial_id} failed: {trial.error}", file=sys.stderr)
+        stage = "" if trial.folder.parent.name == SEARCH_FOLDER else f"{trial.folder.parent.name}/"
+        print(f"error: trial {stage}{trial.trial_id} failed: {trial.error}", file=sys.stderr)
     if any("NonFiniteLossError" not in str(trial.error) for trial in failed):  # which would be so again
         print(f"try them again with: {folder.resume_command} --retry-failed", file=sys.stderr)
     return FAILED if failed else DONE

@@ -58,14 +58,21 @@ def _model() -> BetaVAE:
 def write_sweep(scores: dict[str, Any]) -> WriteSweep:
     """Write a sweep's folder as run.py does: trials by identifier, with what they reported and how they ended."""
 
-    def write(folder: Path, trials: dict[str, dict[str, Any]], *, outcome: str | None = None) -> Path:
+    def write(
+        folder: Path,
+        trials: dict[str, dict[str, Any]],
+        *,
+        confirming: dict[str, dict[str, Any]] | None = None,
+        outcome: str | None = None,
+    ) -> Path:
         folder.mkdir()
         record: dict[str, Any] = {"command": "python sweeps/run.py", "data": {"source": "rendered", "sha256": "0" * 64}}
         if outcome is not None:
             record["outcome"] = {"search": outcome}
         (folder / "sweep.json").write_text(json.dumps(record))
-        for identifier, trial in trials.items():
-            _write_trial(folder / "search" / f"trial_{identifier}", scores=scores, **trial)
+        for stage, those in (("search", trials), ("confirm", confirming or {})):
+            for identifier, trial in those.items():
+                _write_trial(folder / stage / f"trial_{identifier}", scores=scores, **trial)
         return folder
 
     return write

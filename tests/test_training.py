@@ -1,10 +1,13 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from betavae.checkpoint import check_checkpoint, load_model, read_scores
 from betavae.config import TrialConfig
@@ -53,6 +56,44 @@ def test_resume_in_a_new_process_is_bit_exact(data: DSprites, checkpoint: Path, 
     assert resumed["loss"] == [loss.total_nats, loss.recon_nats, loss.kl_nats]
     state = straight.model.state_dict()
     assert all(torch.equal(state[name], resumed["model"][name]) for name in state)
+
+
+class CountFetches(TorchDispatchMode):
+    """Counts what makes the host wait for a device: numbers that are fetched one by one, by `.item()` or an `if`."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **kwargs or {})
+
+
+def test_the_loop_fetches_no_number_per_step(data: DSprites) -> None:
+    """Fails with an `.item()` in the loop: on a GPU every step would wait for the one before."""
+    run = TrainingRun.start(CONFIG, data)
+    counts = []
+    for num_steps in (2, 6):
+        with CountFetches() as fetches:
+            run.advance(num_steps)
+        counts.append(fetches.count)
+    with CountFetches() as fetches:
+        torch.ones(1).item()
+    assert fetches.count == 1
+    assert counts[0] == counts[1]
+
+
+def test_a_process_that_has_trained_another_trial_trains_the_same(data: DSprites, tmp_path: Path) -> None:
+    """As Ray's workers do, which are used again: nothing of the trial before is left."""
+    runs = []
+    for number in range(2):
+        run = TrainingRun.start(CONFIG, data)
+        run.advance(3)
+        runs.append(run)
+        other = TrainingRun.start(replace(CONFIG, beta=20.0, seed=1, latent_size=7, objective="beta-tcvae"), data)
+        other.advance(2)
+        other.save(tmp_path / str(number), scores=evaluate(other.model, data), report={"step": 2})
+    first, second = (run.model.state_dict() for run in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_checkpoint_holds_what_the_contract_says(checkpoint: Path) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from betavae.analysis.exact import EXACT_SCORE
 from betavae.analysis.results import Trial, ranked
 from betavae.config import TrialConfig
 
@@ -34,6 +35,15 @@ class Confirmed:
     def scores(self) -> tuple[float, ...]:
         """`mig` of each new seed at the end of its training, which nobody selected; the highest first."""
         return tuple(trial.last_score for trial in self.trials)
+
+    @cached_property
+    def exact_scores(self) -> tuple[float | None, ...]:
+        """`mig_exact` in the order of `scores`, where it has been taken."""
+        checkpoints = [trial.last_checkpoint for trial in self.trials]
+        return tuple(
+            None if checkpoint is None else checkpoint.scores.get(EXACT_SCORE, {}).get("score")
+            for checkpoint in checkpoints
+        )
 
     @property
     def num_seeds(self) -> int:

@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Float
 
+from betavae.analysis.confirmation import Confirmed, probability_better, seeds_needed
 from betavae.analysis.portrait import KNOWN_SHARE, Portrait
 from betavae.analysis.results import Status, Sweep, Trial, ranked
 from betavae.analysis.settings import Setting, permutation_p, settings_of, share_of_wins, varied_fields
@@ -41,12 +42,15 @@ class Headline:
     certainty: str
 
 
-def headline(trials: Sequence[Trial]) -> Headline:
-    """Say what won and how sure that is.
+def headline(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = ()) -> Headline:
+    """Say what won and how sure that is: by the confirmation, where there is one.
 
     Args:
-        trials: At least one of them has a score.
+        trials: Of the search; at least one of them has a score.
+        confirmations: The highest median first.
     """
+    if confirmations:
+        return _confirmed(confirmations, varied_fields(trials))
     settings, names = settings_of(trials), varied_fields(trials)
     found = _alone(settings[0]) if len(settings) == 1 else _compare(settings, names)
     cut = sum(not trial.is_complete for trial in trials if trial.reports)
@@ -195,8 +199,37 @@ def _compare(settings: Sequence[Setting], names: Sequence[str]) -> Headline:
     )
 
 
-def _seeds(setting: Setting) -> str:
-    return "one seed" if setting.num_seeds == 1 else f"{setting.num_seeds} seeds"
+def _confirmed(confirmations: Sequence[Confirmed], names: Sequence[str]) -> Headline:
+    first = confirmations[0]
+    what, curse = describe_config(first.config, names), first.search_score - first.median
+    over = f"{_seeds(first).replace('seed', 'new seed')}"
+    if first.num_seeds == 1:
+        return Headline(
+            f"{what} has a MIG of {first.median:.3f} with one new seed.",
+            "One seed is no result: another can turn it round. Raise --seeds.",
+        )
+    low, high = first.quartiles
+    claim = f"{what} has a median MIG of {first.median:.3f} over {over}, the middle half in {low:.3f} .. {high:.3f}."
+    found = (
+        f"The seeds took no part in the choice, and nothing was selected within a run. The search had promised "
+        f"{first.search_score:.3f}, selected with labels: {abs(curse):.3f} {'more' if curse > 0 else 'less'}."
+    )
+    return Headline(claim, f"{found} {_against_second(first, confirmations[1], names)}" if confirmations[1:] else found)
+
+
+def _against_second(first: Confirmed, second: Confirmed, names: Sequence[str]) -> str:
+    better, needed = probability_better(first.scores, second.scores), seeds_needed(first.scores, second.scores)
+    said = (
+        f"It is better than {describe_config(second.config, names)} (median {second.median:.3f} over "
+        f"{_seeds(second)}) with a probability of {better:.0%}, by a bootstrap over the seeds"
+    )
+    if needed is None:
+        return f"{said}."
+    return f"{said}; about {needed:,} seeds of each would settle it (5 % level, 80 % power)."
+
+
+def _seeds(tried: Setting | Confirmed) -> str:
+    return "one seed" if tried.num_seeds == 1 else f"{tried.num_seeds} seeds"
 
 
 def _verdict(chance: float) -> str:

@@ -11,6 +11,7 @@ import jinja2
 import numpy as np
 
 from betavae.analysis import model_plots, plots
+from betavae.analysis.confirmation import Confirmed, confirmed
 from betavae.analysis.findings import (
     FIELD_NAMES,
     Importances,
@@ -62,6 +63,10 @@ _IMPORTANCE = (
     "Importance of each hyper-parameter, by two of optuna's evaluators. A tick is one of ten repeats, each with "
     "another random number among the hyper-parameters: what that gets, is noise."
 )
+_CONFIRMATION = (
+    "MIG at the end of training with new seeds: a point each, a bar at the median. Diamond: what the search had seen "
+    "of the configuration, selected with labels."
+)
 _CURVES = "Every trial over its steps; the mark at the end says how it ended."
 _FACTORS = "The gap of each factor, for the models shown below; the MIG is their mean."
 _CODES = (
@@ -101,14 +106,16 @@ def render_page(
         lstrip_blocks=True,
     )
     how, varied = describe_mig(portraits), varied_fields(sweep.trials)
+    confirmations = confirmed(sweep.trials, sweep.confirming)
     settings = settings_of(sweep.trials)
     return environment.get_template("report.html").render(
         name=sweep.folder.name,
-        headline=headline(sweep.trials),
+        headline=headline(sweep.trials, confirmations),
         state=describe_state(sweep),
         training=describe_training(sweep.trials),
         problems=problems,
-        numbers=_numbers(sweep, rows, portraits),
+        numbers=[*_confirmed_numbers(confirmations), *_numbers(sweep, rows, portraits)],
+        confirmations=confirmations,
         columns=[
             {"name": name, "label": label, "format": form}
             for name, label, form in _COLUMNS
@@ -119,6 +126,7 @@ def render_page(
         settings=settings if any(setting.num_seeds > 1 for setting in settings) else [],
         describe=lambda setting: describe_config(setting.config, varied),
         pictures=_sweep_pictures(sweep, portraits, importances, folder / "figures"),
+        confirmation_pictures=_confirmation_pictures(confirmations, varied, folder / "figures"),
         importance_said=describe_importance(importances, num_trials=len(ranked(sweep.trials))),
         how=how,
         models=[
@@ -151,6 +159,21 @@ def _sweep_pictures(
     if portraits:
         pictures["factors"].append(save("factors", plots.factor_bars(portraits), caption=_FACTORS))
     return pictures
+
+
+def _confirmation_pictures(confirmations: Sequence[Confirmed], varied: Sequence[str], folder: Path) -> list[Picture]:
+    if not confirmations:
+        return []
+    figure = plots.confirmation_points(confirmations, varied)
+    return [save_picture(folder, "confirmation", figure, caption=_CONFIRMATION)]
+
+
+def _confirmed_numbers(confirmations: Sequence[Confirmed]) -> list[dict[str, str]]:
+    if not confirmations:
+        return []
+    first = confirmations[0]
+    how = f"over {first.num_seeds} new seeds, each at the end of its training: nothing selected"
+    return [{"name": "confirmed MIG", "value": f"{first.median:.3f}", "how": how}]
 
 
 def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -201,7 +224,8 @@ def _numbers(sweep: Sweep, rows: Sequence[Row], portraits: Sequence[Portrait]) -
         {
             "name": "best MIG",
             "value": f"{best['mig']:.3f}",
-            "how": f"trial {best['trial']} at step {best['step']}; binned, the best of {len(scored)} trials",
+            "how": f"trial {best['trial']} at step {best['step']}; binned, the best of {len(scored)} trials, selected "
+            "with labels",
         },
         {"name": "median MIG", "value": f"{median:.3f}", "how": f"over the {len(scored)} trials, each at its best"},
     ]

@@ -11,7 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from betavae.analysis.findings import FIELD_NAMES, Importances
+from betavae.analysis.confirmation import Confirmed
+from betavae.analysis.findings import FIELD_NAMES, Importances, describe_config
 from betavae.analysis.palette import BETA_COLORS, FACTOR_COLORS, INK, MUTED, PAPER, beta_norm, score_axis
 from betavae.analysis.portrait import Portrait
 from betavae.analysis.results import Status, Sweep, Trial, ranked
@@ -50,6 +51,27 @@ def mig_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
     _status_legend(axes, trials)
     if name != "beta":
         _beta_bar(figure, axes, trials)
+    return figure
+
+
+def confirmation_points(confirmations: Sequence[Confirmed], names: Sequence[str]) -> Figure:
+    """Each new seed's MIG, their median, and what the search had seen, configuration by configuration.
+
+    Args:
+        confirmations: The highest median first.
+        names: Fields of TrialConfig that tell the configurations apart.
+    """
+    figure = Figure(figsize=(_WIDE, 3.0), layout="constrained")
+    axes = figure.subplots()
+    for place, one in enumerate(confirmations):
+        spread = 0.04 * (np.arange(one.num_seeds) - (one.num_seeds - 1) / 2)
+        axes.scatter(place + spread, one.scores, s=28, color=INK, alpha=0.7, linewidths=0)
+        axes.plot([place - 0.2, place + 0.2], [one.median] * 2, color=INK, linewidth=2)
+        axes.scatter([place + 0.3], [one.search_score], marker="D", s=26, facecolors="none", edgecolors=MUTED)
+    labels = [describe_config(one.config, names).replace(", ", "\n") for one in confirmations]
+    axes.set_xticks(range(len(confirmations)), labels)
+    axes.set_xlim(-0.6, len(confirmations) - 0.4)
+    score_axis(axes)
     return figure
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 import torch
 
+from betavae.analysis.confirmation import confirmed
 from betavae.analysis.findings import Importances, headline
 from betavae.analysis.page import render_page
 from betavae.analysis.palette import RC_PARAMS
@@ -162,7 +163,8 @@ def _differences(sweep: Sweep, portraits: Sequence[Portrait], data: DSprites) ->
 def _summary(
     sweep: Sweep, rows: Sequence[Row], portraits: Sequence[Portrait], problems: Sequence[str]
 ) -> dict[str, Any]:
-    found = headline(sweep.trials)
+    confirmations = confirmed(sweep.trials, sweep.confirming)
+    found = headline(sweep.trials, confirmations)
     return {
         "sweep": sweep.folder.name,
         "claim": found.claim,
@@ -177,6 +179,18 @@ def _summary(
                 "scores": list(setting.scores),
             }
             for setting in settings_of(sweep.trials)
+        ],
+        "confirmed": [
+            {
+                "config": {name: value for name, value in one.config.to_dict().items() if name != "seed"},
+                "search_score": one.search_score,
+                "median": one.median,
+                "quartiles": list(one.quartiles),
+                "seeds": [trial.config.seed for trial in one.trials],
+                "mig": list(one.scores),
+                "mig_exact": list(one.exact_scores),
+            }
+            for one in confirmations
         ],
         "trials": list(rows),
         "models": [

@@ -85,6 +85,11 @@ class Trial:
         """The one of the highest `mig`, of those whose scores can be read; None without one. Read once."""
         return max(_read_checkpoints(self.folder), key=lambda checkpoint: checkpoint.score, default=None)
 
+    @cached_property
+    def last_checkpoint(self) -> Checkpoint | None:
+        """The latest, of those whose scores can be read; None without one. Read once."""
+        return max(_read_checkpoints(self.folder), key=lambda checkpoint: checkpoint.scores["step"], default=None)
+
     @property
     def step(self) -> int:
         """Steps at its last report."""
@@ -127,7 +132,7 @@ class Sweep:
     def has_ended(self) -> bool:
         """Whether it ran to its end, its confirmation too if it has one; else it runs still, or was cut."""
         outcome = self.record.get("outcome", {})
-        return outcome.get(SEARCH_FOLDER) == "done" and outcome.get(CONFIRM_FOLDER, "done") == "done"
+        return bool(outcome.get(SEARCH_FOLDER) == "done" and outcome.get(CONFIRM_FOLDER, "done") == "done")
 
 
 def read_sweep(folder: Path) -> Sweep:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,34 @@ def test_bad_input_is_one_line_and_exit_2(
     assert message in error
     assert error.count("\n") == 1
     assert not list(tmp_path.glob("*/report"))
+
+
+def test_the_best_model_is_exported_with_its_card(
+    make_sweep,
+    small_data: DSprites,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    new_seeds = {f"000{i}": {"migs": [0.1, 0.2 + 0.1 * i], "seed": 500_000 + i} for i in range(2)}
+    folder = make_sweep({"a": {"migs": [0.2, 0.4]}, "b": {"migs": [0.1]}}, confirming=new_seeds)
+    exported = tmp_path / "model"
+    asked = [str(folder), "--top", "1", "--exact", "1", "--export", str(exported)]
+    assert main(asked) == DONE
+    assert capsys.readouterr().out.splitlines()[1] == str(exported / "README.md")
+    card = (exported / "README.md").read_text()
+    assert "| `mig` | 0.4000 |" in card
+    assert "| `mig_exact` |" in card
+    assert "The median of all trials, each at its end, is 0.2500." in card  # 0.4 and 0.1: what nobody selected
+    assert "trained with 2 seeds that took no part in the choice, have a median `mig` of\n  0.2500" in card
+    shutil.rmtree(folder)  # what is given away stands alone
+    script = (exported / "traverse.py").read_text().replace("[300_000]", "[300]")
+    exec(compile(script, str(exported / "traverse.py"), "exec"), {"__file__": str(exported / "traverse.py")})
+    assert {path.name for path in exported.glob("*.png")} == {f"latent_{latent}.png" for latent in range(3)}
+    assert len(script.splitlines()) <= 20
+    assert main(asked) == BAD_INPUT
+    assert "--export needs a new or an empty folder" in capsys.readouterr().err
 
 
 def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(

@@ -71,6 +71,7 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "top": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
     "exact": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
     "folder": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
+    "export": ("", "test_analyze.test_the_best_model_is_exported_with_its_card"),
     "output": ("", "test_analyze.test_bad_input_is_one_line_and_exit_2"),
 }
 

@@ -1,0 +1,72 @@
+"""A model to give away: its weights, its scores, a card that says what they are worth, and a script that draws it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from betavae.analysis.confirmation import confirmed
+from betavae.analysis.results import Sweep, ranked
+from betavae.checkpoint import CONFIG_FILE, MODEL_FILE, SCORES_FILE, CheckpointError
+from betavae.config import TrialConfig
+
+CARD_FILE = "README.md"
+SCRIPT_FILE = "traverse.py"
+
+
+def export_best(sweep: Sweep, output: Path) -> Path:
+    """Copy the best checkpoint of a sweep's search to a folder of its own, and write its card.
+
+    Args:
+        sweep: At least one of its trials has a score.
+        output: The folder; it must not exist, or be empty.
+
+    Returns:
+        The card.
+
+    Raises:
+        FileExistsError: If the folder holds something.
+        CheckpointError: If the best trial has no checkpoint that can be read.
+        OSError: If it cannot be written.
+    """
+    check_export(output)
+    trial = ranked(sweep.trials)[0]
+    checkpoint = trial.best_checkpoint
+    if checkpoint is None:
+        raise CheckpointError(f"{trial.folder} must hold a checkpoint to be exported, but has none that can be read.")
+    output.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG_FILE, MODEL_FILE, SCORES_FILE):
+        shutil.copyfile(checkpoint.folder / name, output / name)
+    page = files("betavae.analysis") / "page"
+    (output / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    config = TrialConfig.read(checkpoint.folder / CONFIG_FILE)
+    card = environment.from_string((page / "card.md").read_text()).render(
+        config=config,
+        scores=checkpoint.scores,
+        sweep=sweep,
+        checkpoint=checkpoint,
+        versions=", ".join(f"{name} {value}" for name, value in sweep.record.get("versions", {}).items()),
+        num_trials=len(ranked(sweep.trials)),
+        median=float(np.median([one.last_score for one in ranked(sweep.trials)])),
+        confirmations=[
+            one for one in confirmed(sweep.trials, sweep.confirming) if one.config == replace(trial.config, seed=0)
+        ],
+    )
+    (output / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+    return output / CARD_FILE
+
+
+def check_export(output: Path) -> None:
+    """Refuse a place where nothing may be written.
+
+    Raises:
+        FileExistsError: If it holds something.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise FileExistsError(f"--export needs a new or an empty folder, but {output} holds something.")
