@@ -27,6 +27,7 @@ CHANCE = "a random number"
 
 _SIGNIFICANT = 0.05
 _SHARED_WITH = 0.5
+_NOTABLE_GAIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,18 @@ def diagnose_factors(portrait: Portrait) -> list[str]:
                 f"{shares[others[0]]:.0%} of its entropy, which leaves a gap of {gap:.2f}."
             )
     return said
+
+
+def diagnose_position(portrait: Portrait) -> list[str]:
+    """Say how far position is turned against the latents' axes, and what that costs; nothing if it costs nothing."""
+    found = portrait.position
+    if found is None or found.turned_score - found.score < _NOTABLE_GAIN:
+        return []
+    first, second = found.latents
+    return [
+        f"Latents {first} and {second}, which know the position best, are turned against it: by {abs(found.degrees)} "
+        f"degrees turned back, the MIG would be {found.turned_score:.3f} instead of {found.score:.3f}."
+    ]
 
 
 def _largest_change(portrait: Portrait, latents: Sequence[int]) -> float:

@@ -21,6 +21,7 @@ from betavae.analysis.findings import (
     describe_training,
     diagnose_factors,
     diagnose_latents,
+    diagnose_position,
     headline,
 )
 from betavae.analysis.pictures import Picture, png_address, save_picture, write_traversal_gif
@@ -190,7 +191,7 @@ def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folde
         "title": portrait.title,
         "described": describe_config(portrait.trial.config, varied),
         "scores_said": describe_scores(sweep, portrait),
-        "diagnosis": [diagnose_latents(portrait), *diagnose_factors(portrait)],
+        "diagnosis": [diagnose_latents(portrait), *diagnose_factors(portrait), *diagnose_position(portrait)],
         "shown": [_latent_values(portrait, latent, anchor) for latent in shown],
         "folded": [_latent_values(portrait, latent, anchor) for latent in folded],
         "reconstructions": png_address(model_plots.tile(pairs)),

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from betavae.analysis.results import Checkpoint, Trial
+from betavae.analysis.rotation import Rotation, best_rotation
 from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import ACTIVE_UNIT_NATS, NUM_BINS, evaluation_rows
@@ -24,6 +25,10 @@ NUM_COLUMNS = 11
 
 KNOWN_SHARE = 0.05
 """A latent knows a factor from this share of its entropy on; the estimator's bias alone gives 1 % of orientation."""
+
+
+_POSITION = (-2, -1)
+"""Columns of the factors: posX and posY."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Portrait:
             rows hold none.
         position_codes: The mean code of the images at each position.
         rescored: `mig` of the same rows, taken again on this machine.
+        position: How far the two latents that know the position are turned against it; None with a single latent.
     """
 
     title: str
@@ -84,6 +90,7 @@ class Portrait:
     mean_codes: Mapping[str, Float[np.ndarray, "shapes values latents"]]
     position_codes: Float[np.ndarray, "posX posY latents"]
     rescored: float
+    position: Rotation | None
 
     def shown(self, limit: int) -> tuple[Latent, ...]:
         """The latents of the highest KL, and every one that knows a factor best; in the order of KL."""
@@ -128,6 +135,7 @@ def portray(
         },
         position_codes=mean_by_factors(codes, factors[:, -2:], sizes=sizes[-2:]),
         rescored=mutual_information_gap(codes, factors, num_bins=NUM_BINS, binning="width").score,
+        position=best_rotation(codes, factors, columns=_POSITION) if model.latent_size > 1 else None,
     )
 
 

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +199,7 @@ def _summary(
                 "trial": portrait.trial.trial_id,
                 "checkpoint": str(portrait.checkpoint.relative_to(sweep.folder)),
                 "mig_taken_again": portrait.rescored,
+                "position": None if portrait.position is None else asdict(portrait.position),
                 "scores": portrait.scores,
             }
             for portrait in portraits

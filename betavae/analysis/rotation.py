@@ -1,0 +1,69 @@
+"""How far two latents that share two factors are turned against them, and what a code would score if turned back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from betavae.evaluation import NUM_BINS
+from betavae.metrics import mutual_information, mutual_information_gap
+
+_NUM_ANGLES = 90
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """The turn of two latents that raises the MIG the most.
+
+    Attributes:
+        latents: The two that know most of the two factors together.
+        degrees: By how much they have to be turned, -45 .. 45, each in units of its own standard deviation.
+        score: `mig` as it is.
+        turned_score: `mig` after the turn.
+    """
+
+    latents: tuple[int, int]
+    degrees: int
+    score: float
+    turned_score: float
+
+
+def best_rotation(
+    codes: Float[np.ndarray, "rows latents"], factors: Integer[np.ndarray, "rows factors"], *, columns: Sequence[int]
+) -> Rotation:
+    """Turn the two latents that know most of two factors, a degree at a time, and keep the best MIG.
+
+    Args:
+        codes: Posterior means; at least two latents.
+        factors: Their factors.
+        columns: Which two of the factors, such as posX and posY.
+
+    Error:
+        A degree; and a code whose two latents are scaled otherwise than their factors is not turned back by a rotation.
+
+    Raises:
+        ValueError: If there are fewer than two latents, or as `mutual_information_gap`.
+    """
+    if codes.shape[1] < 2:
+        raise ValueError(f"codes must have two latents to be turned, but have {codes.shape[1]}.")
+    before = mutual_information_gap(codes, factors, num_bins=NUM_BINS, binning="width")
+    first, second = np.argsort(-before.mutual_information[:, list(columns)].sum(1), kind="stable")[:2].tolist()
+    pair = codes[:, [first, second]].astype(np.float64)
+    pair = (pair - pair.mean(0)) / np.maximum(pair.std(0), np.finfo(np.float64).tiny)
+    information = before.mutual_information.copy()
+    scores = {}
+    for degrees in range(_NUM_ANGLES // 2, -_NUM_ANGLES // 2, -1):
+        information[[first, second]] = mutual_information(_turned(pair, degrees), factors, num_bins=NUM_BINS)
+        top = np.sort(information, axis=0)
+        scores[degrees] = float(np.mean((top[-1] - top[-2]) / before.entropies))
+    best = max(scores, key=lambda degrees: (scores[degrees], -abs(degrees)))
+    return Rotation((first, second), best, before.score, max(scores[best], before.score))
+
+
+def _turned(pair: Float[np.ndarray, "rows 2"], degrees: int) -> Float[np.ndarray, "rows 2"]:
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    turned: np.ndarray = pair @ np.array([[cosine, sine], [-sine, cosine]])
+    return turned
