@@ -89,9 +89,12 @@ def seconds(act: Callable[[], object]) -> float:
 
 
 def private_megabytes(pid: int | None = None) -> float:
-    """Memory that a process shares with no other, in MB; Linux only."""
+    """Memory in MB that a process has to itself; Linux only.
+
+    What it has mapped from a file and not written to is the page cache's, even if no other process maps it now.
+    """
     lines = Path("/proc", str(pid or os.getpid()), "smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) * 1024 / 1e6
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) * 1024 / 1e6
 
 
 def matmul_gflops(dtype: torch.dtype, *, size: int = 2048, repeats: int = 5) -> float:

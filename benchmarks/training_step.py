@@ -29,9 +29,11 @@ _training: dict[str, TrainingRun | PlainLoop] = {}
 """Of this process."""
 
 
-def start_ours(precision: Precision) -> None:
+def start_ours(precision: Precision, *, keep_heap: bool = True) -> None:
     """Make this process train as a trial does."""
-    prepare_process()
+    if keep_heap:
+        prepare_process()
+    torch.set_num_threads(1)
     config = TrialConfig(batch_size=BATCH_SIZE, precision=precision)
     _training["run"] = run = TrainingRun.start(config, DSprites.open())
     run.advance(20)
@@ -42,6 +44,13 @@ def start_plain() -> None:
     torch.set_num_threads(1)
     _training["run"] = loop = PlainLoop(batch_size=BATCH_SIZE)
     loop.train(20)
+
+
+def training_of_this_process() -> TrainingRun:
+    """What `start_ours` has started."""
+    run = _training["run"]
+    assert isinstance(run, TrainingRun)
+    return run
 
 
 def images_per_second() -> float:
@@ -94,8 +103,7 @@ def measure() -> list[Row]:
 def print_profile(precision: Precision) -> None:
     """The costs of a step, the greatest first."""
     start_ours(precision)
-    run = _training["run"]
-    assert isinstance(run, TrainingRun)
+    run = training_of_this_process()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         run.advance(50)
     print(precision)
