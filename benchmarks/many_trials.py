@@ -1,4 +1,4 @@
-"""How a sweep grows: 10 to 5,000 trials that do nothing but report 20 times and leave a checkpoint's scores.
+"""How a sweep grows: 10 to 5,000 trials that do nothing but report 20 times; they have no models and no pictures.
 
 python benchmarks/many_trials.py                  10, 100, 1,000 and 5,000 trials
 python benchmarks/many_trials.py --count 100      the numbers of these alone
@@ -87,7 +87,7 @@ def run_all(options: Options, data: DSprites) -> dict[str, float]:
             )
         trials = folder.trials()
         assert num_ended(trials) == len(trials) == options.search.trials
-        folder.note_end(search=True)
+        folder.note_end(trials, done={"search": True})
     finally:
         folder.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
@@ -134,7 +134,8 @@ def _row(count: int, numbers: Mapping[str, float]) -> Row:
     wall, processor = (1000 * numbers[name] / count for name in ("seconds", "cpu_seconds"))
     value = f"{wall:.0f} ms a trial ({processor:.0f} ms of the driver's processor)"
     how = (
-        f"{numbers['seconds']:.0f} s in all; driver {numbers['peak_megabytes']:.0f} MB at most; resumed with one more "
+        f"{numbers['seconds']:.0f} s in all, without models and pictures; driver {numbers['peak_megabytes']:.0f} MB at "
+        "most; resumed with one more "
         f"in {numbers['resume_seconds']:.1f} s; report in {numbers['analyze_seconds']:.1f} s; folder "
         f"{numbers['folder_megabytes']:.1f} MB"
     )

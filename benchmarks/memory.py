@@ -80,7 +80,7 @@ def measure() -> list[Row]:
         grown = pools["long"].submit(grow).result()
     each = max(private)
     in_all = sum(share for _, share in mapped)
-    how = f"private memory of {NUM_TRIALS} processes that train and score, `burgess`, batches of 64, one thread: most"
+    how = f"private memory, Ray's own left out, of {NUM_TRIALS} processes that train and score: the most"
     return [
         Row("memory of a further trial", f"{each:.0f} MB", "300 MB", how, {"megabytes": private}),
         Row("data set in memory", f"{in_all:.0f} MB in all", "377 MB", f"{NUM_TRIALS} processes that map it, "

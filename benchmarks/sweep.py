@@ -79,7 +79,7 @@ def measure() -> list[Row]:
     raw = {"ours": ours, "without_ray": bare, "shell_loop": shell}
     return [
         Row("six trials, shell loop", f"{shell:.0f} s", "", f"{how}: {len(some)} of them, times {_SHELL_SHARE}", raw),
-        Row("six trials, our sweep", f"{ours:.0f} s", "", how, {}),
+        Row("six trials, our sweep", f"{ours:.0f} s", "", f"{how}; bfloat16 if the processor has it", {}),
         Row("shell loop / our sweep", f"{shell / ours:.2f}", "2.5", "", {}),
         Row("six trials, without Ray", f"{bare:.0f} s", "", f"{how}; {NUM_WORKERS} processes, dealt out", {}),
         Row("the sweep's share", f"{1 - bare / ours:.1%}", "5 %", "Ray's start, scheduling, reports, TensorBoard", {}),

@@ -29,7 +29,7 @@ class TrialConfig:
     """
 
     beta: float = 4.0
-    """Weight of the KL term; 1 is the plain VAE. It multiplies nats per image."""
+    """Weight of the KL term, or of what `objective` takes of it; 1 is the plain VAE. It multiplies nats per image."""
 
     latent_size: int = 10
     """Number of latents, z. dSprites has five factors; the field's habit is ten latents."""

@@ -6,7 +6,6 @@ python studies/collect.py results/beta-vae results/beta-tcvae > docs/results.jso
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ def collected(folders: list[Path]) -> dict[str, Any]:
     return {
         "studies": {
             summary["sweep"]: {
-                name: summary["record"].get(name) for name in ("command", "versions", "git", "data", "start", "end")
+                name: summary["record"].get(name)
+                for name in ("command", "versions", "git", "data", "resources", "start", "end")
             }
             for summary in summaries
         },
-        "machine": {"processor": platform.processor() or platform.machine(), "system": platform.system()},
         "configurations": [
             {
                 "study": summary["sweep"],

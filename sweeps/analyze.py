@@ -113,7 +113,7 @@ def _to_score_exactly(sweep: Sweep, *, count: int) -> dict[str, Checkpoint | Non
     """By name, the search's best checkpoints, and the last ones of the best confirmed configurations, all seeds."""
     best = {trial.trial_id: trial.best_checkpoint for trial in ranked(sweep.trials)[:count]}
     confirming = [trial for one in confirmed(sweep.trials, sweep.confirming)[:count] for trial in one.trials]
-    return best | {f"{CONFIRM_FOLDER}/{trial.trial_id}": trial.last_checkpoint for trial in confirming}
+    return best | {f"{CONFIRM_FOLDER}/{trial.trial_id}": trial.final_checkpoint for trial in confirming}
 
 
 def _score_exactly(

@@ -19,7 +19,7 @@ from sweeps.axes import AXES, Range, written
 from sweeps.cluster import Resources, found_in_cluster
 from sweeps.config_file import names_in
 from sweeps.options import Options, flag
-from sweeps.plan import Params, num_trials, planned_trials
+from sweeps.plan import Params, num_confirming, num_trials, planned_trials
 from sweeps.presets import PRESETS
 from sweeps.trial_folder import NUM_KEPT
 
@@ -97,8 +97,9 @@ def describe_trials(options: Options) -> str:
 
 def describe_cost(options: Options, cost: Cost, *, resources: Resources) -> str:
     """Time and disk of the whole sweep, if no trial is stopped."""
-    rounds = math.ceil(num_trials(options) / resources.num_concurrent)
-    disk = num_trials(options) * NUM_KEPT * cost.checkpoint_bytes
+    stages = (num_trials(options), num_confirming(options))
+    rounds = sum(math.ceil(count / resources.num_concurrent) for count in stages)
+    disk = sum(stages) * NUM_KEPT * cost.checkpoint_bytes
     return (
         f"at most {_describe_seconds(rounds * cost.seconds)}: {rounds} rounds of {_describe_seconds(cost.seconds)}, if "
         f"trials do not slow each other\n(one trains {cost.images_per_second:.0f} images/s, an evaluation takes "

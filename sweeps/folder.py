@@ -14,7 +14,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from betavae.analysis.results import CONFIRM_FOLDER, SEARCH_FOLDER, SWEEP_FILE, Trial, ranked, read_record, read_trials
+from betavae.analysis.results import (
+    CONFIRM_FOLDER,
+    SEARCH_FOLDER,
+    SWEEP_FILE,
+    Trial,
+    name_in_sweep,
+    ranked,
+    read_record,
+    read_trials,
+)
 from betavae.data import DSprites
 from betavae.files import replace_json
 from sweeps.axes import AXES
@@ -130,16 +139,18 @@ class SweepFolder:
 
     def trials(self, kept: SearchFolder | None = None) -> list[Trial]:
         """The trials that are kept there, in the search's folder if none is named, as their folders are now."""
-        self.mirror.pull(is_record)
-        return read_trials((kept or self.search).path)
+        kept = kept or self.search
+        kept.mirror.pull(is_record)
+        return read_trials(kept.path)
 
-    def choose(self, count: int) -> list[Params]:
-        """The best configurations of the search, by their best trial, to be confirmed.
+    def choose(self, count: int, trials: Sequence[Trial]) -> list[Params]:
+        """The configurations to be confirmed: those of the search's best trials, as many as asked for if there are.
 
-        What has once been chosen is written down and stays chosen: later trials of the search may add to it.
+        What has once been chosen is written down and stays chosen, whatever the search finds later; a larger `count`
+        adds the best of those that are left.
         """
         chosen: list[Params] = self._record.get("chosen", [])[:count]
-        for trial in ranked(self.trials()):
+        for trial in ranked([trial for trial in trials if trial.status != "failed"]):
             params = {name: getattr(trial.config, name) for name in AXES}
             if len(chosen) < count and params not in chosen:
                 chosen = [*chosen, params]
@@ -152,12 +163,11 @@ class SweepFolder:
         kinds = {name: value for name, value in cluster_resources.items() if ":" not in name}  # no addresses of nodes
         self._write({"resources": kinds})
 
-    def note_end(self, **done: bool) -> None:
-        """Write down how each stage and its trials ended."""
+    def note_end(self, trials: Sequence[Trial], *, done: Mapping[str, bool]) -> None:
+        """Write down how each stage and all of its trials ended."""
         outcome = {name: "done" if is_done else "interrupted" for name, is_done in done.items()}
-        ended = [*self.trials(), *self.trials(self.confirmation)]
-        failures = {f"{trial.folder.parent.name}/{trial.trial_id}": trial.error for trial in ended if trial.error}
-        counts = Counter(trial.status for trial in ended)
+        failures = {name_in_sweep(trial): trial.error for trial in trials if trial.error}
+        counts = Counter(trial.status for trial in trials)
         self._write({"end": _now(), "outcome": {**outcome, **counts, "failures": failures}})
 
     def _write(self, values: Mapping[str, Any]) -> None:

@@ -41,7 +41,7 @@ class SweepOptions:
 
     dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Say what would be done, option by option, with time and disk from three seconds of training; start nothing, and
-    write nothing."""
+    write nothing. With `--address` the cluster is joined to ask what it has."""
 
     name: str | None = None
     """Folder of this sweep below `--results`; it must not exist. Without: the preset and the time."""
@@ -92,7 +92,7 @@ class SearchOptions:
     """Which trials are tried, and which go on."""
 
     beta: Annotated[Axis, axis_argument(float)] = (1.0, 4.0, 10.0)
-    """Weight of the KL term, in nats per image: values, or a log-uniform range."""
+    """Weight of the KL term, or of the part that `--objective` takes of it: values, or a log-uniform range."""
 
     latent_size: Annotated[Axis, axis_argument(int), tyro.conf.arg(aliases=["-z"])] = (10,)
     """Number of latents: values, or a log-uniform range."""
@@ -125,8 +125,7 @@ class TrialOptions:
     """`burgess`: the literature's network. `conv3`: the seed study's."""
 
     objective: Objective = "beta-vae"
-    """The loss. `beta-vae`: beta weighs the whole KL term. `beta-tcvae`: beta weighs the total correlation alone, which
-    turns position onto the latents' axes in most seeds."""
+    """The loss. `beta-vae`: beta weighs the whole KL term. `beta-tcvae`: it weighs the total correlation alone."""
 
     steps: int = 6_000
     """Optimizer steps of a trial that is not stopped."""

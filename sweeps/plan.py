@@ -37,6 +37,11 @@ def num_trials(options: Options) -> int:
     return len(planned_trials(options)) if options.search.trials is None else options.search.trials
 
 
+def num_confirming(options: Options) -> int:
+    """Trials of the confirmation in all, if the search has so many configurations."""
+    return (options.confirm.confirm or 0) * options.confirm.seeds
+
+
 def check_resume(asked: Options, known: Options) -> None:
     """Refuse what would change a study that has begun.
 

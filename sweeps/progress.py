@@ -94,6 +94,7 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         super().__init__(metric="mig")
         self._folder, self._num_planned = search_folder, num_planned
         self._steps, self._batch_size = options.trial.steps, options.trial.batch_size
+        self._eval_every = options.eval_every
         self._quiet, self._verbose = options.sweep.quiet, options.sweep.verbose
         self._num_ended, self._best = num_ended(known), ranked(known)[:_NUM_BEST]
         self._steps_before = {trial.config.seed: trial.step for trial in known}
@@ -136,8 +137,8 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say how a trial ended."""
         seed = trial.config["seed"]
-        self._running.pop(seed, None)
         self._num_ended += 1
+        self._running.pop(seed, None)
         ended = self._folder.read(seed)
         others = [best for best in self._best if best.config.seed != seed]
         self._best = ranked([*others, ended])[:_NUM_BEST]
@@ -162,10 +163,11 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         return Group(*self._best_five(), self._bar())
 
     def _bar(self) -> Table:
-        """How many trials, how much of all steps, how fast, how long at most."""
+        """How many trials, how much of all steps, how fast, how long if no trial is stopped."""
         running = list(self._running.values())
         in_all = self._num_planned * self._steps
-        under_way = [min(trial.step + trial.since() / self._batch_size, self._steps) for trial in running]
+        # no further than its next report: one that hangs does not get on
+        under_way = [trial.step + min(trial.since() / self._batch_size, self._eval_every) for trial in running]
         done = self._num_ended * self._steps + sum(under_way)
         rate = sum(trial.images_per_second for trial in running)
         row: list[RenderableType] = [
@@ -174,7 +176,7 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         ]
         if rate:
             left = timedelta(seconds=round((in_all - done) * self._batch_size / rate))
-            row += [f"{rate:,.0f} images/s", f"at most {left} left"]
+            row += [f"{rate:,.0f} images/s", f"about {left} left"]
         bar = Table.grid(padding=(0, 2))
         bar.add_row(*row)
         return bar

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from betavae.analysis.confirmation import confirmed
-from betavae.analysis.results import SEARCH_FOLDER, Trial, ranked
+from betavae.analysis.results import Trial, name_in_sweep, ranked
 from betavae.data import DSprites
 from sweeps.analyze import analyze
 from sweeps.cluster import (
@@ -24,7 +24,7 @@ from sweeps.dry_run import describe_cost, describe_options, describe_resources, 
 from sweeps.folder import SweepFolder, check_destination
 from sweeps.interrupts import Interruption
 from sweeps.options import Options
-from sweeps.plan import num_trials
+from sweeps.plan import num_confirming, num_trials
 from sweeps.storage import Mirror, resolved
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
@@ -72,7 +72,8 @@ def dry_run(options: Options, arguments: Sequence[str], *, gpus_found: int) -> i
     data = DSprites.open()
     location = check_destination(options, data=data)
     print(describe_options(options, arguments=arguments))
-    print(f"\n{num_trials(options)} trials\n{describe_trials(options)}")
+    confirming = f", then {num_confirming(options)} that confirm" if options.confirm.confirm else ""
+    print(f"\n{num_trials(options)} trials{confirming}\n{describe_trials(options)}")
     resources = _find_resources(options, gpus_found=gpus_found)
     print(f"\nresources  {describe_resources(options, gpus_found=gpus_found)}")
     print(f"data       {data.source}, SHA-256 {data.fingerprint[:12]}...\nresults    {location}")
@@ -97,20 +98,21 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
     options, known = folder.options, folder.trials()
     if not options.sweep.quiet:
         print(describe_plan(options, known=known, resources=resources, data=data, location=folder.location), flush=True)
-    done = run_stages(folder, resources=resources, interruption=interruption)
-    folder.note_end(**done)
-    trials, confirming = folder.trials(), folder.trials(folder.confirmation)
+    ran = run_stages(folder, known=known, resources=resources, interruption=interruption)
+    trials, confirming = ran.trials, ran.confirming
+    folder.note_end([*trials, *confirming], done=ran.done)
     print(format_table(trials, factor_names=data.factors.names, root=folder.mirror.local))
     if any(trial.config.images < len(data) for trial in trials):
         print(format_seed_study_table(trials, factor_names=data.factors.names))
-    if confirming:
-        print(format_confirmation_table(confirmed(trials, confirming)))
-    if not all(done.values()) or interruption.signal is not None:
+    confirmations = confirmed(trials, confirming)
+    if confirmations:
+        print(format_confirmation_table(confirmations))
+    if not all(ran.done.values()) or interruption.signal is not None:
         print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr)
         return interruption.exit_code
     ending = _name_failures(folder, [*trials, *confirming])
     if ranked(trials):
-        print(describe_best(trials, confirmed(trials, confirming)), flush=True)
+        print(describe_best(trials, confirmations), flush=True)
         ending = (_write_report(folder) if options.sweep.report else DONE) or ending
     print(f"curves     tensorboard --logdir {folder.location}")
     return ending
@@ -130,8 +132,7 @@ def _name_failures(folder: SweepFolder, trials: Sequence[Trial]) -> int:
     """Say which trials failed and why; return the exit code that says so."""
     failed = [trial for trial in trials if trial.status == "failed"]
     for trial in failed:
-        stage = "" if trial.folder.parent.name == SEARCH_FOLDER else f"{trial.folder.parent.name}/"
-        print(f"error: trial {stage}{trial.trial_id} failed: {trial.error}", file=sys.stderr)
+        print(f"error: trial {name_in_sweep(trial)} failed: {trial.error}", file=sys.stderr)
     if any("NonFiniteLossError" not in str(trial.error) for trial in failed):  # which would be so again
         print(f"try them again with: {folder.resume_command} --retry-failed", file=sys.stderr)
     return FAILED if failed else DONE

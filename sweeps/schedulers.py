@@ -9,9 +9,13 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import numpy as np
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sweeps.search_folder import SearchFolder
+
+_WAITING = (Trial.PENDING, Trial.PAUSED)
+"""What Ray calls a trial that may run; the first kind goes first."""
 
 
 class StoppingRule(Protocol):
@@ -121,3 +125,8 @@ class RuleScheduler(FIFOScheduler):
             return TrialScheduler.CONTINUE
         self._folder.trial(seed).stop(step)
         return TrialScheduler.STOP
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The first that waits, among those that have not ended: Ray's own looks through all there were, every time."""
+        waiting = [trial for trial in tune_controller.get_live_trials() if trial.status in _WAITING]
+        return min(waiting, key=lambda trial: (_WAITING.index(trial.status), trial.trial_id), default=None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
-from betavae.analysis.results import CONFIRM_FOLDER, SEARCH_FOLDER, num_ended
+from betavae.analysis.results import CONFIRM_FOLDER, SEARCH_FOLDER, Trial, num_ended
 from sweeps.board import Board
 from sweeps.cluster import Resources, running_ray
 from sweeps.folder import SweepFolder
@@ -15,41 +16,68 @@ from sweeps.search import Stage, confirmation_stage, run_stage, search_stage
 from sweeps.trial import train_trial
 
 
-def run_stages(folder: SweepFolder, *, resources: Resources, interruption: Interruption) -> dict[str, bool]:
-    """Run what has not ended, in one Ray, which is not started for nothing; say of each stage whether all has ended."""
+@dataclass(frozen=True)
+class Ran:
+    """What has become of a sweep's stages.
+
+    Attributes:
+        trials: Of the search.
+        confirming: Of its confirmation.
+        done: By stage that was asked for, whether all of its trials have ended.
+    """
+
+    trials: list[Trial]
+    confirming: list[Trial]
+    done: dict[str, bool]
+
+
+def run_stages(folder: SweepFolder, *, known: list[Trial], resources: Resources, interruption: Interruption) -> Ran:
+    """Run what has not ended, in one Ray, which is not started for nothing.
+
+    Args:
+        folder: The sweep's.
+        known: The search's trials that are there already.
+        resources: What it may take.
+        interruption: A signal that has come ends it after the stage that runs.
+    """
     options, count = folder.options, folder.options.confirm.confirm
-    plans: dict[str, Callable[[], Stage]] = {
-        SEARCH_FOLDER: lambda: search_stage(options, folder.search, num_known=len(folder.trials()))
-    }
-    if count is not None:  # what is confirmed is known only when the search has ended
-        plans[CONFIRM_FOLDER] = lambda: confirmation_stage(options, folder.confirmation, folder.choose(count))
-    done = dict.fromkeys(plans, False)
-    with ExitStack() as stack:
-        is_running = False
-        for name, plan in plans.items():
-            stage = plan()
-            if not _has_ended(folder, stage):
-                if not is_running:
-                    _start_ray(folder, stack, resources=resources)
-                    interruption.watch()
-                    is_running = True
-                _run(folder, stage, resources=resources)
-            done[name] = _has_ended(folder, stage)
-            if not done[name]:
-                break
-    return done
+    confirming = folder.trials(folder.confirmation)
+    done = {SEARCH_FOLDER: False} | ({} if count is None else {CONFIRM_FOLDER: False})
+    with _LateRay(folder, resources=resources, interruption=interruption) as ray:
+        search = search_stage(options, folder.search, num_known=len(known))
+        trials = ray.run(search, known)
+        done[SEARCH_FOLDER] = _has_ended(search, trials)
+        if count is not None and done[SEARCH_FOLDER] and interruption.signal is None:
+            confirmation = confirmation_stage(options, folder.confirmation, folder.choose(count, trials))
+            confirming = ray.run(confirmation, confirming)
+            done[CONFIRM_FOLDER] = _has_ended(confirmation, confirming)
+    return Ran(trials, confirming, done)
 
 
-def _start_ray(folder: SweepFolder, stack: ExitStack, *, resources: Resources) -> None:
-    folder.note_resources(stack.enter_context(running_ray(resources, address=folder.options.resources.address)))
+class _LateRay(ExitStack):
+    """A Ray that starts when there is something to run."""
+
+    def __init__(self, folder: SweepFolder, *, resources: Resources, interruption: Interruption) -> None:
+        super().__init__()
+        self._folder, self._resources, self._interruption = folder, resources, interruption
+        self._is_running = False
+
+    def run(self, stage: Stage, known: list[Trial]) -> list[Trial]:
+        """Run what has not ended of a stage, and return its trials."""
+        if _has_ended(stage, known):
+            return known
+        folder, resources = self._folder, self._resources
+        if not self._is_running:
+            started = self.enter_context(running_ray(resources, address=folder.options.resources.address))
+            self._is_running = True
+            self._interruption.watch()
+            folder.note_resources(started)
+        with TrialLog(stage.folder, folder.options, num_planned=len(stage.planned), known=known) as log:
+            callbacks = [Board(folder.mirror, stage.folder, known=known), log]
+            run_stage(stage, trainable=train_trial, known=known, resources=resources, callbacks=callbacks)
+        self._interruption.watch()  # Ray's search, which took the signals, has left its own handlers
+        return folder.trials(stage.folder)
 
 
-def _run(folder: SweepFolder, stage: Stage, *, resources: Resources) -> None:
-    known = folder.trials(stage.folder)
-    with TrialLog(stage.folder, folder.options, num_planned=len(stage.planned), known=known) as log:
-        callbacks = [Board(folder.mirror, stage.folder, known=known), log]
-        run_stage(stage, trainable=train_trial, known=known, resources=resources, callbacks=callbacks)
-
-
-def _has_ended(folder: SweepFolder, stage: Stage) -> bool:
-    return num_ended(folder.trials(stage.folder)) >= len(stage.planned)
+def _has_ended(stage: Stage, trials: Sequence[Trial]) -> bool:
+    return num_ended(trials) >= len(stage.planned)

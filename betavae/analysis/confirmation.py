@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from betavae.analysis.exact import EXACT_SCORE
-from betavae.analysis.results import Trial, ranked
+from betavae.analysis.results import Trial
 from betavae.config import TrialConfig
 
 _NUM_RESAMPLES = 20_000
@@ -24,12 +24,14 @@ class Confirmed:
     Attributes:
         config: With seed 0, whatever the trials' seeds.
         search_score: The highest `mig` that the search saw of it: selected with labels.
-        trials: Those that ran to their end, the highest `mig` at that end first.
+        trials: Those that ran to their end, the highest `mig` at that end first; at least one.
+        num_failed: How many failed.
     """
 
     config: TrialConfig
     search_score: float
     trials: tuple[Trial, ...]
+    num_failed: int
 
     @cached_property
     def scores(self) -> tuple[float, ...]:
@@ -38,16 +40,22 @@ class Confirmed:
 
     @cached_property
     def exact_scores(self) -> tuple[float | None, ...]:
-        """`mig_exact` in the order of `scores`, where it has been taken."""
-        checkpoints = [trial.last_checkpoint for trial in self.trials]
+        """`mig_exact` in the order of `scores`, where it has been taken of the last step."""
+        checkpoints = [trial.final_checkpoint for trial in self.trials]
         return tuple(
             None if checkpoint is None else checkpoint.scores.get(EXACT_SCORE, {}).get("score")
             for checkpoint in checkpoints
         )
 
     @property
+    def exact_median(self) -> float | None:
+        """Of `exact_scores`, if all have been taken."""
+        taken = [score for score in self.exact_scores if score is not None]
+        return float(np.median(taken)) if len(taken) == self.num_seeds else None
+
+    @property
     def num_seeds(self) -> int:
-        """New seeds that have ended."""
+        """New seeds that ran to their end."""
         return len(self.trials)
 
     @cached_property
@@ -63,26 +71,24 @@ class Confirmed:
 
 
 def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Confirmed]:
-    """Each configuration that was confirmed, the highest median first.
+    """Each configuration of which a new seed has run to its end, the highest median first.
 
     Args:
         trials: Of the search.
-        confirming: Of its confirmation; one that has not ended is not counted.
+        confirming: Of its confirmation.
     """
-    found: dict[TrialConfig, list[Trial]] = {}
+    groups: dict[TrialConfig, list[Trial]] = {}
     for trial in confirming:
-        if trial.status == "finished":
-            found.setdefault(replace(trial.config, seed=0), []).append(trial)
-    searched = {config: [trial for trial in ranked(trials) if _is_of(trial, config)] for config in found}
-    each = [
-        Confirmed(
-            config,
-            search_score=max((trial.score for trial in searched[config]), default=math.nan),
-            trials=tuple(sorted(group, key=lambda trial: trial.last_score, reverse=True)),
-        )
-        for config, group in found.items()
-    ]
-    return sorted(each, key=lambda one: one.median, reverse=True)
+        groups.setdefault(replace(trial.config, seed=0), []).append(trial)
+    found = []
+    for config, group in groups.items():
+        finished = [trial for trial in group if trial.status == "finished"]
+        if finished:
+            best_in_search = max((trial.score for trial in trials if _is_of(trial, config)), default=math.nan)
+            by_score = sorted(finished, key=lambda trial: trial.last_score, reverse=True)
+            num_failed = sum(trial.status == "failed" for trial in group)
+            found.append(Confirmed(config, best_in_search, tuple(by_score), num_failed))
+    return sorted(found, key=lambda one: one.median, reverse=True)
 
 
 def probability_better(scores: Sequence[float], others: Sequence[float]) -> float:
@@ -99,9 +105,9 @@ def probability_better(scores: Sequence[float], others: Sequence[float]) -> floa
 
 
 def seeds_needed(scores: Sequence[float], others: Sequence[float]) -> int | None:
-    """About how many seeds of each would tell their means apart, in a test at 5 % with a power of 80 %.
+    """About how many seeds of each would tell their means apart, if those differ as seen: at 5 %, with a power of 80 %.
 
-    None if there is no telling: fewer than two seeds of one, or equal means.
+    None if there is no telling: fewer than two seeds of one, or means that do not differ the way the medians do.
 
     Source:
         The normal approximation for two groups: n = 2 ((1.96 + 0.84) s / d)^2.
@@ -110,7 +116,8 @@ def seeds_needed(scores: Sequence[float], others: Sequence[float]) -> int | None
         return None
     difference = float(np.mean(scores) - np.mean(others))
     variance = (np.var(scores, ddof=1) + np.var(others, ddof=1)) / 2
-    return None if difference == 0 else max(2, math.ceil(2 * (_LEVEL + _POWER) ** 2 * variance / difference**2))
+    agrees = difference * float(np.median(scores) - np.median(others)) > 0
+    return None if not agrees else max(2, math.ceil(2 * (_LEVEL + _POWER) ** 2 * variance / difference**2))
 
 
 def _is_of(trial: Trial, config: TrialConfig) -> bool:

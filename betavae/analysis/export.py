@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +12,7 @@ import jinja2
 import numpy as np
 
 from betavae.analysis.confirmation import confirmed
-from betavae.analysis.results import Sweep, ranked
+from betavae.analysis.results import Checkpoint, Sweep, Trial, ranked
 from betavae.checkpoint import CONFIG_FILE, MODEL_FILE, SCORES_FILE, CheckpointError
 from betavae.config import TrialConfig
 
@@ -39,26 +40,17 @@ def export_best(sweep: Sweep, output: Path) -> Path:
     checkpoint = trial.best_checkpoint
     if checkpoint is None:
         raise CheckpointError(f"{trial.folder} must hold a checkpoint to be exported, but has none that can be read.")
-    output.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG_FILE, MODEL_FILE, SCORES_FILE):
-        shutil.copyfile(checkpoint.folder / name, output / name)
     page = files("betavae.analysis") / "page"
-    (output / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    config = TrialConfig.read(checkpoint.folder / CONFIG_FILE)
-    card = environment.from_string((page / "card.md").read_text()).render(
-        config=config,
-        scores=checkpoint.scores,
-        sweep=sweep,
-        checkpoint=checkpoint,
-        versions=", ".join(f"{name} {value}" for name, value in sweep.record.get("versions", {}).items()),
-        num_trials=len(ranked(sweep.trials)),
-        median=float(np.median([one.last_score for one in ranked(sweep.trials)])),
-        confirmations=[
-            one for one in confirmed(sweep.trials, sweep.confirming) if one.config == replace(trial.config, seed=0)
-        ],
-    )
-    (output / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+    card = _card(sweep, trial, checkpoint, template=(page / "card.md").read_text())
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent) as temporary:
+        filled = Path(temporary, "model")
+        filled.mkdir()
+        for name in (CONFIG_FILE, MODEL_FILE, SCORES_FILE):
+            shutil.copyfile(checkpoint.folder / name, filled / name)
+        (filled / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())
+        (filled / CARD_FILE).write_text(card + "\n", encoding="utf-8")
+        filled.rename(output)  # which may be there, if it is empty
     return output / CARD_FILE
 
 
@@ -69,4 +61,19 @@ def check_export(output: Path) -> None:
         FileExistsError: If it holds something.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"--export needs a new or an empty folder, but {output} holds something.")
+        raise FileExistsError(f"A model is exported to a new or an empty folder, but {output} holds something.")
+
+
+def _card(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, template: str) -> str:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    confirmations = confirmed(sweep.trials, sweep.confirming)
+    return environment.from_string(template).render(
+        config=TrialConfig.read(checkpoint.folder / CONFIG_FILE),
+        scores=checkpoint.scores,
+        origin=f"{sweep.folder.name}/{checkpoint.folder.relative_to(sweep.folder)}",
+        command=sweep.record.get("command", "not recorded"),
+        versions=", ".join(f"{name} {value}" for name, value in sweep.record.get("versions", {}).items()),
+        num_trials=len(ranked(sweep.trials)),
+        median=float(np.median([one.last_score for one in ranked(sweep.trials)])),
+        confirmations=[one for one in confirmations if one.config == replace(trial.config, seed=0)],
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
@@ -51,7 +51,7 @@ def headline(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = ()) -
         confirmations: The highest median first.
     """
     if confirmations:
-        return _confirmed(confirmations, varied_fields(trials))
+        return _confirmed(trials, confirmations)
     settings, names = settings_of(trials), varied_fields(trials)
     found = _alone(settings[0]) if len(settings) == 1 else _compare(settings, names)
     cut = sum(not trial.is_complete for trial in trials if trial.reports)
@@ -70,10 +70,15 @@ def describe_config(config: TrialConfig, names: Sequence[str]) -> str:
 
 def describe_state(sweep: Sweep) -> str:
     """How many trials there are, and how each kind ended."""
-    counts = Counter(trial.status for trial in sweep.trials)
-    parts = ", ".join(f"{counts[status]} {status}" for status in get_args(Status) if counts[status])
-    state = f"{len(sweep.trials)} trials: {parts}."
+    state = f"{len(sweep.trials)} trials: {_count_endings(sweep.trials)}."
+    if sweep.confirming:
+        state += f" {len(sweep.confirming)} that confirm: {_count_endings(sweep.confirming)}."
     return state if sweep.has_ended else f"{state} The sweep has not ended: it runs still, or was cut."
+
+
+def _count_endings(trials: Sequence[Trial]) -> str:
+    counts = Counter(trial.status for trial in trials)
+    return ", ".join(f"{counts[status]} {status}" for status in get_args(Status) if counts[status])
 
 
 def describe_training(trials: Sequence[Trial]) -> str:
@@ -102,11 +107,14 @@ def diagnose_latents(portrait: Portrait) -> str:
             "nothing and draws much the same whatever the image; moving a latent changes a pixel by "
             f"{change:.0%} at most. A lower beta, or more steps if the loss still falls, may help."
         )
+    price = "more KL there costs more than it saves in reconstruction"
+    if portrait.trial.config.objective == "beta-vae":  # another weighs less than all of the KL
+        price = f"at beta = {_value(beta)} {price}"
     return (
         f"Collapsed (KL below {threshold}): {'latent' if len(collapsed) == 1 else 'latents'} "
-        f"{', '.join(map(str, collapsed))} of {count}. At beta = {_value(beta)} more KL there costs more than it "
-        f"saves in reconstruction. Moving one changes a pixel by {change:.0%} at most. The binned MIG still sees its "
-        f"mean, however little that varies ({_most_known(portrait, collapsed)}); the exact MIG sees at most its KL."
+        f"{', '.join(map(str, collapsed))} of {count}: {price}. Moving one changes a pixel by {change:.0%} at most. "
+        "The binned MIG still sees its mean, however little that varies "
+        f"({_most_known(portrait, collapsed)}); the exact MIG sees at most its KL."
     )
 
 
@@ -137,8 +145,8 @@ def diagnose_position(portrait: Portrait) -> list[str]:
         return []
     first, second = found.latents
     return [
-        f"Latents {first} and {second}, which know the position best, are turned against it: by {abs(found.degrees)} "
-        f"degrees turned back, the MIG would be {found.turned_score:.3f} instead of {found.score:.3f}."
+        f"Latents {first} and {second}, which know the position best, are turned against it by {abs(found.degrees)} "
+        f"degrees: turned back, the MIG would be {found.turned_score:.3f} instead of {found.score:.3f}."
     ]
 
 
@@ -212,33 +220,41 @@ def _compare(settings: Sequence[Setting], names: Sequence[str]) -> Headline:
     )
 
 
-def _confirmed(confirmations: Sequence[Confirmed], names: Sequence[str]) -> Headline:
-    first = confirmations[0]
+def _confirmed(trials: Sequence[Trial], confirmations: Sequence[Confirmed]) -> Headline:
+    first, names = confirmations[0], varied_fields(trials)
     what, curse = describe_config(first.config, names), first.search_score - first.median
-    over = f"{_seeds(first).replace('seed', 'new seed')}"
+    failed = f" ({first.num_failed} more failed)" if first.num_failed else ""
     if first.num_seeds == 1:
         return Headline(
-            f"{what} has a MIG of {first.median:.3f} with one new seed.",
-            "One seed is no result: another can turn it round. Raise --seeds.",
+            f"{what} has a MIG of {first.median:.3f} with one new seed{failed}.",
+            "One seed is no result: another can turn it round.",
         )
     low, high = first.quartiles
-    claim = f"{what} has a median MIG of {first.median:.3f} over {over}, the middle half in {low:.3f} .. {high:.3f}."
-    found = (
-        f"The seeds took no part in the choice, and nothing was selected within a run. The search had promised "
+    certainty = [
+        "The seeds took no part in the search, and each counts with the end of its training. The search had promised "
         f"{first.search_score:.3f}, selected with labels: {abs(curse):.3f} {'more' if curse > 0 else 'less'}."
+    ]
+    if len(confirmations) > 1:
+        certainty.append(_against_second(first, confirmations[1], names))
+        certainty.append(f"That it is the best of {len(confirmations)} by these seeds flatters it.")
+    if all(replace(ranked(trials)[0].config, seed=0) != one.config for one in confirmations):
+        certainty.append("The search has a better one that was not confirmed.")
+    return Headline(
+        f"{what} has a median MIG of {first.median:.3f} over {first.num_seeds} new seeds{failed}, the middle half in "
+        f"{low:.3f} .. {high:.3f}.",
+        " ".join(certainty),
     )
-    return Headline(claim, f"{found} {_against_second(first, confirmations[1], names)}" if confirmations[1:] else found)
 
 
 def _against_second(first: Confirmed, second: Confirmed, names: Sequence[str]) -> str:
     better, needed = probability_better(first.scores, second.scores), seeds_needed(first.scores, second.scores)
     said = (
-        f"It is better than {describe_config(second.config, names)} (median {second.median:.3f} over "
-        f"{_seeds(second)}) with a probability of {better:.0%}, by a bootstrap over the seeds"
+        f"Its median is above that of {describe_config(second.config, names)} ({second.median:.3f} over "
+        f"{_seeds(second)}) in {better:.0%} of bootstrap resamples of the seeds"
     )
-    if needed is None:
+    if needed is None or needed <= min(first.num_seeds, second.num_seeds):
         return f"{said}."
-    return f"{said}; about {needed:,} seeds of each would settle it (5 % level, 80 % power)."
+    return f"{said}; if they differ as seen, about {needed:,} seeds of each would tell (5 % level, 80 % power)."
 
 
 def _seeds(tried: Setting | Confirmed) -> str:

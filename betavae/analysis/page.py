@@ -123,6 +123,7 @@ def render_page(
             if any(row.get(name) is not None for row in rows)
         ],
         rows=rows,
+        failed_new_seeds=[trial for trial in sweep.confirming if trial.error is not None],
         failed=[row for row in rows if row["error"]],
         settings=settings if any(setting.num_seeds > 1 for setting in settings) else [],
         describe=lambda setting: describe_config(setting.config, varied),
@@ -173,8 +174,11 @@ def _confirmed_numbers(confirmations: Sequence[Confirmed]) -> list[dict[str, str
     if not confirmations:
         return []
     first = confirmations[0]
-    how = f"over {first.num_seeds} new seeds, each at the end of its training: nothing selected"
-    return [{"name": "confirmed MIG", "value": f"{first.median:.3f}", "how": how}]
+    how = f"median over {first.num_seeds} new seeds, each at the end of its training"
+    numbers = [{"name": "confirmed MIG", "value": f"{first.median:.3f}", "how": how}]
+    if first.exact_median is not None:
+        numbers.append({"name": "confirmed exact MIG", "value": f"{first.exact_median:.3f}", "how": "the same models"})
+    return numbers
 
 
 def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folder: Path) -> dict[str, Any]:

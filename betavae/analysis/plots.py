@@ -64,7 +64,7 @@ def confirmation_points(confirmations: Sequence[Confirmed], names: Sequence[str]
     figure = Figure(figsize=(_WIDE, 3.0), layout="constrained")
     axes = figure.subplots()
     for place, one in enumerate(confirmations):
-        spread = 0.04 * (np.arange(one.num_seeds) - (one.num_seeds - 1) / 2)
+        spread = np.linspace(-0.2, 0.2, one.num_seeds) if one.num_seeds > 1 else np.zeros(1)
         axes.scatter(place + spread, one.scores, s=28, color=INK, alpha=0.7, linewidths=0)
         axes.plot([place - 0.2, place + 0.2], [one.median] * 2, color=INK, linewidth=2)
         axes.scatter([place + 0.3], [one.search_score], marker="D", s=26, facecolors="none", edgecolors=MUTED)

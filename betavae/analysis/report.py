@@ -189,6 +189,7 @@ def _summary(
                 "seeds": [trial.config.seed for trial in one.trials],
                 "mig": list(one.scores),
                 "mig_exact": list(one.exact_scores),
+                "failed": one.num_failed,
             }
             for one in confirmations
         ],

@@ -86,9 +86,10 @@ class Trial:
         return max(_read_checkpoints(self.folder), key=lambda checkpoint: checkpoint.score, default=None)
 
     @cached_property
-    def last_checkpoint(self) -> Checkpoint | None:
-        """The latest, of those whose scores can be read; None without one. Read once."""
-        return max(_read_checkpoints(self.folder), key=lambda checkpoint: checkpoint.scores["step"], default=None)
+    def final_checkpoint(self) -> Checkpoint | None:
+        """The one of its last report, if its scores can be read. Read once."""
+        checkpoints = _read_checkpoints(self.folder)
+        return next((checkpoint for checkpoint in checkpoints if checkpoint.scores["step"] == self.step), None)
 
     @property
     def step(self) -> int:
@@ -174,6 +175,12 @@ def read_reports(path: Path) -> tuple[Report, ...]:
         return ()
     whole_lines = path.read_text().split("\n")[:-1]
     return tuple(map(json.loads, whole_lines))
+
+
+def name_in_sweep(trial: Trial) -> str:
+    """Its identifier; that of one which confirms, with the folder."""
+    stage = trial.folder.parent.name
+    return trial.trial_id if stage == SEARCH_FOLDER else f"{stage}/{trial.trial_id}"
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:

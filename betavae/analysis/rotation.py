@@ -1,4 +1,4 @@
-"""How far two latents that share two factors are turned against them, and what a code would score if turned back."""
+"""How far two latents are turned against two factors that they share, and what the code would score if turned back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUM_ANGLES = 90
 
 @dataclass(frozen=True)
 class Rotation:
-    """The turn of two latents that raises the MIG the most.
+    """The turn of two latents that raises the gaps of their two factors the most.
 
     Attributes:
         latents: The two that know most of the two factors together.
@@ -34,7 +34,7 @@ class Rotation:
 def best_rotation(
     codes: Float[np.ndarray, "rows latents"], factors: Integer[np.ndarray, "rows factors"], *, columns: Sequence[int]
 ) -> Rotation:
-    """Turn the two latents that know most of two factors, a degree at a time, and keep the best MIG.
+    """Turn the two latents that know most of two factors, a degree at a time, and keep the turn of the largest gaps.
 
     Args:
         codes: Posterior means; at least two latents.
@@ -54,13 +54,14 @@ def best_rotation(
     pair = codes[:, [first, second]].astype(np.float64)
     pair = (pair - pair.mean(0)) / np.maximum(pair.std(0), np.finfo(np.float64).tiny)
     information = before.mutual_information.copy()
-    scores = {}
+    scores, gaps_of_pair = {}, {}
     for degrees in range(_NUM_ANGLES // 2, -_NUM_ANGLES // 2, -1):
         information[[first, second]] = mutual_information(_turned(pair, degrees), factors, num_bins=NUM_BINS)
         top = np.sort(information, axis=0)
-        scores[degrees] = float(np.mean((top[-1] - top[-2]) / before.entropies))
-    best = max(scores, key=lambda degrees: (scores[degrees], -abs(degrees)))
-    return Rotation((first, second), best, before.score, max(scores[best], before.score))
+        gaps = (top[-1] - top[-2]) / before.entropies
+        scores[degrees], gaps_of_pair[degrees] = float(gaps.mean()), float(gaps[list(columns)].mean())
+    best = max(scores, key=lambda degrees: (gaps_of_pair[degrees], -abs(degrees)))
+    return Rotation((first, second), best, before.score, scores[best])
 
 
 def _turned(pair: Float[np.ndarray, "rows 2"], degrees: int) -> Float[np.ndarray, "rows 2"]:

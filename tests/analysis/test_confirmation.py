@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 from betavae.analysis.confirmation import confirmed, probability_better, seeds_needed
-from betavae.analysis.findings import headline
+from betavae.analysis.findings import describe_state, headline
 from betavae.analysis.report import write_report
 from betavae.analysis.results import read_sweep
 from betavae.data import DSprites
@@ -34,7 +34,21 @@ def test_the_headline_speaks_from_the_confirmation(make_sweep) -> None:
     found = headline(sweep.trials, confirmed(sweep.trials, sweep.confirming))
     assert found.claim == "beta = 4 has a median MIG of 0.250 over 3 new seeds, the middle half in 0.200 .. 0.300."
     assert "The search had promised 0.400, selected with labels: 0.150 more." in found.certainty
-    assert "It is better than beta = 8 (median 0.200 over 3 seeds) with a probability of" in found.certainty
+    assert "Its median is above that of beta = 8 (0.200 over 3 seeds) in " in found.certainty
+    assert "if they differ as seen, about 63 seeds of each would tell" in found.certainty  # 2 (2.8 * 0.1 / 0.05)^2
+    assert "That it is the best of 2 by these seeds flatters it." in found.certainty
+    assert "not confirmed" not in found.certainty
+
+
+def test_a_seed_that_failed_and_a_best_that_was_not_confirmed_are_named(make_sweep) -> None:
+    new_seeds = {name: values for name, values in NEW_SEEDS.items() if name.startswith("1")}
+    new_seeds["1003"] = {"migs": [0.1], "beta": 4.0, "seed": 501_003, "error": "NonFiniteLossError: nan"}
+    sweep = read_sweep(make_sweep(SEARCHED, confirming=new_seeds))
+    found = headline(sweep.trials, confirmed(sweep.trials, sweep.confirming))
+    assert "over 3 new seeds (1 more failed)" in found.claim
+    assert "The search has a better one that was not confirmed." in found.certainty
+    assert "flatters" not in found.certainty
+    assert "4 that confirm: 3 finished, 1 failed." in describe_state(sweep)
 
 
 def test_one_new_seed_is_no_result(make_sweep) -> None:
@@ -85,6 +99,8 @@ def test_so_many_seeds_give_a_t_test_its_power() -> None:
     assert exact - 1 <= needed <= exact
 
 
-@pytest.mark.parametrize(("scores", "others"), [((0.3,), (0.1, 0.2)), ((0.1, 0.2), (0.2, 0.1))])
+@pytest.mark.parametrize(
+    ("scores", "others"), [((0.3,), (0.1, 0.2)), ((0.1, 0.2), (0.2, 0.1)), ((0.5, 0.5, 0.0), (0.4, 0.4, 0.4))]
+)
 def test_no_number_of_seeds_is_named_where_none_can_be(scores: tuple[float, ...], others: tuple[float, ...]) -> None:
     assert seeds_needed(scores, others) is None

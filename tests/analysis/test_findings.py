@@ -159,7 +159,7 @@ def test_the_diagnosis_names_collapsed_latents_and_shared_and_missing_factors(po
     samples = replace(portrait.samples, traversal=traversal)
     built = replace(portrait, scores=BUILT, latents=latents_by_kl(BUILT), samples=samples)
     assert "Moving one changes a pixel by 20% at most." in diagnose_latents(built)
-    assert diagnose_latents(built).startswith("Collapsed (KL below 0.01 nats): latent 4 of 5.")
+    assert diagnose_latents(built).startswith("Collapsed (KL below 0.01 nats): latent 4 of 5: at beta = ")
     assert "at most 0.05 nats of scale, in latent 4" in diagnose_latents(built)
     missing, shared = diagnose_factors(built)
     assert missing.startswith("No latent knows orientation: the best has 1.0% of its entropy")

@@ -76,14 +76,14 @@ def test_the_best_model_is_exported_with_its_card(
     assert "| `mig` | 0.4000 |" in card
     assert "| `mig_exact` |" in card
     assert "The median of all trials, each at its end, is 0.2500." in card  # 0.4 and 0.1: what nobody selected
-    assert "trained with 2 seeds that took no part in the choice, have a median `mig` of\n  0.2500" in card
+    assert "trained with 2 seeds that took no part in the choice, has a median `mig` of\n  0.2500" in card
     shutil.rmtree(folder)  # what is given away stands alone
     script = (exported / "traverse.py").read_text().replace("[300_000]", "[300]")
     exec(compile(script, str(exported / "traverse.py"), "exec"), {"__file__": str(exported / "traverse.py")})
     assert {path.name for path in exported.glob("*.png")} == {f"latent_{latent}.png" for latent in range(3)}
     assert len(script.splitlines()) <= 20
     assert main(asked) == BAD_INPUT
-    assert "--export needs a new or an empty folder" in capsys.readouterr().err
+    assert "exported to a new or an empty folder" in capsys.readouterr().err
 
 
 def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(

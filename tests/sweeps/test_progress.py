@@ -68,7 +68,7 @@ def test_a_terminal_has_a_bar_which_goes(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("TERM", "xterm")
     said = run(tmp_path, OPTIONS, is_terminal=True)
     # the first has half of its 100 steps to go, the second all of its own: 150 steps of 10 images, at 50 images/s
-    assert "0/2 trials, 1 running  50 images/s  at most 0:00:30 left" in said
+    assert "0/2 trials, 1 running  50 images/s  about 0:00:30 left" in said
     assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1  # the cursor comes back
 
 
@@ -85,9 +85,9 @@ def test_the_time_left_runs_down_between_reports(tmp_path: Path, monkeypatch: py
     for clock[0] in (0.0, 4.0, 60.0):
         shown = Console(file=io.StringIO(), width=120)
         shown.print(log._picture())
-        left.append(shown.file.getvalue().split("most ")[1].split()[0])
-    # 150 steps of 10 images at 50 images/s; after a minute the trial has at most its own 50 left behind it
-    assert left == ["0:00:30", "0:00:26", "0:00:20"]
+        left.append(shown.file.getvalue().split("about ")[1].split()[0])
+    # 150 steps of 10 images at 50 images/s; after a minute it should have reported, and counts no further than that
+    assert left == ["0:00:30", "0:00:26", "0:00:25"]
 
 
 def test_a_trial_that_goes_on_is_among_the_best_once(tmp_path: Path) -> None:

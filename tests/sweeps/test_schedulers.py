@@ -1,9 +1,14 @@
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 
-from sweeps.schedulers import MedianStopping, SuccessiveHalving
+from sweeps.schedulers import MedianStopping, NoStopping, RuleScheduler, SuccessiveHalving
+from sweeps.search_folder import SearchFolder
+from sweeps.storage import Mirror
 
 
 class Named:
@@ -66,3 +71,16 @@ def test_the_median_rule_waits_for_others_to_come_as_far() -> None:
         rule.stops(trial, step=10, score=0.5)
     assert not rule.stops(3, step=30, score=0.0)  # nobody else has reported at 30
     assert rule.stops(4, step=10, score=0.0)
+
+
+def test_the_first_that_waits_runs_next_and_ended_trials_are_not_looked_at() -> None:
+    """A paused one only if none is pending. The controller has no list of all trials here: to ask for it would fail."""
+    scheduler = RuleScheduler(NoStopping(), metric="mig", search_folder=SearchFolder(Mirror(Path()), sweep_seed=0))
+    statuses = {"x_00002": "RUNNING", "x_00001": "PAUSED", "x_00005": "PENDING", "x_00004": "PENDING"}
+    live = [SimpleNamespace(trial_id=name, status=status) for name, status in statuses.items()]
+    controller = SimpleNamespace(get_live_trials=lambda: live)
+    assert scheduler.choose_trial_to_run(controller).trial_id == "x_00004"
+    live[:] = live[:2]
+    assert scheduler.choose_trial_to_run(controller).trial_id == "x_00001"
+    live.clear()
+    assert scheduler.choose_trial_to_run(controller) is None
