@@ -23,7 +23,7 @@ from betavae.process import prepare_process
 from betavae.training import TrainingRun
 
 BETAS = (1, 2, 4, 6, 8, 10)
-STEPS = 1_200
+STEPS = 600
 NUM_WORKERS = 2
 _SHELL_SHARE = 3
 """One run in so many is made of the shell loop, whose runs cost the same and take turns anyway."""
