@@ -240,9 +240,9 @@ def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = 
             f"seeds ({first.search_score:.3f} in the search, selected with labels)"
         )
     scored = ranked(trials)
-    best, middle = scored[0], float(np.median([trial.score for trial in scored]))
+    best, middle = scored[0], float(np.median([trial.last_score for trial in scored]))
     return (
-        f"best       {best.trial_id}, mig {best.score:.3f}, selected with labels (median of all {middle:.3f}): "
+        f"best       {best.trial_id}, mig {best.score:.3f}, selected with labels (median of all at their end {middle:.3f}): "
         f"{_describe_whole(best.config)}, seed {best.config.seed}"
     )
 

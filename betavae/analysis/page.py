@@ -224,7 +224,7 @@ def _latent_values(portrait: Portrait, latent: Latent, anchor: str) -> dict[str,
 def _numbers(sweep: Sweep, rows: Sequence[Row], portraits: Sequence[Portrait]) -> list[dict[str, str]]:
     """The few numbers that a reader takes away, each with how it was taken."""
     scored = [row for row in rows if row["rank"] is not None]
-    best, median = scored[0], float(np.median([row["mig"] for row in scored]))
+    best, median = scored[0], float(np.median([trial.last_score for trial in ranked(sweep.trials)]))
     numbers = [
         {
             "name": "best MIG",
@@ -232,7 +232,11 @@ def _numbers(sweep: Sweep, rows: Sequence[Row], portraits: Sequence[Portrait]) -
             "how": f"trial {best['trial']} at step {best['step']}; binned, the best of {len(scored)} trials, selected "
             "with labels",
         },
-        {"name": "median MIG", "value": f"{median:.3f}", "how": f"over the {len(scored)} trials, each at its best"},
+        {
+            "name": "median MIG",
+            "value": f"{median:.3f}",
+            "how": f"over the {len(scored)} trials, each at its end: not selected",
+        },
     ]
     exact = [portrait for portrait in portraits if "mig_exact" in portrait.scores]
     if exact:

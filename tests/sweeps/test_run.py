@@ -123,7 +123,9 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     assert all(trial.best_checkpoint is not None for trial in trials)
     assert all(list(trial.folder.glob("events.out.tfevents.*")) for trial in trials)
     best, report, curves = output.splitlines()[-3:]
-    assert best.startswith(f"best       {trials[0].trial_id}, mig {trials[0].score:.3f}: beta ")
+    median = sum(trial.last_score for trial in trials) / 2  # what nobody selected
+    assert best.startswith(f"best       {trials[0].trial_id}, mig {trials[0].score:.3f}, selected with labels ")
+    assert f"(median of all at their end {median:.3f}): beta " in best
     assert report == f"report     {tmp_path / 's' / 'report' / 'index.html'}"
     assert curves == f"curves     tensorboard --logdir {tmp_path / 's'}"
     assert (tmp_path / "s" / "report" / "index.html").is_file()
