@@ -242,8 +242,8 @@ def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = 
     scored = ranked(trials)
     best, middle = scored[0], float(np.median([trial.last_score for trial in scored]))
     return (
-        f"best       {best.trial_id}, mig {best.score:.3f}, selected with labels (median of all at their end {middle:.3f}): "
-        f"{_describe_whole(best.config)}, seed {best.config.seed}"
+        f"best       {best.trial_id}, mig {best.score:.3f}, selected with labels (median of all at their end "
+        f"{middle:.3f}): {_describe_whole(best.config)}, seed {best.config.seed}"
     )
 
 
