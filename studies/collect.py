@@ -19,8 +19,7 @@ def collected(folders: list[Path]) -> dict[str, Any]:
     return {
         "studies": {
             summary["sweep"]: {
-                name: summary["record"].get(name)
-                for name in ("command", "versions", "git", "data", "resources", "start", "end")
+                name: summary["record"].get(name) for name in ("versions", "git", "data", "resources", "start", "end")
             }
             for summary in summaries
         },
