@@ -11,6 +11,7 @@ import numpy as np
 
 from betavae.analysis.exact import EXACT_SCORE
 from betavae.analysis.results import Trial
+from betavae.analysis.settings import Setting
 from betavae.config import TrialConfig
 
 _NUM_RESAMPLES = 20_000
@@ -18,19 +19,15 @@ _LEVEL, _POWER = 1.96, 0.84  # normal quantiles: 5 % two-sided, 80 %
 
 
 @dataclass(frozen=True)
-class Confirmed:
-    """One configuration and its new seeds.
+class Confirmed(Setting):
+    """One configuration and its new seeds: the trials that ran to their end.
 
     Attributes:
-        config: With seed 0, whatever the trials' seeds.
         search_score: The highest `mig` that the search saw of it: selected with labels.
-        trials: Those that ran to their end, the highest `mig` at that end first; at least one.
-        num_failed: How many failed.
+        num_failed: How many new seeds failed.
     """
 
-    config: TrialConfig
     search_score: float
-    trials: tuple[Trial, ...]
     num_failed: int
 
     @cached_property
@@ -53,22 +50,6 @@ class Confirmed:
         taken = [score for score in self.exact_scores if score is not None]
         return float(np.median(taken)) if len(taken) == self.num_seeds else None
 
-    @property
-    def num_seeds(self) -> int:
-        """New seeds that ran to their end."""
-        return len(self.trials)
-
-    @cached_property
-    def median(self) -> float:
-        """Of `scores`."""
-        return float(np.median(self.scores))
-
-    @cached_property
-    def quartiles(self) -> tuple[float, float]:
-        """The first and the third, of `scores`."""
-        low, high = np.quantile(self.scores, (0.25, 0.75))
-        return float(low), float(high)
-
 
 def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Confirmed]:
     """Each configuration of which a new seed has run to its end, the highest median first.
@@ -87,7 +68,7 @@ def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Conf
             best_in_search = max((trial.score for trial in trials if _is_of(trial, config)), default=math.nan)
             by_score = sorted(finished, key=lambda trial: trial.last_score, reverse=True)
             num_failed = sum(trial.status == "failed" for trial in group)
-            found.append(Confirmed(config, best_in_search, tuple(by_score), num_failed))
+            found.append(Confirmed(config, tuple(by_score), best_in_search, num_failed))
     return sorted(found, key=lambda one: one.median, reverse=True)
 
 

@@ -257,7 +257,7 @@ def _against_second(first: Confirmed, second: Confirmed, names: Sequence[str]) -
     return f"{said}; if they differ as seen, about {needed:,} seeds of each would tell (5 % level, 80 % power)."
 
 
-def _seeds(tried: Setting | Confirmed) -> str:
+def _seeds(tried: Setting) -> str:
     return "one seed" if tried.num_seeds == 1 else f"{tried.num_seeds} seeds"
 
 

@@ -25,7 +25,7 @@ class Setting:
 
     Attributes:
         config: With seed 0, whatever the trials' seeds.
-        trials: One or more, the highest `mig` first.
+        trials: One or more, the highest score first.
     """
 
     config: TrialConfig
