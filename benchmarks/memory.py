@@ -33,11 +33,6 @@ def start_trial(seed: int) -> None:
     evaluate(run.model, data)
 
 
-def private_now() -> float:
-    """This process's own memory in MB."""
-    return private_megabytes()
-
-
 def mapped_megabytes() -> tuple[float, float]:
     """Of the mapped data set: what this process sees of it, and its share of that where others see it too; MB."""
     seen = shared = 0.0
@@ -74,7 +69,7 @@ def measure() -> list[Row]:
     with processes({str(seed): partial(start_trial, seed) for seed in range(NUM_TRIALS)}) as pools:
         for pool in pools.values():
             pool.submit(touch_all).result()
-        private = [pool.submit(private_now).result() for pool in pools.values()]
+        private = [pool.submit(private_megabytes).result() for pool in pools.values()]
         mapped = [pool.submit(mapped_megabytes).result() for pool in pools.values()]
     with processes({"long": prepare_process}) as pools:
         grown = pools["long"].submit(grow).result()

@@ -68,11 +68,6 @@ def flops_per_image() -> float:
     return float(counter.get_total_flops()) / BATCH_SIZE
 
 
-def peak(dtype: torch.dtype) -> float:
-    """GFLOP/s of a matrix product in this process."""
-    return matmul_gflops(dtype)
-
-
 def measure() -> list[Row]:
     """The table's rows."""
     setups: dict[str, Callable[[], None]] = {
@@ -84,7 +79,7 @@ def measure() -> list[Row]:
         contenders = {name: (lambda pool=pool: pool.submit(images_per_second).result()) for name, pool in pools.items()}
         speeds = take_turns(contenders, repeats=REPEATS)
         peaks = {
-            name: pools[name].submit(peak, dtype).result()
+            name: pools[name].submit(matmul_gflops, dtype).result()
             for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
         }
     flops = flops_per_image()

@@ -10,6 +10,7 @@ from jaxtyping import Float, Integer
 
 from betavae.evaluation import NUM_BINS
 from betavae.metrics import mutual_information, mutual_information_gap
+from betavae.metrics.mig import gaps_of
 
 _NUM_ANGLES = 90
 
@@ -57,8 +58,7 @@ def best_rotation(
     scores, gaps_of_pair = {}, {}
     for degrees in range(_NUM_ANGLES // 2, -_NUM_ANGLES // 2, -1):
         information[[first, second]] = mutual_information(_turned(pair, degrees), factors, num_bins=NUM_BINS)
-        top = np.sort(information, axis=0)
-        gaps = (top[-1] - top[-2]) / before.entropies
+        gaps = gaps_of(information, before.entropies)
         scores[degrees], gaps_of_pair[degrees] = float(gaps.mean()), float(gaps[list(columns)].mean())
     best = max(scores, key=lambda degrees: (gaps_of_pair[degrees], -abs(degrees)))
     return Rotation((first, second), best, before.score, scores[best])

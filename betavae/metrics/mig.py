@@ -70,7 +70,7 @@ def mutual_information_gap(
     _check_varying(tuple((values.max(axis=0) + 1).tolist()))
     entropies = factor_entropies(factors)
     perfect = mutual_information(values.astype(np.float64), factors, num_bins=num_bins, binning=binning)
-    return _gap(information, entropies, ceiling=float(_gaps(perfect, entropies).mean()))
+    return _gap(information, entropies, ceiling=float(gaps_of(perfect, entropies).mean()))
 
 
 def exact_mutual_information_gap(
@@ -108,7 +108,7 @@ def _gap(
     *,
     ceiling: float | None,
 ) -> MutualInformationGap:
-    gaps = _gaps(information, entropies)
+    gaps = gaps_of(information, entropies)
     return MutualInformationGap(
         score=float(gaps.mean()),
         gaps=gaps,
@@ -119,9 +119,10 @@ def _gap(
     )
 
 
-def _gaps(
+def gaps_of(
     information: Float[np.ndarray, "latents factors"], entropies: Float[np.ndarray, " factors"]
 ) -> Float[np.ndarray, " factors"]:
+    """The gap of each factor, from what each latent knows of it and its entropy, in nats."""
     with_none = np.vstack([information, np.zeros_like(information[:1])])  # a lone latent's rival knows nothing
     second, first = np.sort(with_none, axis=0)[-2:]
     gaps: Float[np.ndarray, " factors"] = (first - second) / entropies
