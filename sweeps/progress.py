@@ -18,6 +18,7 @@ from rich.table import Table
 
 from betavae.analysis.confirmation import Confirmed
 from betavae.analysis.results import ERROR_FILE, Trial, num_ended, ranked
+from betavae.analysis.seed_study import Reproduced, explain
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from sweeps.axes import ends, written
@@ -257,17 +258,15 @@ def format_table(trials: Sequence[Trial], *, factor_names: Sequence[str], root: 
     return _align(rows)
 
 
-def format_seed_study_table(trials: Sequence[Trial], *, factor_names: Sequence[str]) -> str:
-    """The seed study's own number beside the whole set's, at each trial's last evaluation; empty without one."""
-    scored = [trial for trial in trials if trial.reports and "mig_seed_study" in trial.reports[-1]]
-    if not scored:
-        return ""
-    header = ["beta", "step", "own rows", *factor_names, "whole set", *factor_names]
-    rows = [header] + [_seed_study_row(trial, factor_names) for trial in sorted(scored, key=lambda t: t.config.beta)]
-    return (
-        "\nmig by 20 equal-mass bins on the first 5,000 images, as the seed study took it (0 where a factor never "
-        f"varies),\nbeside mig by 20 equal-width bins on 10,000 images of the whole set:\n{_align(rows)}"
-    )
+def format_seed_study_table(found: Sequence[Reproduced]) -> str:
+    """The seed study's numbers, published and here, beside the whole set's: medians over the seeds."""
+    rows = [["beta", "seeds", "published", "its protocol", "whole set", "gap"]]
+    for one in found:
+        for name, own in one.own_rows.items():
+            published = f"{one.published[name]:.4f}" if one.published else "-"
+            beta, seeds = f"{one.config.beta:g}", f"{one.num_seeds}"
+            rows.append([beta, seeds, published, f"{own:.4f}", f"{one.whole_set[name]:.4f}", name])
+    return f"\nThe seed study, medians over the seeds:\n{_align(rows)}\n{explain(found)}"
 
 
 def _align(rows: Sequence[Sequence[str]]) -> str:
@@ -278,14 +277,6 @@ def _align(rows: Sequence[Sequence[str]]) -> str:
         *cells, last = row
         lines.append("  ".join([*map(str.rjust, cells, widths), last]))
     return "\n".join(lines)
-
-
-def _seed_study_row(trial: Trial, factor_names: Sequence[str]) -> list[str]:
-    last = trial.reports[-1]
-    own = [f"{last[f'mig_seed_study/{name}']:.4f}" for name in factor_names]
-    whole = [f"{last[f'mig/{name}']:.4f}" for name in factor_names]
-    own_score, whole_score = f"{last['mig_seed_study']:.4f}", f"{last['mig']:.4f}"
-    return [f"{trial.config.beta:g}", f"{last['step']}", own_score, *own, whole_score, *whole]
 
 
 def _row(trial: Trial, factor_names: Sequence[str], root: Path) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from betavae.analysis.confirmation import confirmed
 from betavae.analysis.results import Trial, name_in_sweep, ranked
+from betavae.analysis.seed_study import reproduced
 from betavae.data import DSprites
 from sweeps.analyze import analyze
 from sweeps.cluster import (
@@ -102,8 +103,9 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
     trials, confirming = ran.trials, ran.confirming
     folder.note_end([*trials, *confirming], done=ran.done)
     print(format_table(trials, factor_names=data.factors.names, root=folder.mirror.local))
-    if any(trial.config.images < len(data) for trial in trials):
-        print(format_seed_study_table(trials, factor_names=data.factors.names))
+    seed_study = reproduced(trials)
+    if seed_study:
+        print(format_seed_study_table(seed_study))
     confirmations = confirmed(trials, confirming)
     if confirmations:
         print(format_confirmation_table(confirmations))

@@ -28,6 +28,7 @@ from betavae.analysis.pictures import Picture, png_address, save_picture, write_
 from betavae.analysis.portrait import NUM_COLUMNS, Latent, Portrait
 from betavae.analysis.provenance import describe_exact, describe_mig, describe_scores, provenance
 from betavae.analysis.results import Sweep, ranked
+from betavae.analysis.seed_study import explain, reproduced
 from betavae.analysis.settings import settings_of, varied_fields
 from betavae.analysis.table import Row
 from betavae.progress import tracked
@@ -108,7 +109,7 @@ def render_page(
     )
     how, varied = describe_mig(portraits), varied_fields(sweep.trials)
     confirmations = confirmed(sweep.trials, sweep.confirming)
-    settings = settings_of(sweep.trials)
+    settings, seed_study = settings_of(sweep.trials), reproduced(sweep.trials)
     return environment.get_template("report.html").render(
         name=sweep.folder.name,
         headline=headline(sweep.trials, confirmations),
@@ -123,6 +124,8 @@ def render_page(
             if any(row.get(name) is not None for row in rows)
         ],
         rows=rows,
+        seed_study=seed_study,
+        seed_study_said=explain(seed_study) if seed_study else "",
         failed_new_seeds=[trial for trial in sweep.confirming if trial.error is not None],
         failed=[row for row in rows if row["error"]],
         settings=settings if any(setting.num_seeds > 1 for setting in settings) else [],

@@ -19,6 +19,7 @@ from betavae.analysis.page import render_page
 from betavae.analysis.palette import RC_PARAMS
 from betavae.analysis.portrait import Portrait, portray
 from betavae.analysis.results import Sweep, Trial, ranked
+from betavae.analysis.seed_study import reproduced
 from betavae.analysis.settings import settings_of
 from betavae.analysis.table import Row, table_rows, write_csv
 from betavae.checkpoint import CheckpointError
@@ -192,6 +193,16 @@ def _summary(
                 "failed": one.num_failed,
             }
             for one in confirmations
+        ],
+        "seed_study": [
+            {
+                "beta": one.config.beta,
+                "seeds": one.num_seeds,
+                "published": dict(one.published),
+                "own_rows": dict(one.own_rows),
+                "whole_set": dict(one.whole_set),
+            }
+            for one in reproduced(sweep.trials)
         ],
         "trials": list(rows),
         "models": [

@@ -1,0 +1,59 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from betavae.analysis.report import write_report
+from betavae.analysis.results import read_sweep
+from betavae.analysis.seed_study import PUBLISHED, explain, reproduced
+from betavae.data import DSprites
+
+# the last evaluation of each: a median of 0.2 at beta 1, of 0.1 at beta 5, which was not published
+TRIALS = {
+    **{f"a{i}": {"migs": [0.9, mig], "beta": 1.0, "seed": i} for i, mig in enumerate((0.1, 0.2, 0.6))},
+    "b": {"migs": [0.0, 0.1], "beta": 5.0},
+    "cut": {"migs": [0.7], "beta": 1.0, "seed": 3},
+}
+
+
+def _on_first_images(trials: dict[str, dict]) -> dict[str, dict]:
+    return {name: trial | {"images": 10_000} for name, trial in trials.items()}
+
+
+def test_published_means_are_those_of_the_published_gaps() -> None:
+    for beta, gaps in PUBLISHED.items():
+        assert gaps["mig"] == pytest.approx(sum(gaps.values()) / 5 - gaps["mig"] / 5, abs=5e-5), beta
+
+
+def test_it_takes_medians_of_the_last_scores_of_both_kinds(make_sweep) -> None:
+    one, other = reproduced(read_sweep(make_sweep(_on_first_images(TRIALS))).trials)
+    assert (one.config.beta, one.num_seeds, one.published["mig"]) == (1.0, 3, 0.0108)
+    assert (one.whole_set["mig"], one.whole_set["shape"], one.own_rows["mig"]) == (0.2, 0.2, 0.1)
+    assert (one.own_rows["shape"], one.own_rows["scale"]) == (0.0, 0.0)
+    assert (other.config.beta, other.num_seeds, other.published) == (5.0, 1, {})
+
+
+def test_a_study_of_the_whole_set_is_none(make_sweep) -> None:
+    assert reproduced(read_sweep(make_sweep(TRIALS)).trials) == []
+
+
+def test_three_sentences_say_why(make_sweep) -> None:
+    said = explain(reproduced(read_sweep(make_sweep(_on_first_images(TRIALS))).trials))
+    assert said.count(". ") == 2
+    assert "up to 0.2000 for shape and 0.2000 for scale" in said
+    assert "first 10,000 of 737,280 images" in said
+
+
+def test_the_page_and_the_summary_show_the_three_columns(make_sweep, small_data: DSprites) -> None:
+    sweep = read_sweep(make_sweep(_on_first_images(TRIALS), outcome="done"))
+    page = Path(write_report(sweep, sweep.folder / "report", data=small_data, num_best=1, importances={}).page)
+    rows = page.read_text().partition('id="seed-study"')[2].partition("</section>")[0]
+    assert "<td>0.0108</td>" in rows
+    assert "<td>0.1000</td><td>0.2000</td>" in rows
+    one, _ = json.loads((page.parent / "summary.json").read_text())["seed_study"]
+    assert (one["seeds"], one["published"]["mig"], one["own_rows"]["mig"], one["whole_set"]["mig"]) == (
+        3,
+        0.0108,
+        0.1,
+        0.2,
+    )
