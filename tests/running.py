@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from betavae.analysis.results import Sweep
+from sweeps.search_folder import FIRST_CONFIRMING
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS, EVERY = 120, 40
@@ -105,3 +106,8 @@ def numbers(sweep: Sweep) -> Numbers:
         ]
         for trial in (*sweep.trials, *sweep.confirming)
     }
+
+
+def searched(all_numbers: Numbers) -> Numbers:
+    """Those of the search, without what confirms."""
+    return {seed: said for seed, said in all_numbers.items() if seed < FIRST_CONFIRMING}

@@ -11,23 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import EVERY, REPOSITORY, STEPS, Numbers, RunningSweep, numbers, wait_for
+from running import EVERY, REPOSITORY, STEPS, Numbers, RunningSweep, numbers, searched, wait_for
 
 from betavae.analysis.results import ranked, read_record, read_sweep
 from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
-from sweeps.search_folder import FIRST_CONFIRMING
 
 pytestmark = pytest.mark.ray
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Numbers:
-    """What two trials, and one that confirms, report when nothing happens to them, by seed."""
-    sweep = RunningSweep(tmp_path_factory.mktemp("undisturbed") / "s", "--beta 4 8 --confirm 1 --seeds 1")
-    sweep.end()
-    return numbers(read_sweep(sweep.folder))
 
 
 @pytest.fixture
@@ -39,7 +30,7 @@ def sweep(tmp_path: Path) -> Iterator[RunningSweep]:
 
 def check_whole(folder: Path, undisturbed: Numbers, *, with_confirmation: bool = False) -> None:
     """Every trial at its full steps, with the numbers of an undisturbed one to the last bit, and its best model."""
-    expected = {seed: said for seed, said in undisturbed.items() if with_confirmation or seed < FIRST_CONFIRMING}
+    expected = undisturbed if with_confirmation else searched(undisturbed)
     read = read_sweep(folder)
     assert read.has_ended
     assert read.unreadable == ()
@@ -151,6 +142,7 @@ def test_signals_a_second_driver_and_a_flipped_bit(sweep: RunningSweep, undistur
     output, errors = sweep.end(code=143)
     assert errors == f"interrupted; go on with: python sweeps/run.py --resume {sweep.folder}\n"
     assert "checkpoint_" in output  # the table so far
+    assert read_record(sweep.folder)["outcome"]["search"] == "interrupted"
 
     latest = max(sweep.trial(0).glob("checkpoint_*"))
     content = bytearray((latest / "model.pt").read_bytes())

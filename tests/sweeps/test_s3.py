@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-from running import REPOSITORY, RunningSweep, numbers, wait_for
+from running import REPOSITORY, Numbers, RunningSweep, numbers, searched, wait_for
 
 from betavae.analysis.results import read_sweep
 from sweeps.storage import fetched
@@ -62,10 +62,9 @@ def names(client: object) -> list[str]:
 
 
 @pytest.mark.slow
-def test_storage_goes_away_and_the_driver_dies_and_nothing_is_lost(server: Storage, tmp_path: Path) -> None:
-    here = RunningSweep(tmp_path / "here", "--beta 4 8")
-    here.end()
-
+def test_storage_goes_away_and_the_driver_dies_and_nothing_is_lost(
+    undisturbed: Numbers, server: Storage, tmp_path: Path
+) -> None:
     client = boto3.client("s3")
     url = "s3://bucket/studies/there"
     there = RunningSweep(tmp_path / "unused", "--beta 4 8", url=url)
@@ -86,7 +85,7 @@ def test_storage_goes_away_and_the_driver_dies_and_nothing_is_lost(server: Stora
     with fetched(url) as copy:
         sweep = read_sweep(copy.local)
         assert sweep.has_ended
-        assert numbers(sweep) == numbers(read_sweep(here.folder))
+        assert numbers(sweep) == searched(undisturbed)
         written = b"".join(path.read_bytes() for path in copy.local.rglob("*") if path.is_file())
     for secret in (KEY, SECRET):
         assert secret not in output + errors
