@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -60,12 +60,12 @@ def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Conf
     """
     groups: dict[TrialConfig, list[Trial]] = {}
     for trial in confirming:
-        groups.setdefault(replace(trial.config, seed=0), []).append(trial)
+        groups.setdefault(trial.setting, []).append(trial)
     found = []
     for config, group in groups.items():
         finished = [trial for trial in group if trial.status == "finished"]
         if finished:
-            best_in_search = max((trial.score for trial in trials if _is_of(trial, config)), default=math.nan)
+            best_in_search = max((trial.score for trial in trials if trial.setting == config), default=math.nan)
             by_score = sorted(finished, key=lambda trial: trial.last_score, reverse=True)
             num_failed = sum(trial.status == "failed" for trial in group)
             found.append(Confirmed(config, tuple(by_score), best_in_search, num_failed))
@@ -99,7 +99,3 @@ def seeds_needed(scores: Sequence[float], others: Sequence[float]) -> int | None
     variance = (np.var(scores, ddof=1) + np.var(others, ddof=1)) / 2
     agrees = difference * float(np.median(scores) - np.median(others)) > 0
     return None if not agrees else max(2, math.ceil(2 * (_LEVEL + _POWER) ** 2 * variance / difference**2))
-
-
-def _is_of(trial: Trial, config: TrialConfig) -> bool:
-    return replace(trial.config, seed=0) == config

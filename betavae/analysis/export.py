@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -75,5 +74,5 @@ def _card(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, template: str) 
         versions=", ".join(f"{name} {value}" for name, value in sweep.record.get("versions", {}).items()),
         num_trials=len(ranked(sweep.trials)),
         median=float(np.median([one.last_score for one in ranked(sweep.trials)])),
-        confirmations=[one for one in confirmations if one.config == replace(trial.config, seed=0)],
+        confirmations=[one for one in confirmations if one.config == trial.setting],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
@@ -237,7 +237,7 @@ def _confirmed(trials: Sequence[Trial], confirmations: Sequence[Confirmed]) -> H
     if len(confirmations) > 1:
         certainty.append(_against_second(first, confirmations[1], names))
         certainty.append(f"That it is the best of {len(confirmations)} by these seeds flatters it.")
-    if all(replace(ranked(trials)[0].config, seed=0) != one.config for one in confirmations):
+    if all(ranked(trials)[0].setting != one.config for one in confirmations):
         certainty.append("The search has a better one that was not confirmed.")
     return Headline(
         f"{what} has a median MIG of {first.median:.3f} over {first.num_seeds} new seeds{failed}, the middle half in "

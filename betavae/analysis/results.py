@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -64,6 +64,11 @@ class Trial:
     reports: tuple[Report, ...]
     error: str | None = None
     was_stopped: bool = False
+
+    @property
+    def setting(self) -> TrialConfig:
+        """What it tries: its configuration with seed 0, whatever its own."""
+        return replace(self.config, seed=0)
 
     @property
     def best(self) -> Report | None:

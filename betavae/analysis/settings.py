@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -57,7 +57,7 @@ def settings_of(trials: Sequence[Trial]) -> list[Setting]:
     """Group the trials with a score by what they tried; the highest median `mig` first."""
     groups: dict[TrialConfig, list[Trial]] = {}
     for trial in ranked(trials):
-        groups.setdefault(replace(trial.config, seed=0), []).append(trial)
+        groups.setdefault(trial.setting, []).append(trial)
     settings = [Setting(config, tuple(group)) for config, group in groups.items()]
     return sorted(settings, key=lambda setting: setting.median, reverse=True)
 
