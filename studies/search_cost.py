@@ -1,0 +1,148 @@
+"""What searches found for the steps they spent: a figure, and the tables that docs/results.md shows.
+
+python studies/search_cost.py results/grid-* results/random-* results/tpe-asha-* --figure docs/search.png
+
+Sweeps of one kind are repeats; those by grid search set the goal: their best, and the steps that it took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, Integer
+from matplotlib.figure import Figure
+from scipy.stats import spearmanr
+from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+
+from betavae.analysis.palette import RC_PARAMS
+from betavae.analysis.results import Sweep, Trial, read_sweep
+
+COLORS = {"grid": "#767676", "random": "#0072B2"}
+OTHER_COLORS = ("#D55E00", "#009E73", "#CC79A7")
+QUARTER = 0.25
+
+
+@dataclass(frozen=True)
+class History:
+    """One sweep, report by report in the order of time.
+
+    Attributes:
+        spent: Training steps of all trials together.
+        best: The highest `mig` of any trial so far: selected with labels, in every kind of search.
+    """
+
+    spent: Integer[np.ndarray, " reports"]
+    best: Float[np.ndarray, " reports"]
+
+    def best_at(self, steps: float) -> float:
+        """What had been found when so many steps were spent; 0 before the first report."""
+        return float(np.max(self.best[self.spent <= steps], initial=0.0))
+
+    def steps_to(self, score: float) -> int | None:
+        """Steps spent when `score` was first reached; None if it never was."""
+        reached = np.flatnonzero(self.best >= score)
+        return int(self.spent[reached[0]]) if len(reached) else None
+
+
+def read_history(sweep: Sweep) -> History:
+    """Order the reports of a sweep's trials by the times in their event files."""
+    reports = sorted(itertools.chain.from_iterable(map(_timed_steps, sweep.trials)))
+    scores = np.array([score for _, _, score in reports])
+    return History(np.cumsum([steps for _, steps, _ in reports]), np.maximum.accumulate(scores))
+
+
+def kind_of(sweep: Sweep) -> str:
+    """How it searched: `grid`, or `optuna + asha`."""
+    asked = sweep.record["options"]["search"]
+    return asked["search"] if asked["scheduler"] == "none" else f"{asked['search']} + {asked['scheduler']}"
+
+
+def rank_correlations(trials: Sequence[Trial]) -> dict[int, tuple[float, int]]:
+    """By step: Spearman's correlation of `mig` there with `mig` at the end, and over how many trials it was taken."""
+    scores = [{report["step"]: report["mig"] for report in trial.reports} for trial in trials if trial.is_complete]
+    steps = sorted(set.intersection(*map(set, scores)))
+    last = [own[steps[-1]] for own in scores]
+    return {step: (float(spearmanr([own[step] for own in scores], last)[0]), len(scores)) for step in steps[:-1]}
+
+
+def draw(histories: Mapping[str, Sequence[History]], *, limit: int) -> Figure:
+    """Best MIG so far against steps spent: a thin line per repeat, a thick one for their median."""
+    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
+    axes = figure.subplots()
+    others = iter(OTHER_COLORS)
+    at = np.linspace(0, limit, 400)
+    for kind, repeats in histories.items():
+        color = COLORS.get(kind) or next(others)
+        curves = np.array([[history.best_at(steps) for steps in at] for history in repeats])
+        axes.step(at, curves.T, where="post", color=color, linewidth=0.7, alpha=0.5)
+        label = f"{kind}: median of {len(repeats)}"
+        axes.step(at, np.median(curves, axis=0), where="post", color=color, linewidth=2.2, label=label)
+    axes.axvline(QUARTER * limit, color=RC_PARAMS["text.color"], linestyle=":", linewidth=1)
+    axes.annotate("a quarter", (QUARTER * limit, 0.005), xytext=(3, 0), textcoords="offset points", fontsize=8)
+    axes.set_xlim(0, limit)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("training steps spent, all trials together")
+    axes.set_ylabel("best MIG so far")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def main() -> None:
+    """Print the tables, save the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--figure", required=True, type=Path)
+    arguments = parser.parse_args()
+    sweeps: dict[str, list[Sweep]] = {}
+    for folder in arguments.folders:
+        sweep = read_sweep(folder)
+        sweeps.setdefault(kind_of(sweep), []).append(sweep)
+    if "grid" not in sweeps:
+        parser.error("one of the sweeps must be by grid search, which the others are compared with")
+    histories = {kind: [read_history(sweep) for sweep in repeats] for kind, repeats in sweeps.items()}
+    limit = int(min(history.spent[-1] for history in histories["grid"]))
+    goal = float(np.median([history.best_at(limit) for history in histories["grid"]]))
+    print(f"The grid's best, in the median: {goal:.3f}, for {limit:,} steps.\n")
+    print("| search | configurations | best after a quarter | after half | after all | steps to the grid's best |")
+    print("|---|---|---|---|---|---|")
+    for kind, repeats in histories.items():
+        found = [_written([history.best_at(share * limit) for history in repeats]) for share in (QUARTER, 0.5, 1)]
+        steps = [history.steps_to(goal) for history in repeats]
+        reached = ", ".join("never" if step is None or step > limit else f"{step:,}" for step in steps)
+        tried = ", ".join(str(len(sweep.trials)) for sweep in sweeps[kind])
+        print(f"| {kind} | {tried} | {' | '.join(found)} | {reached} |")
+    print("\n| step | rank correlation with the end | trials |\n|---|---|---|")
+    whole = [trial for repeats in sweeps.values() for sweep in repeats for trial in sweep.trials]
+    for step, (correlation, count) in rank_correlations(whole).items():
+        print(f"| {step:,} | {correlation:.2f} | {count} |")
+    with matplotlib.rc_context(RC_PARAMS):
+        draw(histories, limit=limit).savefig(arguments.figure, dpi=200, facecolor="white")
+
+
+def _timed_steps(trial: Trial) -> list[tuple[float, int, float]]:
+    """Of each report: when, how many steps since the one before, and its `mig`."""
+    events = EventAccumulator(str(trial.folder), size_guidance={SCALARS: 0})
+    events.Reload()
+    # by step: a trial that was resumed may have written one twice
+    reports = {event.step: event for event in events.Scalars("mig")} if trial.reports else {}
+    before = 0
+    timed = []
+    for step in sorted(reports):
+        timed.append((reports[step].wall_time, step - before, reports[step].value))
+        before = step
+    return timed
+
+
+def _written(scores: Sequence[float]) -> str:
+    return f"{np.median(scores):.3f} ({', '.join(f'{score:.3f}' for score in scores)})"
+
+
+if __name__ == "__main__":
+    main()
