@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from betavae.analysis.confirmation import confirmed
 from betavae.analysis.exact import EXACT_SCORE, add_exact_score
-from betavae.analysis.export import check_export, export_best
+from betavae.analysis.export import CARD_FILE, check_export, export_best
 from betavae.analysis.report import PAGE_FILE, Report, check_output, write_report
 from betavae.analysis.results import CONFIRM_FOLDER, Checkpoint, Sweep, ranked, read_sweep
 from betavae.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError
@@ -38,30 +38,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.report.check()
         if options.export is not None:
             check_export(options.export)
-        report = analyze(options.folder, output=options.output, options=options.report)
-        card = None if options.export is None else export(options.folder, options.export)
+        report = analyze(options.folder, output=options.output, options=options.report, export=options.export)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     for problem in report.problems:
         print(f"warning: {problem}", file=sys.stderr)
     print(report.page)
-    if card is not None:
-        print(card)
+    if options.export is not None:
+        print(options.export / CARD_FILE)
     return DONE
 
 
-def analyze(location: str, *, output: Path | None = None, options: ReportOptions) -> Report:
+def analyze(location: str, *, output: Path | None = None, options: ReportOptions, export: Path | None = None) -> Report:
     """Write the report of a sweep that has ended, runs still or was killed, or of a copy of one.
 
     Args:
         location: The sweep's folder or URL. Only its checkpoints are written to, and only exact scores.
         output: Where the report goes; `report` below the sweep's folder if None.
         options: What it shows.
+        export: Where the best model goes, in a folder of its own; None for nowhere.
 
     Raises:
-        ValueError: If there is no sweep, or it has no score yet.
-        OSError: If the report cannot be written.
+        ValueError: If there is no sweep, it has no score yet, or the best model cannot be read.
+        OSError: If the report or the model cannot be written.
     """
     with fetched(location, _is_shown) as mirror:
         sweep = read_sweep(mirror.local)
@@ -90,18 +90,9 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             mirror.push(REPORT_FOLDER)
             page = joined(joined(mirror.location, REPORT_FOLDER), PAGE_FILE)
             report = replace(report, page=page)
+        if export is not None:
+            export_best(read_sweep(mirror.local), export)
         return report
-
-
-def export(location: str, output: Path) -> Path:
-    """Write the best model of a sweep, its folder or URL, to a folder of its own; return its card.
-
-    Raises:
-        ValueError: If the model cannot be read.
-        OSError: If the folder cannot be written, or holds something.
-    """
-    with fetched(location, _is_shown) as mirror:
-        return export_best(read_sweep(mirror.local), output)
 
 
 def _is_shown(name: str) -> bool:

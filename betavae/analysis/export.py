@@ -19,15 +19,12 @@ CARD_FILE = "README.md"
 SCRIPT_FILE = "traverse.py"
 
 
-def export_best(sweep: Sweep, output: Path) -> Path:
+def export_best(sweep: Sweep, output: Path) -> None:
     """Copy the best checkpoint of a sweep's search to a folder of its own, and write its card.
 
     Args:
         sweep: At least one of its trials has a score.
         output: The folder; it must not exist, or be empty.
-
-    Returns:
-        The card.
 
     Raises:
         FileExistsError: If the folder holds something.
@@ -50,7 +47,6 @@ def export_best(sweep: Sweep, output: Path) -> Path:
         (filled / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())
         (filled / CARD_FILE).write_text(card + "\n", encoding="utf-8")
         filled.rename(output)  # which may be there, if it is empty
-    return output / CARD_FILE
 
 
 def check_export(output: Path) -> None:
