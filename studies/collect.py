@@ -1,44 +1,56 @@
-"""The raw numbers of docs/results.md, from the reports of sweeps that were confirmed.
+"""The raw numbers of docs/results.md and their figure, from the folders of sweeps that were confirmed.
 
-python studies/collect.py results/beta-vae results/beta-tcvae > docs/results.json
+python studies/collect.py results/beta-vae results/beta-tcvae --json docs/results.json --figure docs/results.png
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from betavae.analysis.report import SUMMARY_FILE
+import matplotlib
+
+from betavae.analysis.confirmation import Confirmed, confirmed
+from betavae.analysis.palette import RC_PARAMS
+from betavae.analysis.plots import confirmation_points
+from betavae.analysis.results import Sweep, read_sweep
+
+_RECORDED = ("versions", "git", "data", "resources", "start", "end")
+"""Of `sweep.json`: what a number depends on."""
+
+_TOLD_APART_BY = ("objective", "beta", "latent_size")
 
 
-def collected(folders: list[Path]) -> dict[str, Any]:
+def collected(found: Sequence[tuple[Sweep, Sequence[Confirmed]]]) -> dict[str, Any]:
     """Every configuration that was confirmed: its hyper-parameters, seeds and scores in one order."""
-    summaries = [json.loads((folder / "report" / SUMMARY_FILE).read_text()) for folder in folders]
+    configurations = []
+    for sweep, confirmations in found:
+        for one in confirmations:
+            values = one.to_dict()
+            configurations.append({"study": sweep.folder.name, **values.pop("config"), **values})
     return {
-        "studies": {
-            summary["sweep"]: {
-                name: summary["record"].get(name) for name in ("versions", "git", "data", "resources", "start", "end")
-            }
-            for summary in summaries
-        },
-        "configurations": [
-            {
-                "study": summary["sweep"],
-                **one["config"],
-                "search_score_selected_with_labels": one["search_score"],
-                "median": one["median"],
-                "quartiles": one["quartiles"],
-                "seeds": one["seeds"],
-                "mig": one["mig"],
-                "mig_exact": one["mig_exact"],
-            }
-            for summary in summaries
-            for one in summary["confirmed"]
-        ],
+        "studies": {sweep.folder.name: {name: sweep.record.get(name) for name in _RECORDED} for sweep, _ in found},
+        "configurations": configurations,
     }
 
 
+def main() -> None:
+    """Read the sweeps, write both files."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--json", required=True, type=Path)
+    parser.add_argument("--figure", required=True, type=Path)
+    arguments = parser.parse_args()
+    sweeps = [read_sweep(folder) for folder in arguments.folders]
+    found = [(sweep, confirmed(sweep.trials, sweep.confirming)) for sweep in sweeps]
+    arguments.json.write_text(json.dumps(collected(found), indent=1) + "\n")
+    with matplotlib.rc_context(RC_PARAMS):
+        together = sorted((one for _, those in found for one in those), key=lambda one: one.median, reverse=True)
+        confirmation_points(together, _TOLD_APART_BY).savefig(arguments.figure, dpi=200, facecolor="white")
+
+
 if __name__ == "__main__":
-    print(json.dumps(collected([Path(folder) for folder in sys.argv[1:]]), indent=1))
+    main()

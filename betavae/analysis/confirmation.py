@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,19 @@ class Confirmed(Setting):
         """Of `exact_scores`, if all have been taken."""
         taken = [score for score in self.exact_scores if score is not None]
         return float(np.median(taken)) if len(taken) == self.num_seeds else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as plain values; what is a list has the order of `scores`."""
+        return {
+            "config": {name: value for name, value in self.config.to_dict().items() if name != "seed"},
+            "search_score_selected_with_labels": self.search_score,
+            "median": self.median,
+            "quartiles": list(self.quartiles),
+            "seeds": [trial.config.seed for trial in self.trials],
+            "mig": list(self.scores),
+            "mig_exact": list(self.exact_scores),
+            "failed": self.num_failed,
+        }
 
 
 def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Confirmed]:

@@ -181,19 +181,7 @@ def _summary(
             }
             for setting in settings_of(sweep.trials)
         ],
-        "confirmed": [
-            {
-                "config": {name: value for name, value in one.config.to_dict().items() if name != "seed"},
-                "search_score": one.search_score,
-                "median": one.median,
-                "quartiles": list(one.quartiles),
-                "seeds": [trial.config.seed for trial in one.trials],
-                "mig": list(one.scores),
-                "mig_exact": list(one.exact_scores),
-                "failed": one.num_failed,
-            }
-            for one in confirmations
-        ],
+        "confirmed": [one.to_dict() for one in confirmations],
         "seed_study": [
             {
                 "beta": one.config.beta,
