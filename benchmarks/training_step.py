@@ -22,8 +22,8 @@ from betavae.process import prepare_process
 from betavae.training import TrainingRun
 
 BATCH_SIZE = 64
-NUM_STEPS = 100
-REPEATS = 5
+NUM_STEPS = 150
+REPEATS = 7
 
 _training: dict[str, TrainingRun | PlainLoop] = {}
 """Of this process."""

@@ -9,7 +9,7 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +83,20 @@ def write_checkpoint(
     _sync(folder.parent)
 
 
-def check_checkpoint(folder: Path) -> None:
+def check_checkpoint(folder: Path, *, only: Collection[str] | None = None) -> None:
     """Read every byte of a checkpoint, and compare it with what was written.
+
+    Args:
+        folder: The checkpoint's.
+        only: These files, beside the scores; all if None.
 
     Raises:
         CheckpointError: If a file is missing, cut or changed; it names the file.
     """
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text())
-        for name, sha256 in manifest.items():
-            if _sha256(folder / name) != sha256:
+        for name in manifest if only is None else only:
+            if _sha256(folder / name) != manifest[name]:
                 raise ValueError(f"{name} is not what was written.")
     except _DAMAGE as error:
         raise CheckpointError(f"{folder} must be whole, but: {_first_line(error)}") from error

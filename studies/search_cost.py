@@ -24,7 +24,7 @@ from betavae.analysis.palette import RC_PARAMS
 from betavae.analysis.results import Sweep, Trial, read_sweep
 
 COLORS = {"grid": "#767676", "random": "#0072B2"}
-OTHER_COLORS = ("#D55E00", "#009E73", "#CC79A7")
+OTHER_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 QUARTER = 0.25
 
 
@@ -64,7 +64,11 @@ def kind_of(sweep: Sweep) -> str:
 
 
 def rank_correlations(trials: Sequence[Trial]) -> dict[int, tuple[float, int]]:
-    """By step: Spearman's correlation of `mig` there with `mig` at the end, and over how many trials it was taken."""
+    """By step: Spearman's correlation of `mig` there with `mig` at the end, and over how many trials it was taken.
+
+    Args:
+        trials: Of searches that stop none: early stopping keeps those whose early score was high.
+    """
     scores = [{report["step"]: report["mig"] for report in trial.reports} for trial in trials if trial.is_complete]
     steps = sorted(set.intersection(*map(set, scores)))
     last = [own[steps[-1]] for own in scores]
@@ -75,7 +79,7 @@ def draw(histories: Mapping[str, Sequence[History]], *, limit: int) -> Figure:
     """Best MIG so far against steps spent: a thin line per repeat, a thick one for their median."""
     figure = Figure(figsize=(7.0, 3.6), layout="constrained")
     axes = figure.subplots()
-    others = iter(OTHER_COLORS)
+    others = itertools.cycle(OTHER_COLORS)
     at = np.linspace(0, limit, 400)
     for kind, repeats in histories.items():
         color = COLORS.get(kind) or next(others)
@@ -103,6 +107,8 @@ def main() -> None:
     sweeps: dict[str, list[Sweep]] = {}
     for folder in arguments.folders:
         sweep = read_sweep(folder)
+        if not sweep.has_ended:
+            parser.error(f"{folder} must have run to its end")
         sweeps.setdefault(kind_of(sweep), []).append(sweep)
     if "grid" not in sweeps:
         parser.error("one of the sweeps must be by grid search, which the others are compared with")
@@ -119,7 +125,7 @@ def main() -> None:
         tried = ", ".join(str(len(sweep.trials)) for sweep in sweeps[kind])
         print(f"| {kind} | {tried} | {' | '.join(found)} | {reached} |")
     print("\n| step | rank correlation with the end | trials |\n|---|---|---|")
-    whole = [trial for repeats in sweeps.values() for sweep in repeats for trial in sweep.trials]
+    whole = [trial for kind in ("grid", "random") for sweep in sweeps.get(kind, []) for trial in sweep.trials]
     for step, (correlation, count) in rank_correlations(whole).items():
         print(f"| {step:,} | {correlation:.2f} | {count} |")
     with matplotlib.rc_context(RC_PARAMS):

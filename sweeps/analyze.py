@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from betavae.analysis.confirmation import confirmed
 from betavae.analysis.exact import EXACT_SCORE, add_exact_score
-from betavae.analysis.export import CARD_FILE, check_export, export_best
+from betavae.analysis.export import CARD_FILE, best_checkpoint, check_export, export_best
 from betavae.analysis.report import PAGE_FILE, Report, check_output, write_report
 from betavae.analysis.results import CONFIRM_FOLDER, Checkpoint, Sweep, ranked, read_sweep
 from betavae.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError
@@ -67,9 +67,11 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         sweep = read_sweep(mirror.local)
         if not ranked(sweep.trials):
             raise ValueError(
-                f"{mirror.location} must hold a trial with a finished evaluation, but none of its {len(sweep.trials)} "
-                "trials has one yet; wait for the first."
+                f"{mirror.location} must hold a trial with a finished evaluation, but none of its trials "
+                "has one yet; wait for the first."
             )
+        if export is not None:
+            best_checkpoint(sweep)  # before any work: it must be there, and whole
         place = mirror.local / REPORT_FOLDER if output is None else output
         check_output(place)
         prepare_process(num_threads=os.cpu_count() or 1)

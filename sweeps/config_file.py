@@ -45,7 +45,10 @@ def _read(path: Path) -> dict[str, Any]:
     text = path.expanduser().read_text()
     if path.suffix != ".json":
         return tomllib.loads(text)
-    options: dict[str, Any] = json.loads(text)["options"]
+    record = json.loads(text)
+    options = record.get("options") if isinstance(record, dict) else None
+    if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
+        raise ValueError("it does not hold the options of a sweep.")
     options["sweep"].pop("name", None)  # its folder is there already
     return options
 

@@ -67,7 +67,7 @@ def measure_cost(options: Options, data: DSprites, *, device: str) -> Cost:
 
 
 def describe_options(options: Options, *, arguments: Sequence[str]) -> str:
-    """Every option, its value, and where that came from."""
+    """Every option, its value, and where that came from: `sweep` is the one that is resumed."""
     in_file = names_in(options.sweep.config) if options.sweep.config is not None else set()
     on_line = {_ALIASES.get(word, word.partition("=")[0].removeprefix("--").removeprefix("no-")) for word in arguments}
     on_line = {name.replace("-", "_") for name in on_line}
@@ -76,8 +76,9 @@ def describe_options(options: Options, *, arguments: Sequence[str]) -> str:
     for group, values in vars(options).items():
         for option in fields(values):
             name, value = option.name, getattr(values, option.name)
-            is_preset = getattr(getattr(preset, group), name) != getattr(getattr(Options(), group), name)
-            origin = "command line" if name in on_line else "file" if name in in_file else "preset" if is_preset else ""
+            is_default = value == getattr(getattr(Options(), group), name)
+            otherwise = "" if is_default else "preset" if value == getattr(getattr(preset, group), name) else "sweep"
+            origin = "command line" if name in on_line else "file" if name in in_file else otherwise
             rows.append((flag(name), "-" if value is None else written(value), origin))
     rows.append(("eval_every, decided", str(options.eval_every), ""))
     rows.append(("grace_steps, decided", str(options.grace_steps), ""))

@@ -62,15 +62,19 @@ def check_resume(asked: Options, known: Options) -> None:
             was, now = getattr(getattr(known, group), name), getattr(getattr(asked, group), name)
             if was != now and not (name == "trials" and _extends(asked, known)):
                 raise ValueError(
-                    f"{flag(name)} must stay {written(was)} in this sweep, but got {written(now)}; leave it out, or "
+                    f"{flag(name)} must stay {_said(was)} in this sweep, but got {_said(now)}; leave it out, or "
                     "start another sweep for that."
                 )
 
 
+def _said(value: Any) -> str:
+    return "as it was, not given," if value is None else written(value)
+
+
 def _extends(asked: Options, known: Options) -> bool:
     """Whether the trials asked for are those that there were to be, and more after them."""
-    before, after = known.search.trials, asked.search.trials
-    if before is None or after is None or after < before:
+    before = num_trials(known)
+    if num_trials(asked) < before:
         return False
     return asked.search.search == "optuna" or planned_trials(asked)[:before] == planned_trials(known)
 

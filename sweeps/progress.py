@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from betavae.analysis.confirmation import Confirmed
+from betavae.analysis.findings import counted
 from betavae.analysis.results import ERROR_FILE, Trial, num_ended, ranked
 from betavae.analysis.seed_study import Reproduced, explain
 from betavae.config import TrialConfig
@@ -38,7 +39,7 @@ def describe_plan(
     place = f"{resources.num_gpus} GPUs" if resources.num_gpus else f"{resources.num_cpus} CPU cores, one thread each"
     lines = [
         f"preset     {options.sweep.preset}",
-        f"trials     {num_trials(options)} by {search.search} search, {_describe_scheduler(options)}",
+        f"trials     {num_trials(options)}, by {search.search} search, {_describe_scheduler(options)}",
         f"over       beta {written(search.beta)} ({_describe_beta_norm(options)}), "
         f"latent size {written(search.latent_size)}, lr {written(search.lr)}",
         f"each       {trial.architecture}, {trial.objective}, {trial.steps} steps of {trial.batch_size} images, "
@@ -53,7 +54,7 @@ def describe_plan(
         )
     if known:
         ended = num_ended(known)
-        lines.append(f"resumed    {ended} trials have ended, {len(known) - ended} go on from their latest checkpoints")
+        lines.append(f"resumed    {ended} ended, {len(known) - ended} to go on from their latest checkpoints")
     return "\n".join(lines)
 
 
@@ -195,7 +196,7 @@ def format_confirmation_table(confirmations: Sequence[Confirmed]) -> str:
         [
             f"{one.median:.4f}",
             "{:.3f} .. {:.3f}".format(*one.quartiles),
-            f"{one.search_score:.4f}",
+            "-" if one.search_score is None else f"{one.search_score:.4f}",
             f"{one.config.beta:.4g}",
             f"{one.config.latent_size}",
             f"{one.config.lr:.3g}",
@@ -236,9 +237,12 @@ def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = 
     """The best in a line: the configuration that was confirmed best, or else the search's best trial."""
     if confirmations:
         first = confirmations[0]
+        promised = ""
+        if first.search_score is not None:
+            promised = f" ({first.search_score:.3f} in the search, selected with labels)"
         return (
-            f"best       {_describe_whole(first.config)}: median mig {first.median:.3f} over {first.num_seeds} new "
-            f"seeds ({first.search_score:.3f} in the search, selected with labels)"
+            f"best       {_describe_whole(first.config)}: median mig {first.median:.3f} over "
+            f"{counted(first.num_seeds, 'new seed')}{promised}"
         )
     scored = ranked(trials)
     best, middle = scored[0], float(np.median([trial.last_score for trial in scored]))
@@ -260,12 +264,12 @@ def format_table(trials: Sequence[Trial], *, factor_names: Sequence[str], root: 
 
 def format_seed_study_table(found: Sequence[Reproduced]) -> str:
     """The seed study's numbers, published and here, beside the whole set's: medians over the seeds."""
-    rows = [["beta", "seeds", "published", "its protocol", "whole set", "gap"]]
+    rows = [["gap", "published", "its protocol", "whole set", "models"]]
     for one in found:
+        models = f"{_describe_whole(one.config)}: {counted(one.num_seeds, 'seed')}"
         for name, own in one.own_rows.items():
             published = f"{one.published[name]:.4f}" if one.published else "-"
-            beta, seeds = f"{one.config.beta:g}", f"{one.num_seeds}"
-            rows.append([beta, seeds, published, f"{own:.4f}", f"{one.whole_set[name]:.4f}", name])
+            rows.append([name, published, f"{own:.4f}", f"{one.whole_set[name]:.4f}", models])
     return f"\nThe seed study, medians over the seeds:\n{_align(rows)}\n{explain(found)}"
 
 

@@ -24,11 +24,11 @@ class Confirmed(Setting):
     """One configuration and its new seeds: the trials that ran to their end.
 
     Attributes:
-        search_score: The highest `mig` that the search saw of it: selected with labels.
+        search_score: The highest `mig` that the search saw of it: selected with labels. None if that cannot be read.
         num_failed: How many new seeds failed.
     """
 
-    search_score: float
+    search_score: float | None
     num_failed: int
 
     @cached_property
@@ -79,7 +79,7 @@ def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Conf
     for config, group in groups.items():
         finished = [trial for trial in group if trial.status == "finished"]
         if finished:
-            best_in_search = max((trial.score for trial in trials if trial.setting == config), default=math.nan)
+            best_in_search = max((trial.score for trial in trials if trial.setting == config), default=None)
             by_score = sorted(finished, key=lambda trial: trial.last_score, reverse=True)
             num_failed = sum(trial.status == "failed" for trial in group)
             found.append(Confirmed(config, tuple(by_score), best_in_search, num_failed))

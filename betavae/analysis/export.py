@@ -12,7 +12,7 @@ import numpy as np
 
 from betavae.analysis.confirmation import confirmed
 from betavae.analysis.results import Checkpoint, Sweep, Trial, ranked
-from betavae.checkpoint import CONFIG_FILE, MODEL_FILE, SCORES_FILE, CheckpointError
+from betavae.checkpoint import CONFIG_FILE, MODEL_FILE, SCORES_FILE, CheckpointError, check_checkpoint
 from betavae.config import TrialConfig
 
 CARD_FILE = "README.md"
@@ -28,14 +28,11 @@ def export_best(sweep: Sweep, output: Path) -> None:
 
     Raises:
         FileExistsError: If the folder holds something.
-        CheckpointError: If the best trial has no checkpoint that can be read.
+        CheckpointError: If the best trial has no checkpoint that is whole.
         OSError: If it cannot be written.
     """
     check_export(output)
-    trial = ranked(sweep.trials)[0]
-    checkpoint = trial.best_checkpoint
-    if checkpoint is None:
-        raise CheckpointError(f"{trial.folder} must hold a checkpoint to be exported, but has none that can be read.")
+    trial, checkpoint = ranked(sweep.trials)[0], best_checkpoint(sweep)
     page = files("betavae.analysis") / "page"
     card = _card(sweep, trial, checkpoint, template=(page / "card.md").read_text())
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +44,20 @@ def export_best(sweep: Sweep, output: Path) -> None:
         (filled / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())
         (filled / CARD_FILE).write_text(card + "\n", encoding="utf-8")
         filled.rename(output)  # which may be there, if it is empty
+
+
+def best_checkpoint(sweep: Sweep) -> Checkpoint:
+    """The one to export: the best of the search, its weights as they were written.
+
+    Raises:
+        CheckpointError: If the best trial has none that is whole.
+    """
+    trial = ranked(sweep.trials)[0]
+    checkpoint = trial.best_checkpoint
+    if checkpoint is None:
+        raise CheckpointError(f"{trial.folder} must hold a checkpoint to be exported, but has none that can be read.")
+    check_checkpoint(checkpoint.folder, only=(CONFIG_FILE, MODEL_FILE))
+    return checkpoint
 
 
 def check_export(output: Path) -> None:

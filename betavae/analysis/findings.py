@@ -68,9 +68,14 @@ def describe_config(config: TrialConfig, names: Sequence[str]) -> str:
     return ", ".join(f"{FIELD_NAMES.get(name, name)} = {_value(getattr(config, name))}" for name in shown)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `2 trials`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def describe_state(sweep: Sweep) -> str:
     """How many trials there are, and how each kind ended."""
-    state = f"{len(sweep.trials)} trials: {_count_endings(sweep.trials)}."
+    state = f"{counted(len(sweep.trials), 'trial')}: {_count_endings(sweep.trials)}."
     if sweep.confirming:
         state += f" {len(sweep.confirming)} that confirm: {_count_endings(sweep.confirming)}."
     return state if sweep.has_ended else f"{state} The sweep has not ended: it runs still, or was cut."
@@ -98,17 +103,19 @@ def diagnose_latents(portrait: Portrait) -> str:
     collapsed = sorted(latent.index for latent in portrait.latents if not latent.is_active)
     count, beta = len(portrait.latents), portrait.trial.config.beta
     threshold = f"{portrait.scores['active_unit_threshold_nats']:g} nats"
+    weighs_all = portrait.trial.config.objective == "beta-vae"  # by beta; another objective only a part of the KL
     if not collapsed:
         return f"All {count} latents are active (KL above {threshold}); more latents might find use too."
     change = _largest_change(portrait, collapsed)
     if len(collapsed) == count:
+        cure = "A lower beta, or more steps" if weighs_all else "More steps"
         return (
             f"Posterior collapse: all {count} latents have a KL below {threshold}, so that the decoder is told next to "
             "nothing and draws much the same whatever the image; moving a latent changes a pixel by "
-            f"{change:.0%} at most. A lower beta, or more steps if the loss still falls, may help."
+            f"{change:.0%} at most. {cure} may help."
         )
     price = "more KL there costs more than it saves in reconstruction"
-    if portrait.trial.config.objective == "beta-vae":  # another weighs less than all of the KL
+    if weighs_all:
         price = f"at beta = {_value(beta)} {price}"
     return (
         f"Collapsed (KL below {threshold}): {'latent' if len(collapsed) == 1 else 'latents'} "
@@ -222,7 +229,7 @@ def _compare(settings: Sequence[Setting], names: Sequence[str]) -> Headline:
 
 def _confirmed(trials: Sequence[Trial], confirmations: Sequence[Confirmed]) -> Headline:
     first, names = confirmations[0], varied_fields(trials)
-    what, curse = describe_config(first.config, names), first.search_score - first.median
+    what = describe_config(first.config, names)
     failed = f" ({first.num_failed} more failed)" if first.num_failed else ""
     if first.num_seeds == 1:
         return Headline(
@@ -230,14 +237,18 @@ def _confirmed(trials: Sequence[Trial], confirmations: Sequence[Confirmed]) -> H
             "One seed is no result: another can turn it round.",
         )
     low, high = first.quartiles
-    certainty = [
-        "The seeds took no part in the search, and each counts with the end of its training. The search had promised "
-        f"{first.search_score:.3f}, selected with labels: {abs(curse):.3f} {'more' if curse > 0 else 'less'}."
-    ]
+    certainty = ["The seeds took no part in the search, and each counts with the end of its training."]
+    if first.search_score is not None:
+        curse = first.search_score - first.median
+        certainty.append(
+            f"The search had promised {first.search_score:.3f}, selected with labels: {abs(curse):.3f} "
+            f"{'more' if curse > 0 else 'less'}."
+        )
     if len(confirmations) > 1:
         certainty.append(_against_second(first, confirmations[1], names))
         certainty.append(f"That it is the best of {len(confirmations)} by these seeds flatters it.")
-    if all(ranked(trials)[0].setting != one.config for one in confirmations):
+    could_be_chosen = ranked([trial for trial in trials if trial.status != "failed"])
+    if could_be_chosen and could_be_chosen[0].setting not in {one.config for one in confirmations}:
         certainty.append("The search has a better one that was not confirmed.")
     return Headline(
         f"{what} has a median MIG of {first.median:.3f} over {first.num_seeds} new seeds{failed}, the middle half in "

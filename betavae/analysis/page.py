@@ -15,6 +15,7 @@ from betavae.analysis.confirmation import Confirmed, confirmed
 from betavae.analysis.findings import (
     FIELD_NAMES,
     Importances,
+    counted,
     describe_config,
     describe_importance,
     describe_state,
@@ -129,6 +130,7 @@ def render_page(
         failed_new_seeds=[trial for trial in sweep.confirming if trial.error is not None],
         failed=[row for row in rows if row["error"]],
         settings=settings if any(setting.num_seeds > 1 for setting in settings) else [],
+        counted=counted,
         describe=lambda setting: describe_config(setting.config, varied),
         pictures=_sweep_pictures(sweep, portraits, importances, folder / "figures"),
         confirmation_pictures=_confirmation_pictures(confirmations, varied, folder / "figures"),

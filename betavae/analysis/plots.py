@@ -18,7 +18,7 @@ from betavae.analysis.portrait import Portrait
 from betavae.analysis.results import Status, Sweep, Trial, ranked
 from betavae.analysis.settings import settings_of
 
-LABELS = FIELD_NAMES | {"beta": "beta (weight of the KL)", "lr": "learning rate"}
+LABELS = FIELD_NAMES | {"lr": "learning rate"}
 _LOG_AXES = ("beta", "lr")
 _ENDS: dict[Status, str] = {"finished": "o", "stopped": "X", "failed": "P", "unfinished": ">"}
 _MANY = 200
@@ -67,7 +67,8 @@ def confirmation_points(confirmations: Sequence[Confirmed], names: Sequence[str]
         spread = np.linspace(-0.2, 0.2, one.num_seeds) if one.num_seeds > 1 else np.zeros(1)
         axes.scatter(place + spread, one.scores, s=28, color=INK, alpha=0.7, linewidths=0)
         axes.plot([place - 0.2, place + 0.2], [one.median] * 2, color=INK, linewidth=2)
-        axes.scatter([place + 0.3], [one.search_score], marker="D", s=26, facecolors="none", edgecolors=MUTED)
+        if one.search_score is not None:
+            axes.scatter([place + 0.3], [one.search_score], marker="D", s=26, facecolors="none", edgecolors=MUTED)
     labels = [describe_config(one.config, names).replace(", ", "\n") for one in confirmations]
     axes.set_xticks(range(len(confirmations)), labels)
     axes.set_xlim(-0.6, len(confirmations) - 0.4)

@@ -184,7 +184,7 @@ def _summary(
         "confirmed": [one.to_dict() for one in confirmations],
         "seed_study": [
             {
-                "beta": one.config.beta,
+                "config": {name: value for name, value in one.config.to_dict().items() if name != "seed"},
                 "seeds": one.num_seeds,
                 "published": dict(one.published),
                 "own_rows": dict(one.own_rows),

@@ -204,7 +204,7 @@ def _read_all(folder: Path) -> tuple[list[Trial], list[str]]:
         try:
             trials.append(read_trial(params.parent))
         except (ValueError, OSError) as error:
-            unreadable.append(f"Trial {_identifier(params.parent)} could not be read: {error}")
+            unreadable.append(f"Trial {folder.name}/{_identifier(params.parent)} could not be read: {error}")
     return trials, unreadable
 
 

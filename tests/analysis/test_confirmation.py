@@ -51,6 +51,17 @@ def test_a_seed_that_failed_and_a_best_that_was_not_confirmed_are_named(make_swe
     assert "4 that confirm: 3 finished, 1 failed." in describe_state(sweep)
 
 
+def test_a_search_trial_that_cannot_be_read_leaves_the_confirmation_standing(make_sweep, small_data: DSprites) -> None:
+    folder = make_sweep(SEARCHED, confirming={name: v for name, v in NEW_SEEDS.items() if name.startswith("1")})
+    (folder / "search" / "trial_b" / "params.json").write_text("{")
+    sweep = read_sweep(folder)
+    (one,) = confirmed(sweep.trials, sweep.confirming)
+    assert (one.median, one.search_score) == (0.25, None)
+    assert "promised" not in headline(sweep.trials, [one]).certainty
+    report = write_report(sweep, folder / "report", data=small_data, num_best=1, importances={})
+    assert any("search/b could not be read" in problem for problem in report.problems)
+
+
 def test_one_new_seed_is_no_result(make_sweep) -> None:
     sweep = read_sweep(make_sweep(SEARCHED, confirming={"0000": NEW_SEEDS["0000"]}))
     found = headline(sweep.trials, confirmed(sweep.trials, sweep.confirming))

@@ -44,7 +44,7 @@ def test_a_damaged_trial_is_named_and_the_others_are_read(make_sweep) -> None:
     (folder / "search" / "trial_a" / "params.json").write_text("{")
     sweep = read_sweep(folder)
     assert [trial.trial_id for trial in sweep.trials] == ["b"]
-    assert sweep.unreadable[0].startswith("Trial a could not be read")
+    assert sweep.unreadable[0].startswith("Trial search/a could not be read")
 
 
 def test_the_best_checkpoint_is_the_best_of_those_that_can_be_read(make_sweep) -> None:

@@ -16,8 +16,11 @@ TRIALS = {
 }
 
 
-def _on_first_images(trials: dict[str, dict]) -> dict[str, dict]:
-    return {name: trial | {"images": 10_000} for name, trial in trials.items()}
+OWN = {"images": 10_000, "architecture": "conv3", "latent_size": 64}
+
+
+def _on_first_images(trials: dict[str, dict], **config: object) -> dict[str, dict]:
+    return {name: trial | OWN | config for name, trial in trials.items()}
 
 
 def test_published_means_are_those_of_the_published_gaps() -> None:
@@ -31,6 +34,11 @@ def test_it_takes_medians_of_the_last_scores_of_both_kinds(make_sweep) -> None:
     assert (one.whole_set["mig"], one.whole_set["shape"], one.own_rows["mig"]) == (0.2, 0.2, 0.1)
     assert (one.own_rows["shape"], one.own_rows["scale"]) == (0.0, 0.0)
     assert (other.config.beta, other.num_seeds, other.published) == (5.0, 1, {})
+
+
+def test_what_was_published_is_shown_beside_nothing_else(make_sweep) -> None:
+    one, _ = reproduced(read_sweep(make_sweep(_on_first_images(TRIALS, latent_size=10))).trials)
+    assert (one.own_rows["mig"], one.published) == (0.1, {})
 
 
 def test_a_study_of_the_whole_set_is_none(make_sweep) -> None:

@@ -35,7 +35,7 @@ def test_a_report_is_made_and_the_exact_score_taken_once(
     ("arguments", "message"),
     [
         ("{tmp}/nothing", "must be a sweep's folder, but has no sweep.json"),
-        ("{empty}", "must hold a trial with a finished evaluation, but none of its 1 trials has one yet"),
+        ("{empty}", "must hold a trial with a finished evaluation, but none of its trials has one yet"),
         ("{sweep} --top 0", "--top must be at least 1"),
         ("{sweep} --exact -1", "--exact must be at least 0"),
         ("{sweep} --output {sweep}/search", "must be a new folder or an earlier report"),
@@ -84,6 +84,46 @@ def test_the_best_model_is_exported_with_its_card(
     assert len(script.splitlines()) <= 20
     assert main(asked) == BAD_INPUT
     assert "exported to a new or an empty folder" in capsys.readouterr().err
+
+
+def test_a_model_of_changed_weights_is_not_exported_and_nothing_is_written(
+    make_sweep,
+    small_data: DSprites,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    folder = make_sweep({"a": {"migs": [0.2]}})
+    weights = folder / "search" / "trial_a" / "checkpoint_000000" / "model.pt"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    assert main([str(folder), "--export", str(tmp_path / "model")]) == BAD_INPUT
+    assert "model.pt is not what was written" in capsys.readouterr().err
+    assert not (folder / "report").exists()
+    assert not (tmp_path / "model").exists()
+
+
+def test_top_exact_and_output_say_how_much_and_where(
+    make_sweep,
+    small_data: DSprites,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    folder = make_sweep({name: {"migs": [mig]} for name, mig in zip("abcde", (0.5, 0.4, 0.3, 0.2, 0.1), strict=True)})
+    elsewhere = tmp_path / "elsewhere"
+    for count, shown in ((1, ["a", "c", "e"]), (2, ["a", "b", "c", "e"])):  # the median and the worst beside the best
+        assert main([str(folder), "--top", str(count), "--exact", "0", "--output", str(elsewhere)]) == DONE
+        output = capsys.readouterr()
+        assert output.out == f"{elsewhere / 'index.html'}\n"
+        assert "encoding" not in output.err
+        assert [model["trial"] for model in json.loads((elsewhere / "summary.json").read_text())["models"]] == shown
+    assert not (folder / "report").exists()
+    assert main([str(folder), "--top", "1", "--exact", "2", "--output", str(elsewhere)]) == DONE
+    assert capsys.readouterr().err.count("encoding") == 2
 
 
 def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(

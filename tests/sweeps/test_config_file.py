@@ -8,6 +8,8 @@ from sweeps.command_line import parse_options
 from sweeps.config_file import names_in
 from sweeps.options import Options, options_to_dict
 
+REPOSITORY = Path(__file__).parents[2]
+
 STUDY = """
 preset = "seed-study"
 latent-size = 8
@@ -82,3 +84,18 @@ def test_a_wrong_value_is_refused_as_on_the_command_line(tmp_path: Path, capsys:
     with pytest.raises(SystemExit):
         parse("--config", path)
     assert "scheduler" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"options": {}}', '{"options": 3}', "{"])
+def test_a_json_file_that_is_no_record_of_a_sweep_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="--config must be a TOML file or a sweep.json, but .*summary.json: "):
+        parse("--config", path)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "studies").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_study_is_the_same_on_every_machine(path: Path) -> None:
+    here, there = (parse_options(["--config", str(path)], gpus_found=gpus) for gpus in (0, 4))
+    assert (here.search, here.trial, here.confirm) == (there.search, there.trial, there.confirm)
+    assert names_in(path) >= {"preset", "search", "scheduler", "beta", "latent_size", "lr", "batch_size", "steps"}

@@ -1,10 +1,13 @@
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from betavae.data import DSprites
-from sweeps.dry_run import measure_cost
+from sweeps.dry_run import describe_options, measure_cost
+from sweeps.options import SweepOptions
+from sweeps.presets import PRESETS
 from sweeps.run import BAD_INPUT, DONE, main
 
 SMALL = "--num-gpus 0 --num-cpus 2 --steps 100 --exact 0"
@@ -34,6 +37,14 @@ def test_it_says_everything_and_starts_and_writes_nothing(
     assert f"results    {tmp_path}/results/x" in said
     assert "at most " in said
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_what_a_resumed_sweep_had_is_not_said_to_be_the_presets() -> None:
+    resumed = replace(PRESETS["quick"], sweep=SweepOptions(preset="quick", resume="results/x"))
+    resumed = replace(resumed, trial=replace(resumed.trial, steps=24_000))
+    rows = [line.split() for line in describe_options(resumed, arguments=["--resume", "results/x"]).splitlines()]
+    origins = {row[0]: row[-1] for row in rows}
+    assert (origins["--steps"], origins["--batch-size"], origins["--resume"]) == ("sweep", "preset", "line")
 
 
 def test_more_steps_cost_more(small_data: DSprites) -> None:

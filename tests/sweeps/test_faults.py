@@ -130,7 +130,7 @@ def test_the_driver_killed_at_four_moments(jump: Path, sweep: RunningSweep, undi
     assert not (sweep.folder / "report").exists()
     sweep.resume("--report")
     output, _ = sweep.end()
-    assert "2 trials have ended, 0 go on" in output
+    assert "2 ended, 0 to go on" in output
     assert (sweep.folder / "report" / "index.html").exists()
     check_whole(sweep.folder, undisturbed, with_confirmation=True)
 
@@ -177,7 +177,7 @@ def test_a_trial_that_raises_is_tried_once_more_and_others_go_on(sweep: RunningS
     (sweep.trial(0) / "result.json").rmdir()
     sweep.resume("--retry-failed")
     output, _ = sweep.end()
-    assert "1 trials have ended, 1 go on" in output
+    assert "1 ended, 1 to go on" in output
     check_whole(sweep.folder, undisturbed)
 
 

@@ -68,11 +68,11 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "compile": ("--compile", trials),
     "confirm": ("", "test_faults.test_the_driver_killed_at_four_moments"),
     "seeds": ("", "test_search.test_the_confirmed_keep_their_seeds_when_more_are_asked_for"),
-    "top": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
-    "exact": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
+    "top": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
+    "exact": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
     "folder": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
     "export": ("", "test_analyze.test_the_best_model_is_exported_with_its_card"),
-    "output": ("", "test_analyze.test_bad_input_is_one_line_and_exit_2"),
+    "output": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
 }
 
 

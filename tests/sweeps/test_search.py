@@ -171,6 +171,14 @@ def test_a_resume_may_raise_the_trials_and_move_to_another_machine() -> None:
     assert planned_trials(asked)[:5] == planned_trials(started)
 
 
+def test_a_grid_that_was_tried_once_may_be_tried_again() -> None:
+    """As the default sweep: it names no number of trials."""
+    started = options(beta=(1.0, 2.0, 3.0))
+    check_resume(replace(started, search=replace(started.search, trials=6)), started)
+    with pytest.raises(ValueError, match="--trials must stay as it was, not given, in this sweep, but got 2"):
+        check_resume(replace(started, search=replace(started.search, trials=2)), started)
+
+
 def test_a_grid_of_which_points_were_drawn_cannot_be_extended() -> None:
     """With more trials other points are drawn: the trials that are there would not be of the plan."""
     started = options(beta=(1.0, 2.0, 3.0, 4.0), trials=2)
