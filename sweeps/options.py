@@ -125,7 +125,8 @@ class TrialOptions:
     """`burgess`: the literature's network. `conv3`: the seed study's."""
 
     objective: Objective = "beta-vae"
-    """The loss. `beta-vae`: beta weighs the whole KL term. `beta-tcvae`: it weighs the total correlation alone."""
+    """The loss. `beta-vae`: beta weighs the whole KL term. `beta-tcvae`: it weighs the total correlation alone,
+    whose sign a batch gets right from about 256 images on (docs/results.md)."""
 
     steps: int = 6_000
     """Optimizer steps of a trial that is not stopped."""
