@@ -17,6 +17,7 @@ from betavae.analysis.confirmation import Confirmed, confirmed
 from betavae.analysis.palette import RC_PARAMS
 from betavae.analysis.plots import confirmation_points
 from betavae.analysis.results import Sweep, read_sweep
+from betavae.analysis.seed_study import reproduced
 
 _RECORDED = ("versions", "git", "data", "resources", "start", "end")
 """Of `sweep.json`: what a number depends on."""
@@ -25,7 +26,7 @@ _TOLD_APART_BY = ("objective", "beta", "latent_size")
 
 
 def collected(found: Sequence[tuple[Sweep, Sequence[Confirmed]]]) -> dict[str, Any]:
-    """Every configuration that was confirmed: its hyper-parameters, seeds and scores in one order."""
+    """Every configuration that was confirmed, with seeds and scores in one order; and the seed study's numbers."""
     configurations = []
     for sweep, confirmations in found:
         for one in confirmations:
@@ -34,6 +35,7 @@ def collected(found: Sequence[tuple[Sweep, Sequence[Confirmed]]]) -> dict[str, A
     return {
         "studies": {sweep.folder.name: {name: sweep.record.get(name) for name in _RECORDED} for sweep, _ in found},
         "configurations": configurations,
+        "seed_study": [one.to_dict() for sweep, _ in found for one in reproduced(sweep.trials)],
     }
 
 

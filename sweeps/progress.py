@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -266,11 +267,11 @@ def format_seed_study_table(found: Sequence[Reproduced]) -> str:
     """The seed study's numbers, published and here, beside the whole set's: medians over the seeds."""
     rows = [["gap", "published", "its protocol", "whole set", "models"]]
     for one in found:
-        models = f"{_describe_whole(one.config)}: {counted(one.num_seeds, 'seed')}"
+        models = f"{_describe_whole(one.config)}, {counted(one.num_seeds, 'seed')}"
         for name, own in one.own_rows.items():
             published = f"{one.published[name]:.4f}" if one.published else "-"
-            rows.append([name, published, f"{own:.4f}", f"{one.whole_set[name]:.4f}", models])
-    return f"\nThe seed study, medians over the seeds:\n{_align(rows)}\n{explain(found)}"
+            rows.append([name, published, f"{own:.4f}", f"{one.whole_set[name]:.4f}", models if name == "mig" else ""])
+    return f"\nThe seed study, medians over the seeds:\n{_align(rows)}\n{textwrap.fill(explain(found), 120)}"
 
 
 def _align(rows: Sequence[Sequence[str]]) -> str:

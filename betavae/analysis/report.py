@@ -182,16 +182,7 @@ def _summary(
             for setting in settings_of(sweep.trials)
         ],
         "confirmed": [one.to_dict() for one in confirmations],
-        "seed_study": [
-            {
-                "config": {name: value for name, value in one.config.to_dict().items() if name != "seed"},
-                "seeds": one.num_seeds,
-                "published": dict(one.published),
-                "own_rows": dict(one.own_rows),
-                "whole_set": dict(one.whole_set),
-            }
-            for one in reproduced(sweep.trials)
-        ],
+        "seed_study": [one.to_dict() for one in reproduced(sweep.trials)],
         "trials": list(rows),
         "models": [
             {

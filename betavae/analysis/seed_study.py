@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +43,16 @@ class Reproduced:
     published: Mapping[str, float]
     own_rows: Mapping[str, float]
     whole_set: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, as plain values."""
+        return {
+            "config": {name: value for name, value in self.config.to_dict().items() if name != "seed"},
+            "seeds": self.num_seeds,
+            "published": dict(self.published),
+            "own_rows": dict(self.own_rows),
+            "whole_set": dict(self.whole_set),
+        }
 
 
 def reproduced(trials: Sequence[Trial]) -> list[Reproduced]:
