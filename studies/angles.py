@@ -7,38 +7,51 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from betavae.analysis.results import name_in_sweep, read_sweep
-from betavae.analysis.rotation import best_rotation
+from betavae.analysis.results import Trial, name_in_sweep, read_sweep
+from betavae.analysis.rotation import Rotation, best_rotation
 from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluation_rows
-from betavae.metrics.representation import represent
+from betavae.metrics.representation import Representation, represent
 
 
-def rows_of(folder: Path, data: DSprites) -> Iterator[str]:
-    """A row of the table for each model, on the rows of the live scores."""
+@dataclass(frozen=True)
+class Model:
+    """A trial's model at the end of its training, its posteriors on the rows of the live scores, and their turn."""
+
+    trial: Trial
+    posteriors: Representation
+    rotation: Rotation
+
+
+def models_of(folder: Path, data: DSprites) -> Iterator[Model]:
+    """Every model of a sweep that trained to its end, those that confirm too."""
     indices = evaluation_rows(len(data))
     factors = data.factors.indices_to_factors(indices)
     columns = [data.factors.names.index(name) for name in ("posX", "posY")]
     sweep = read_sweep(folder)
     for trial in (*sweep.trials, *sweep.confirming):
-        if not trial.is_complete or trial.final_checkpoint is None:
-            continue
-        codes = represent(load_model(trial.final_checkpoint.folder), data, indices=indices).mean
-        found = best_rotation(codes, factors, columns=columns)
-        yield (
-            f"| {name_in_sweep(trial)} | {trial.config.beta:g} | {trial.config.latent_size} | {found.score:.3f} "
-            f"| {found.degrees} | {found.turned_score:.3f} |"
-        )
+        if trial.is_complete and trial.final_checkpoint is not None:
+            posteriors = represent(load_model(trial.final_checkpoint.folder), data, indices=indices)
+            yield Model(trial, posteriors, best_rotation(posteriors.mean, factors, columns=columns))
+
+
+def main() -> None:
+    """Print the table."""
+    data = DSprites.open()
+    print("| trial | beta | latents | mig at the end | turned by, degrees | mig, turned back |")
+    print("|---|---|---|---|---|---|")
+    for folder in sys.argv[1:]:
+        for model in models_of(Path(folder), data):
+            config, turn = model.trial.config, model.rotation
+            print(
+                f"| {name_in_sweep(model.trial)} | {config.beta:g} | {config.latent_size} | {turn.score:.3f} "
+                f"| {turn.degrees} | {turn.turned_score:.3f} |"
+            )
 
 
 if __name__ == "__main__":
-    whole_set = DSprites.open()
-    print(
-        "| trial | beta | latents | mig at the end | turned by, degrees | mig, turned back |\n|---|---|---|---|---|---|"
-    )
-    for named in sys.argv[1:]:
-        for row in rows_of(Path(named), whole_set):
-            print(row)
+    main()

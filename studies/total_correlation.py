@@ -9,19 +9,16 @@ position latents are turned onto posX and posY. Positive: the loss would turn it
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from angles import models_of
 
-from betavae.analysis.results import Trial, name_in_sweep, read_sweep
-from betavae.analysis.rotation import Rotation, best_rotation
-from betavae.checkpoint import load_model
+from betavae.analysis.results import name_in_sweep
+from betavae.analysis.rotation import Rotation
 from betavae.data import DSprites
-from betavae.evaluation import evaluation_rows
 from betavae.gaussian import DiagonalGaussian
-from betavae.metrics.representation import represent
 from betavae.objective import total_correlation
 
 BATCH_SIZES = (16, 64, 256, 1024)
@@ -62,35 +59,25 @@ def differences(before: DiagonalGaussian, after: DiagonalGaussian, *, batch_size
     return np.array(found)
 
 
-def rows_of(trial: Trial, data: DSprites) -> Iterator[str]:
-    """The table's row, if the model is turned: the mean difference and its standard error, batch size by batch size."""
-    if not trial.is_complete or trial.final_checkpoint is None:
-        return
-    indices = evaluation_rows(len(data))
-    codes = represent(load_model(trial.final_checkpoint.folder), data, indices=indices)
-    columns = [data.factors.names.index(name) for name in ("posX", "posY")]
-    rotation = best_rotation(codes.mean, data.factors.indices_to_factors(indices), columns=columns)
-    if abs(rotation.degrees) < MIN_DEGREES:
-        return
-    before = DiagonalGaussian(torch.from_numpy(codes.mean), torch.from_numpy(codes.logvar))
-    after = turned(before, rotation)
-    cells = []
-    for batch_size in BATCH_SIZES:
-        found = differences(before, after, batch_size=batch_size)
-        cells.append(f"{found.mean():+.3f} ± {found.std(ddof=1) / np.sqrt(len(found)):.3f}")
-    yield f"| {name_in_sweep(trial)} | {trial.config.beta:g} | {rotation.degrees} | {' | '.join(cells)} |"
-
-
 def main() -> None:
-    """Print the table."""
+    """Print the mean difference and its standard error of each turned model, batch size by batch size."""
     data = DSprites.open()
     print(f"| trial | beta | degrees | {' | '.join(f'{size:,} images' for size in BATCH_SIZES)} |")
     print("|---" * (3 + len(BATCH_SIZES)) + "|")
     for folder in sys.argv[1:]:
-        sweep = read_sweep(Path(folder))
-        for trial in (*sweep.trials, *sweep.confirming):
-            for row in rows_of(trial, data):
-                print(row, flush=True)
+        for model in models_of(Path(folder), data):
+            if abs(model.rotation.degrees) < MIN_DEGREES:
+                continue
+            means, logvars = (torch.from_numpy(values) for values in (model.posteriors.mean, model.posteriors.logvar))
+            before = DiagonalGaussian(means, logvars)
+            after = turned(before, model.rotation)
+            cells = []
+            for batch_size in BATCH_SIZES:
+                found = differences(before, after, batch_size=batch_size)
+                cells.append(f"{found.mean():+.3f} ± {found.std(ddof=1) / np.sqrt(len(found)):.3f}")
+            trial = model.trial
+            row = [name_in_sweep(trial), f"{trial.config.beta:g}", f"{model.rotation.degrees}", *cells]
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 
 from betavae.analysis.exact import EXACT_SCORE
 from betavae.analysis.results import Trial
-from betavae.analysis.settings import Setting
+from betavae.analysis.settings import Setting, setting_values
 from betavae.config import TrialConfig
 
 _NUM_RESAMPLES = 20_000
@@ -54,7 +54,7 @@ class Confirmed(Setting):
     def to_dict(self) -> dict[str, Any]:
         """All of it, as plain values; what is a list has the order of `scores`."""
         return {
-            "config": {name: value for name, value in self.config.to_dict().items() if name != "seed"},
+            "config": setting_values(self.config),
             "search_score_selected_with_labels": self.search_score,
             "median": self.median,
             "quartiles": list(self.quartiles),

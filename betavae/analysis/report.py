@@ -20,7 +20,7 @@ from betavae.analysis.palette import RC_PARAMS
 from betavae.analysis.portrait import Portrait, portray
 from betavae.analysis.results import Sweep, Trial, ranked
 from betavae.analysis.seed_study import reproduced
-from betavae.analysis.settings import settings_of
+from betavae.analysis.settings import setting_values, settings_of
 from betavae.analysis.table import Row, table_rows, write_csv
 from betavae.checkpoint import CheckpointError
 from betavae.data import DSprites
@@ -174,7 +174,7 @@ def _summary(
         "problems": list(problems),
         "settings": [
             {
-                "config": {name: value for name, value in setting.config.to_dict().items() if name != "seed"},
+                "config": setting_values(setting.config),
                 "median": setting.median,
                 "quartiles": list(setting.quartiles),
                 "scores": list(setting.scores),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from betavae.analysis.results import Trial
-from betavae.analysis.settings import settings_of
+from betavae.analysis.settings import setting_values, settings_of
 from betavae.config import NUM_IMAGES, TrialConfig
 from betavae.evaluation import SEED_STUDY_ROWS
 
@@ -47,7 +47,7 @@ class Reproduced:
     def to_dict(self) -> dict[str, Any]:
         """All of it, as plain values."""
         return {
-            "config": {name: value for name, value in self.config.to_dict().items() if name != "seed"},
+            "config": setting_values(self.config),
             "seeds": self.num_seeds,
             "published": dict(self.published),
             "own_rows": dict(self.own_rows),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,11 @@ def settings_of(trials: Sequence[Trial]) -> list[Setting]:
         groups.setdefault(trial.setting, []).append(trial)
     settings = [Setting(config, tuple(group)) for config, group in groups.items()]
     return sorted(settings, key=lambda setting: setting.median, reverse=True)
+
+
+def setting_values(config: TrialConfig) -> dict[str, Any]:
+    """A setting as plain values: all fields but the seed."""
+    return {name: value for name, value in config.to_dict().items() if name != "seed"}
 
 
 def share_of_wins(scores: Sequence[float], others: Sequence[float]) -> float:

@@ -17,10 +17,12 @@ from sweeps.importance import MIN_TRIALS, importances
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_a_report_is_made_and_the_exact_score_taken_once(
-    make_sweep, small_data: DSprites, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture(autouse=True)
+def _on_small_data(small_data: DSprites, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DSprites, "open", lambda: small_data)
+
+
+def test_a_report_is_made_and_the_exact_score_taken_once(make_sweep, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_sweep({"a": {"migs": [0.2]}})
     for encoded in (True, False):
         assert main([str(folder), "--top", "1"]) == DONE
@@ -60,12 +62,9 @@ def test_bad_input_is_one_line_and_exit_2(
 
 def test_the_best_model_is_exported_with_its_card(
     make_sweep,
-    small_data: DSprites,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(DSprites, "open", lambda: small_data)
     new_seeds = {f"000{i}": {"migs": [0.1, 0.2 + 0.1 * i], "seed": 500_000 + i} for i in range(2)}
     folder = make_sweep({"a": {"migs": [0.2, 0.4]}, "b": {"migs": [0.1]}}, confirming=new_seeds)
     exported = tmp_path / "model"
@@ -88,12 +87,9 @@ def test_the_best_model_is_exported_with_its_card(
 
 def test_a_model_of_changed_weights_is_not_exported_and_nothing_is_written(
     make_sweep,
-    small_data: DSprites,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(DSprites, "open", lambda: small_data)
     folder = make_sweep({"a": {"migs": [0.2]}})
     weights = folder / "search" / "trial_a" / "checkpoint_000000" / "model.pt"
     content = bytearray(weights.read_bytes())
@@ -107,12 +103,9 @@ def test_a_model_of_changed_weights_is_not_exported_and_nothing_is_written(
 
 def test_top_exact_and_output_say_how_much_and_where(
     make_sweep,
-    small_data: DSprites,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(DSprites, "open", lambda: small_data)
     folder = make_sweep({name: {"migs": [mig]} for name, mig in zip("abcde", (0.5, 0.4, 0.3, 0.2, 0.1), strict=True)})
     elsewhere = tmp_path / "elsewhere"
     for count, shown in ((1, ["a", "c", "e"]), (2, ["a", "b", "c", "e"])):  # the median and the worst beside the best
@@ -126,10 +119,7 @@ def test_top_exact_and_output_say_how_much_and_where(
     assert capsys.readouterr().err.count("encoding") == 2
 
 
-def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(
-    make_sweep, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(make_sweep) -> None:
     folder = make_sweep({"a": {"migs": [0.2]}, "b": {"migs": [0.1]}})
     (folder / "search" / "trial_a" / "checkpoint_000000" / "model.pt").unlink()
     assert main([str(folder)]) == DONE
