@@ -39,11 +39,7 @@ class Confirmed(Setting):
     @cached_property
     def exact_scores(self) -> tuple[float | None, ...]:
         """`mig_exact` in the order of `scores`, where it has been taken of the last step."""
-        checkpoints = [trial.final_checkpoint for trial in self.trials]
-        return tuple(
-            None if checkpoint is None else checkpoint.scores.get(EXACT_SCORE, {}).get("score")
-            for checkpoint in checkpoints
-        )
+        return exact_scores(self.trials)
 
     @property
     def exact_median(self) -> float | None:
@@ -84,6 +80,15 @@ def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Conf
             num_failed = sum(trial.status == "failed" for trial in group)
             found.append(Confirmed(config, tuple(by_score), best_in_search, num_failed))
     return sorted(found, key=lambda one: one.median, reverse=True)
+
+
+def exact_scores(trials: Sequence[Trial]) -> tuple[float | None, ...]:
+    """`mig_exact` of each trial, where it has been taken of the last step."""
+    checkpoints = [trial.final_checkpoint for trial in trials]
+    return tuple(
+        None if checkpoint is None else checkpoint.scores.get(EXACT_SCORE, {}).get("score")
+        for checkpoint in checkpoints
+    )
 
 
 def probability_better(scores: Sequence[float], others: Sequence[float]) -> float:

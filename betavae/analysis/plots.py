@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -11,12 +12,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from betavae.analysis.confirmation import Confirmed
 from betavae.analysis.findings import FIELD_NAMES, Importances, describe_config
 from betavae.analysis.palette import BETA_COLORS, FACTOR_COLORS, INK, MUTED, PAPER, beta_norm, score_axis
 from betavae.analysis.portrait import Portrait
 from betavae.analysis.results import Status, Sweep, Trial, ranked
 from betavae.analysis.settings import settings_of
+from betavae.config import TrialConfig
 
 LABELS = FIELD_NAMES | {"lr": "learning rate"}
 _LOG_AXES = ("beta", "lr")
@@ -54,7 +55,31 @@ def mig_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
     return figure
 
 
-def confirmation_points(confirmations: Sequence[Confirmed], names: Sequence[str]) -> Figure:
+class SeedScores(Protocol):
+    """A configuration that was confirmed, whether its trials are here or not."""
+
+    @property
+    def config(self) -> TrialConfig:
+        """With seed 0."""
+        ...
+
+    @property
+    def scores(self) -> Sequence[float]:
+        """`mig` of each new seed."""
+        ...
+
+    @property
+    def median(self) -> float:
+        """Of `scores`."""
+        ...
+
+    @property
+    def search_score(self) -> float | None:
+        """What the search had seen."""
+        ...
+
+
+def confirmation_points(confirmations: Sequence[SeedScores], names: Sequence[str]) -> Figure:
     """Each new seed's MIG, their median, and what the search had seen, configuration by configuration.
 
     Args:
@@ -64,7 +89,7 @@ def confirmation_points(confirmations: Sequence[Confirmed], names: Sequence[str]
     figure = Figure(figsize=(_WIDE, 3.0), layout="constrained")
     axes = figure.subplots()
     for place, one in enumerate(confirmations):
-        spread = np.linspace(-0.2, 0.2, one.num_seeds) if one.num_seeds > 1 else np.zeros(1)
+        spread = np.linspace(-0.2, 0.2, len(one.scores)) if len(one.scores) > 1 else np.zeros(1)
         axes.scatter(place + spread, one.scores, s=28, color=INK, alpha=0.7, linewidths=0)
         axes.plot([place - 0.2, place + 0.2], [one.median] * 2, color=INK, linewidth=2)
         if one.search_score is not None:

@@ -63,8 +63,8 @@ def reproduced(trials: Sequence[Trial]) -> list[Reproduced]:
             setting.config,
             setting.num_seeds,
             PUBLISHED.get(setting.config.beta, {}) if _is_as_published(setting.config) else {},
-            own_rows=_medians(setting.trials, _OWN_ROWS),
-            whole_set=_medians(setting.trials, "mig"),
+            own_rows=medians(setting.trials, _OWN_ROWS),
+            whole_set=medians(setting.trials, "mig"),
         )
         for setting in settings_of(scored)
     ]
@@ -88,14 +88,15 @@ def explain(found: Sequence[Reproduced]) -> str:
     )
 
 
+def medians(trials: Sequence[Trial], score: str) -> dict[str, float]:
+    """Over trials at the end of their training: a score that they report as `mig`, and its gaps, factor by factor."""
+    last = [trial.reports[-1] for trial in trials]
+    factors = [name.removeprefix(f"{score}/") for name in last[0] if name.startswith(f"{score}/")]
+    names = {"mig": score} | {factor: f"{score}/{factor}" for factor in factors}
+    return {name: float(np.median([report[key] for report in last])) for name, key in names.items()}
+
+
 def _is_as_published(config: TrialConfig) -> bool:
     """Whether it is the study's own in all but beta, seed and how long it trains."""
     tried = (config.architecture, config.objective, config.latent_size, config.images)
     return tried == ("conv3", "beta-vae", 64, _OWN_IMAGES)
-
-
-def _medians(trials: Sequence[Trial], score: str) -> dict[str, float]:
-    last = [trial.reports[-1] for trial in trials]
-    factors = [name.removeprefix(f"{_OWN_ROWS}/") for name in last[0] if name.startswith(f"{_OWN_ROWS}/")]
-    names = {"mig": score} | {factor: f"{score}/{factor}" for factor in factors}
-    return {name: float(np.median([report[key] for report in last])) for name, key in names.items()}
