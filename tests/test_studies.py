@@ -2,10 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from collect import collected, confirmed_in, merged
+from search_cost import History, rank_correlations, read_history
+from search_replay import grid_draw, random_draw, read_table, replay, tpe_draw
 from torch.utils.tensorboard import SummaryWriter
 
 from betavae.analysis.results import read_sweep
-from studies.search_cost import History, rank_correlations, read_history
+from sweeps.schedulers import NoStopping, SuccessiveHalving
+from sweeps.search import PlannedDraw
 
 
 def test_history_follows_the_clock_over_all_trials(make_sweep) -> None:
@@ -35,3 +39,69 @@ def test_early_scores_are_correlated_with_the_last_of_trials_that_ran_to_their_e
     }
     correlations = rank_correlations(read_sweep(make_sweep(trials)).trials)
     assert correlations == {100: (pytest.approx(-1), 3)}
+
+
+@pytest.fixture
+def table(make_sweep):
+    """Two settings: one that is never good, and one that is from its first report."""
+    trials = {
+        "bad": {"migs": [0.1, 0.2], "beta": 1.0},
+        "good": {"migs": [0.3, 0.4], "beta": 8.0},
+        "cut": {"migs": [0.9], "beta": 8.0},
+    }
+    return read_table(read_sweep(make_sweep(trials)).trials)
+
+
+def test_a_table_holds_the_trials_that_ran_to_their_end(table) -> None:
+    assert (table.steps, table.budget, len(table.curves)) == (200, 400, 2)
+    assert {curves[0] for curves in table.curves.values()} == {((100, 0.1), (200, 0.2)), ((100, 0.3), (200, 0.4))}
+
+
+@pytest.mark.parametrize("draw", [grid_draw, random_draw, tpe_draw])
+def test_a_replay_spends_a_grids_steps_on_what_the_trials_reported(table, draw) -> None:
+    history = replay(table, draw(table, 0), NoStopping(), generator=np.random.default_rng(0))
+    assert history.spent.tolist() == [0, 100, 200, 300, 400]
+    assert set(history.best.tolist()) <= {0.0, 0.1, 0.2, 0.3, 0.4}
+
+
+def test_a_trial_that_is_stopped_is_charged_for_what_it_ran(table) -> None:
+    """The good one goes on, the bad one is stopped half way, and a third begins; without a rule two spend it all."""
+    begun = []
+
+    class Draw(PlannedDraw):
+        def next(self, index: int) -> dict[str, float]:
+            begun.append(index)
+            return {"beta": 1.0 if index == 1 else 8.0, "latent_size": 3, "lr": 1e-3}
+
+    replay(table, Draw({}), NoStopping(), generator=np.random.default_rng(0))
+    assert begun == [0, 1]
+    begun.clear()
+    rule = SuccessiveHalving(grace_steps=100, max_steps=200, keep_one_of=3)
+    replay(table, Draw({}), rule, generator=np.random.default_rng(0))
+    assert begun == [0, 1, 2]
+
+
+def test_results_keep_the_studies_that_are_not_here(make_sweep) -> None:
+    confirming = {"new": {"migs": [0.2, 0.3]}, "other": {"migs": [0.2, 0.1], "seed": 1}}
+    mine = collected(read_sweep(make_sweep({"a": {"migs": [0.1, 0.4]}}, confirming=confirming)))
+    name = next(iter(mine["studies"]))
+    known = {
+        "studies": {name: "old", "elsewhere": "kept"},
+        "configurations": [{"study": name, "mig": []}, {"study": "elsewhere", "mig": [0.9]}],
+        "seed_study": [{"study": "elsewhere"}],
+    }
+    results = merged(known, mine)
+    assert results["studies"]["elsewhere"] == "kept"
+    assert results["studies"][name] != "old"
+    assert [one["study"] for one in results["configurations"]] == ["elsewhere", name]
+    assert results["configurations"][1]["mig"] == [0.3, 0.1]
+    assert results["seed_study"] == [{"study": "elsewhere"}]
+    (drawn,) = confirmed_in(mine)
+    assert (drawn.scores, drawn.median, drawn.search_score) == ((0.3, 0.1), pytest.approx(0.2), 0.4)
+
+
+def test_a_study_that_chose_nothing_is_recorded_as_it_ended(make_sweep) -> None:
+    """Fails where the best report is taken in place of the last."""
+    (one,) = collected(read_sweep(make_sweep({"a": {"migs": [0.4, 0.1]}})))["configurations"]
+    assert one["mig"] == [0.1]
+    assert "search_score_selected_with_labels" not in one

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -55,6 +55,7 @@ def mig_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
     return figure
 
 
+@runtime_checkable
 class SeedScores(Protocol):
     """A configuration that was confirmed, whether its trials are here or not."""
 
