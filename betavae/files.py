@@ -1,11 +1,13 @@
-"""Small files that are written whole, or not at all."""
+"""Small files, and folders of them, that are written whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,21 @@ def replace_text(path: Path, text: str) -> None:
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder to fill, which takes the place of `folder` when that is done without an error."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        filled = temporary / "new"
+        filled.mkdir()
+        yield filled
+        if folder.exists():
+            folder.rename(temporary / "old")
+        filled.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _json(values: Mapping[str, Any]) -> str:

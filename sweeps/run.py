@@ -27,6 +27,7 @@ from sweeps.interrupts import Interruption
 from sweeps.options import Options
 from sweeps.plan import num_confirming, num_trials
 from sweeps.storage import Mirror, resolved
+from sweeps.tables import describe_best, format_confirmation_table, format_seed_study_table, format_table
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
@@ -87,13 +88,7 @@ def dry_run(options: Options, arguments: Sequence[str], *, gpus_found: int) -> i
 def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interruption: Interruption) -> int:
     """Say what will be done, do it, and print the ranked table; return the exit code."""
     # late: to import Ray takes a second, which a wrong option need not wait for
-    from sweeps.progress import (
-        describe_best,
-        describe_plan,
-        format_confirmation_table,
-        format_seed_study_table,
-        format_table,
-    )
+    from sweeps.progress import describe_plan
     from sweeps.stages import run_stages
 
     options, known = folder.options, folder.trials()

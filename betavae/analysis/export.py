@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from betavae.analysis.confirmation import confirmed
 from betavae.analysis.results import Checkpoint, Sweep, Trial, ranked
 from betavae.checkpoint import CONFIG_FILE, MODEL_FILE, SCORES_FILE, CheckpointError, check_checkpoint
 from betavae.config import TrialConfig
+from betavae.files import replacing_folder
 
 CARD_FILE = "README.md"
 SCRIPT_FILE = "traverse.py"
@@ -36,14 +36,11 @@ def export_best(sweep: Sweep, output: Path) -> None:
     page = files("betavae.analysis") / "page"
     card = _card(sweep, trial, checkpoint, template=(page / "card.md").read_text())
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent) as temporary:
-        filled = Path(temporary, "model")
-        filled.mkdir()
+    with replacing_folder(output) as folder:
         for name in (CONFIG_FILE, MODEL_FILE, SCORES_FILE):
-            shutil.copyfile(checkpoint.folder / name, filled / name)
-        (filled / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())
-        (filled / CARD_FILE).write_text(card + "\n", encoding="utf-8")
-        filled.rename(output)  # which may be there, if it is empty
+            shutil.copyfile(checkpoint.folder / name, folder / name)
+        (folder / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())
+        (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
 
 
 def best_checkpoint(sweep: Sweep) -> Checkpoint:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from betavae.analysis.settings import setting_values, settings_of
 from betavae.analysis.table import Row, table_rows, write_csv
 from betavae.checkpoint import CheckpointError
 from betavae.data import DSprites
-from betavae.files import write_json
+from betavae.files import replacing_folder, write_json
 
 PAGE_FILE = "index.html"
 SUMMARY_FILE = "summary.json"
@@ -76,7 +74,7 @@ def write_report(
     portraits, damaged = _portray(sweep, num_best=num_best, data=data, device=device)
     problems = [*sweep.unreadable, *problems, *damaged, *_differences(sweep, portraits, data)]
     rows = table_rows(sweep)
-    with _replacing(output) as folder, matplotlib.rc_context(RC_PARAMS):
+    with replacing_folder(output) as folder, matplotlib.rc_context(RC_PARAMS):
         write_csv(folder / TABLE_FILE, rows)
         write_json(folder / SUMMARY_FILE, _summary(sweep, rows, portraits, problems))
         page = render_page(
@@ -197,18 +195,3 @@ def _summary(
         ],
         "record": sweep.record,
     }
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill, which takes the place of `folder` when that is done without an error."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        filled = temporary / "new"
-        filled.mkdir()
-        yield filled
-        if folder.exists():
-            folder.rename(temporary / "old")
-        filled.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
