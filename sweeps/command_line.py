@@ -16,8 +16,9 @@ import tyro
 
 from betavae.analysis.results import read_record
 from sweeps.config_file import words_of
-from sweeps.options import AnalysisOptions, Options, PresetName, options_from_dict
+from sweeps.options import AnalysisOptions, Options, PresetName
 from sweeps.presets import PRESETS
+from sweeps.recorded_options import options_from_dict
 from sweeps.storage import fetched, is_sweep_file
 
 T = TypeVar("T", Options, AnalysisOptions)

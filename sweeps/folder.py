@@ -28,8 +28,9 @@ from betavae.data import DSprites
 from betavae.files import replace_json
 from sweeps.axes import AXES
 from sweeps.lease import Lease
-from sweeps.options import Options, options_from_dict, options_to_dict
+from sweeps.options import Options
 from sweeps.plan import Params, check_resume
+from sweeps.recorded_options import options_from_dict, options_to_dict
 from sweeps.search_folder import FIRST_CONFIRMING, SearchFolder
 from sweeps.storage import Mirror, fetched, is_record, is_sweep_file, joined, resolved
 

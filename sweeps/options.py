@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from betavae.config import NUM_IMAGES, Architecture, Objective, Precision, TrialConfig
-from sweeps.axes import AXES, Axis, Range, axis_argument, check_axis, read_axis
+from sweeps.axes import AXES, Axis, Range, axis_argument, check_axis
 
 PresetName = Literal["quick", "full", "seed-study"]
 Search = Literal["grid", "random", "optuna"]
@@ -291,42 +290,6 @@ class Options:
         except ValueError as error:
             name, _, what = str(error).partition(" ")
             raise ValueError(f"{flag(name)} {what}") from error
-
-
-_OF_ONE_RUN = ("config", "dry_run", "resume", "retry_failed", "quiet", "verbose")
-"""Options that say nothing of the sweep, and are not recorded with it."""
-
-
-def options_from_dict(groups: Mapping[str, Mapping[str, Any]]) -> Options:
-    """Options from what `options_to_dict` gives.
-
-    Raises:
-        ValueError: If a name or a value is none that an option has.
-    """
-    try:
-        return Options(
-            sweep=SweepOptions(**groups["sweep"]),
-            resources=ResourceOptions(**groups["resources"]),
-            search=SearchOptions(**{name: read_axis(value) for name, value in groups["search"].items()}),
-            trial=TrialOptions(**groups["trial"]),
-            # of a sweep from before there were confirmations: it can have one now
-            confirm=ConfirmOptions(**groups.get("confirm", {})),
-            report=ReportOptions(**groups["report"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"The options of a sweep must be those that run.py has, but: {error}.") from error
-
-
-def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:
-    """Options as JSON has them, group by group; a range as it is written on the command line."""
-    return {
-        group: {name: _plain(value) for name, value in vars(values).items() if name not in _OF_ONE_RUN}
-        for group, values in vars(options).items()
-    }
-
-
-def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Range) else value
 
 
 def flag(name: str) -> str:

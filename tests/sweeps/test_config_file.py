@@ -6,7 +6,8 @@ import pytest
 from sweeps.axes import Range
 from sweeps.command_line import parse_options
 from sweeps.config_file import names_in
-from sweeps.options import Options, options_to_dict
+from sweeps.options import Options
+from sweeps.recorded_options import options_to_dict
 
 REPOSITORY = Path(__file__).parents[2]
 

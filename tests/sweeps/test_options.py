@@ -10,8 +10,9 @@ import pytest
 from betavae.config import TrialConfig
 from sweeps.cluster import decide_resources
 from sweeps.command_line import parse_options
-from sweeps.options import AnalysisOptions, Options, flag, options_to_dict
+from sweeps.options import AnalysisOptions, Options, flag
 from sweeps.plan import planned_trials
+from sweeps.recorded_options import options_to_dict
 from sweeps.search import stopping_rule
 
 TESTS = Path(__file__).parents[1]

@@ -10,16 +10,9 @@ import pytest
 from betavae.analysis.results import Trial
 from betavae.config import TrialConfig
 from sweeps.axes import Range
-from sweeps.options import (
-    ConfirmOptions,
-    Options,
-    SearchOptions,
-    SweepOptions,
-    TrialOptions,
-    options_from_dict,
-    options_to_dict,
-)
+from sweeps.options import ConfirmOptions, Options, SearchOptions, SweepOptions, TrialOptions
 from sweeps.plan import check_resume, planned_trials
+from sweeps.recorded_options import options_from_dict, options_to_dict
 from sweeps.search import SweepSearch, confirmation_stage, informed, search_stage, stopping_rule
 from sweeps.search_folder import FIRST_CONFIRMING, SearchFolder
 from sweeps.storage import Mirror
