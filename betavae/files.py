@@ -1,4 +1,4 @@
-"""Small files, and folders of them, that are written whole or not at all."""
+"""Writing small files and folders; what replaces an earlier one is written whole, or not at all."""
 
 from __future__ import annotations
 

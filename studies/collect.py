@@ -24,6 +24,7 @@ from betavae.analysis.results import Sweep, read_sweep
 from betavae.analysis.seed_study import medians, reproduced
 from betavae.analysis.settings import Setting, setting_values, settings_of
 from betavae.config import TrialConfig
+from betavae.files import replace_json
 
 _RECORDED = ("versions", "git", "data", "resources", "start", "end")
 """Of `sweep.json`: what a number depends on."""
@@ -54,7 +55,7 @@ class Recorded:
 def collected(sweep: Sweep) -> dict[str, Any]:
     """One study: every configuration with its seeds and scores in one order.
 
-    Those that were confirmed; of a study that chose none, all that it tried.
+    Those that were confirmed; of a study that chose none, every one with trials that ran to their end.
     """
     name = sweep.folder.name
     seed_study = reproduced(sweep.trials)
@@ -104,7 +105,7 @@ def main() -> None:
     results = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
     for folder in arguments.folders:
         results = merged(results, collected(read_sweep(folder)))
-    arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    replace_json(arguments.json, results)
     with matplotlib.rc_context(RC_PARAMS):
         figure = confirmation_points(confirmed_in(results), _TOLD_APART_BY)
         figure.savefig(arguments.figure, dpi=200, facecolor="white")

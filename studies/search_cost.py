@@ -2,7 +2,8 @@
 
 python studies/search_cost.py results/grid-* results/random-* results/tpe-asha-* --figure docs/search.png
 
-Sweeps of one kind are repeats; those by grid search set the goal: their best, and the steps that it took.
+Sweeps of one kind are repeats; those by grid search set the goal: their best, and the steps that it took. Whatever a
+sweep did after so many steps does not count.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, Even
 
 from betavae.analysis.palette import RC_PARAMS
 from betavae.analysis.results import Sweep, Trial, read_sweep
+from sweeps.axes import read_axis, written
 
 COLORS = {"grid": "#767676", "random": "#0072B2"}
 OTHER_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -35,14 +37,20 @@ class History:
     Attributes:
         spent: Training steps of all trials together.
         best: The highest `mig` of any trial so far: selected with labels, in every kind of search.
+        begun: How many trials have reported so far.
     """
 
     spent: Integer[np.ndarray, " reports"]
     best: Float[np.ndarray, " reports"]
+    begun: Integer[np.ndarray, " reports"]
 
     def best_at(self, steps: float) -> float:
         """What had been found when so many steps were spent; 0 before the first report."""
         return float(np.max(self.best[self.spent <= steps], initial=0.0))
+
+    def begun_at(self, steps: int) -> int:
+        """How many trials had reported when so many steps were spent."""
+        return int(np.max(self.begun[self.spent <= steps], initial=0))
 
     def steps_to(self, score: float) -> int | None:
         """Steps spent when `score` was first reached; None if it never was."""
@@ -52,15 +60,20 @@ class History:
 
 def read_history(sweep: Sweep) -> History:
     """Order the reports of a sweep's trials by the times in their event files."""
-    reports = sorted(itertools.chain.from_iterable(map(_timed_steps, sweep.trials)))
-    scores = np.array([score for _, _, score in reports])
-    return History(np.cumsum([steps for _, steps, _ in reports]), np.maximum.accumulate(scores))
+    reports = sorted(itertools.chain.from_iterable(map(_timed_steps, sweep.trials)), key=lambda report: report.time)
+    scores = np.array([report.score for report in reports])
+    begun = np.cumsum([report.is_first for report in reports])
+    return History(np.cumsum([report.steps for report in reports]), np.maximum.accumulate(scores), begun)
 
 
 def kind_of(sweep: Sweep) -> str:
-    """How it searched: `grid`, or `optuna + asha`."""
+    """How it searched, and where: `grid of beta 1 2 4, z 5`, or `optuna + asha from 1500 over beta 1..32, z 5..10`."""
     asked = sweep.record["options"]["search"]
-    return asked["search"] if asked["scheduler"] == "none" else f"{asked['search']} + {asked['scheduler']}"
+    how = asked["search"]
+    if asked["scheduler"] != "none":
+        how += f" + {asked['scheduler']} from {asked['grace_steps']}"
+    beta, latent_size = (written(read_axis(asked[name])) for name in ("beta", "latent_size"))
+    return f"{how} over beta {beta}, z {latent_size}"
 
 
 def rank_correlations(trials: Sequence[Trial]) -> dict[int, tuple[float, int]]:
@@ -82,10 +95,10 @@ def draw(histories: Mapping[str, Sequence[History]], *, limit: int) -> Figure:
     others = itertools.cycle(OTHER_COLORS)
     at = np.linspace(0, limit, 400)
     for kind, repeats in histories.items():
-        color = COLORS.get(kind) or next(others)
+        color = COLORS.get(kind.partition(" ")[0]) or next(others)
         curves = np.array([[history.best_at(steps) for steps in at] for history in repeats])
         axes.step(at, curves.T, where="post", color=color, linewidth=0.7, alpha=0.5)
-        label = f"{kind}: median of {len(repeats)}"
+        label = f"{kind.partition(' over ')[0]}: median of {len(repeats)}"
         axes.step(at, np.median(curves, axis=0), where="post", color=color, linewidth=2.2, label=label)
     axes.axvline(QUARTER * limit, color=RC_PARAMS["text.color"], linestyle=":", linewidth=1)
     axes.annotate("a quarter", (QUARTER * limit, 0.005), xytext=(3, 0), textcoords="offset points", fontsize=8)
@@ -110,30 +123,45 @@ def main() -> None:
         if not sweep.has_ended:
             parser.error(f"{folder} must have run to its end")
         sweeps.setdefault(kind_of(sweep), []).append(sweep)
-    if "grid" not in sweeps:
+    grid = next((kind for kind in sweeps if kind.startswith("grid ")), None)
+    if grid is None:
         parser.error("one of the sweeps must be by grid search, which the others are compared with")
     histories = {kind: [read_history(sweep) for sweep in repeats] for kind, repeats in sweeps.items()}
-    limit = int(min(history.spent[-1] for history in histories["grid"]))
-    goal = float(np.median([history.best_at(limit) for history in histories["grid"]]))
+    limit = int(min(history.spent[-1] for history in histories[grid]))
+    goal = float(np.median([history.best_at(limit) for history in histories[grid]]))
     print(f"The grid's best, in the median: {goal:.3f}, for {limit:,} steps.\n")
-    print("| search | configurations | best after a quarter | after half | after all | steps to the grid's best |")
+    print("| search | trials by then | best after a quarter | after half | after all | steps to the grid's best |")
     print("|---|---|---|---|---|---|")
     for kind, repeats in histories.items():
         found = [_written([history.best_at(share * limit) for history in repeats]) for share in (QUARTER, 0.5, 1)]
         steps = [history.steps_to(goal) for history in repeats]
         reached = ", ".join("never" if step is None or step > limit else f"{step:,}" for step in steps)
-        tried = ", ".join(str(len(sweep.trials)) for sweep in sweeps[kind])
+        tried = ", ".join(str(history.begun_at(limit)) for history in repeats)
         print(f"| {kind} | {tried} | {' | '.join(found)} | {reached} |")
     print("\n| step | rank correlation with the end | trials |\n|---|---|---|")
-    whole = [trial for kind in ("grid", "random") for sweep in sweeps.get(kind, []) for trial in sweep.trials]
+    whole = [
+        trial
+        for sweep in itertools.chain.from_iterable(sweeps.values())
+        if sweep.record["options"]["search"]["scheduler"] == "none"
+        for trial in sweep.trials
+    ]
     for step, (correlation, count) in rank_correlations(whole).items():
         print(f"| {step:,} | {correlation:.2f} | {count} |")
     with matplotlib.rc_context(RC_PARAMS):
         draw(histories, limit=limit).savefig(arguments.figure, dpi=200, facecolor="white")
 
 
-def _timed_steps(trial: Trial) -> list[tuple[float, int, float]]:
-    """Of each report: when, how many steps since the one before, and its `mig`."""
+@dataclass(frozen=True)
+class _Report:
+    """When a trial reported, how many steps after its report before, and its `mig`."""
+
+    time: float
+    steps: int
+    score: float
+    is_first: bool
+
+
+def _timed_steps(trial: Trial) -> list[_Report]:
     events = EventAccumulator(str(trial.folder), size_guidance={SCALARS: 0})
     events.Reload()
     # by step: a trial that was resumed may have written one twice
@@ -141,7 +169,7 @@ def _timed_steps(trial: Trial) -> list[tuple[float, int, float]]:
     before = 0
     timed = []
     for step in sorted(reports):
-        timed.append((reports[step].wall_time, step - before, reports[step].value))
+        timed.append(_Report(reports[step].wall_time, step - before, reports[step].value, is_first=before == 0))
         before = step
     return timed
 

@@ -2,15 +2,20 @@
 
 python studies/search_replay.py results/grid-*
 
-Each repeat searches with the lab's own code until it has spent the steps of one grid. What a trial would report is what
-a trained one of its setting did report, of a seed drawn at random: hundreds of repeats for the training of three.
+Each repeat searches with the lab's own draws and stopping rules until it has spent the steps of one grid. What a trial
+would report is what a trained one of its setting did report, of a seed drawn at random.
+
+Error: repeats share the same few trained seeds, so their spread says how a search may go on these trials, and nothing
+of new ones. TPE chooses among the grid's values here, as categories; in a sweep it may have ranges.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +24,9 @@ from search_cost import QUARTER, History
 from betavae.analysis.results import Trial, read_sweep
 from sweeps.axes import AXES
 from sweeps.options import Options, SearchOptions, SweepOptions
+from sweeps.plan import Params
 from sweeps.schedulers import NoStopping, StoppingRule, SuccessiveHalving
-from sweeps.search import Draw, OptunaDraw, PlannedDraw
+from sweeps.search import Draw, OptunaDraw
 
 NUM_REPEATS = 300
 _KEEP_ONE_OF = 3
@@ -35,7 +41,7 @@ Curve = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True)
 class Table:
-    """Trials that ran to their end, by setting.
+    """Trials that ran to their end, by setting: every combination of some values.
 
     Attributes:
         curves: Of each setting, one per seed.
@@ -50,33 +56,45 @@ class Table:
         """Steps of a grid search of all settings with one seed each."""
         return len(self.curves) * self.steps
 
-    def axis(self, name: str) -> tuple[float, ...]:
-        """The values of one hyper-parameter."""
-        return tuple(sorted({point[AXES.index(name)] for point in self.curves}))
+    @property
+    def axes(self) -> list[tuple[float, ...]]:
+        """The values of each hyper-parameter."""
+        return [tuple(sorted(set(values))) for values in zip(*self.curves, strict=True)]
+
+    def num_trials(self, grace: int | None) -> int:
+        """About how many trials a search spends its budget on, if at each rung the share goes on that should."""
+        if grace is None:
+            return len(self.curves)
+        rungs = [*itertools.takewhile(lambda rung: rung < self.steps, _rungs(grace)), self.steps]
+        steps_each = sum(gained / _KEEP_ONE_OF**level for level, gained in enumerate(np.diff([0, *rungs]).tolist()))
+        return math.ceil(self.budget / steps_each)
 
 
 def read_table(trials: Sequence[Trial]) -> Table:
     """The trials that ran to their end, by setting.
 
     Raises:
-        ValueError: If there are none, or they differ in how many steps they ran.
+        ValueError: If they differ in more than what a search varies, or some combination of their values is missing.
     """
     curves: dict[Point, list[Curve]] = {}
-    steps = {trial.config.steps for trial in trials if trial.is_complete}
-    if len(steps) != 1:
-        raise ValueError(f"All trials must have run for as many steps as one another, but ran {sorted(steps)}.")
-    for trial in trials:
-        if trial.is_complete:
-            point = tuple(getattr(trial.config, name) for name in AXES)
-            curves.setdefault(point, []).append(tuple((report["step"], report["mig"]) for report in trial.reports))
-    return Table(curves, steps.pop())
+    complete = [trial for trial in trials if trial.is_complete]
+    shared = {replace(trial.setting, beta=1.0, latent_size=1, lr=1.0) for trial in complete}  # what no axis varies
+    if len(shared) != 1:
+        raise ValueError(f"The trials must be those of one study, but are of {len(shared)}.")
+    for trial in complete:
+        point = tuple(getattr(trial.config, name) for name in AXES)
+        curves.setdefault(point, []).append(tuple((report["step"], report["mig"]) for report in trial.reports))
+    table = Table(curves, complete[0].config.steps)
+    missing = set(itertools.product(*table.axes)) - set(curves)
+    if missing:
+        raise ValueError(f"Every setting must have a trial that ran to its end, but {sorted(missing)} have none.")
+    return table
 
 
 def replay(table: Table, draw: Draw, rule: StoppingRule, *, generator: np.random.Generator) -> History:
     """One search, trial after trial, until the budget is spent."""
-    spent, best = [0], [0.0]
-    index = 0
-    while spent[-1] < table.budget:
+    spent, best, begun = [0], [0.0], [0]
+    for index in itertools.count():
         params = draw.next(index)
         curves = table.curves[tuple(params[name] for name in AXES)]
         before, own_best = 0, 0.0
@@ -84,32 +102,50 @@ def replay(table: Table, draw: Draw, rule: StoppingRule, *, generator: np.random
             own_best = max(own_best, score)
             spent.append(spent[-1] + step - before)
             best.append(max(best[-1], score))
+            begun.append(index + 1)
             before = step
             if rule.stops(index, step=step, score=score):
                 break
         draw.end(index, own_best)
-        index += 1
-    return History(np.array(spent), np.array(best))
+        if spent[-1] >= table.budget:
+            break
+    return History(np.array(spent), np.array(best), np.array(begun))
 
 
-def grid_draw(table: Table, seed: int) -> Draw:
+class PointDraw:
+    """Settings one after the other, whatever they score."""
+
+    def __init__(self, points: Iterator[Point]) -> None:
+        self._points = points
+
+    def next(self, index: int) -> Params:
+        """The next one."""
+        return dict(zip(AXES, next(self._points), strict=True))
+
+    def begin(self, index: int, params: Params) -> None:
+        """Nothing."""
+
+    def end(self, index: int, score: float | None) -> None:
+        """Nothing."""
+
+
+def grid_draw(table: Table, seed: int, *, grace: int | None = None) -> Draw:
     """Every setting once, in random order, round after round."""
-    points = list(table.curves)
-    orders = [np.random.default_rng([seed, number]).permutation(len(points)) for number in range(_KEEP_ONE_OF * 4)]
-    return _planned([points[index] for order in orders for index in order])
+    generator, points = np.random.default_rng(seed), list(table.curves)
+    rounds = (generator.permutation(len(points)) for _ in itertools.count())
+    return PointDraw(points[index] for order in rounds for index in order)
 
 
-def random_draw(table: Table, seed: int) -> Draw:
+def random_draw(table: Table, seed: int, *, grace: int | None = None) -> Draw:
     """Settings drawn with replacement."""
-    points = list(table.curves)
-    drawn = np.random.default_rng(seed).integers(len(points), size=_KEEP_ONE_OF * 4 * len(points))
-    return _planned([points[index] for index in drawn])
+    generator, points = np.random.default_rng(seed), list(table.curves)
+    return PointDraw(points[generator.integers(len(points))] for _ in itertools.count())
 
 
-def tpe_draw(table: Table, seed: int) -> Draw:
-    """TPE over the values of the grid."""
-    beta, latent_size, lr = map(table.axis, AXES)
-    asked = SearchOptions(beta, latent_size, lr, search="optuna", trials=2 * len(table.curves))
+def tpe_draw(table: Table, seed: int, *, grace: int | None = None) -> Draw:
+    """TPE, told of as many trials as a search of this budget has: its first third is drawn at random."""
+    beta, latent_size, lr = table.axes
+    asked = SearchOptions(beta, latent_size, lr, search="optuna", trials=table.num_trials(grace))
     return OptunaDraw(Options(sweep=SweepOptions(seed=seed), search=asked), num_known=0)
 
 
@@ -119,38 +155,45 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--repeats", type=int, default=NUM_REPEATS)
     arguments = parser.parse_args()
-    table = read_table([trial for folder in arguments.folders for trial in read_sweep(folder).trials])
-    grids = _repeat(table, grid_draw, None, arguments.repeats)
-    goal = float(np.median([history.best_at(table.budget) for history in grids]))
-    print(f"{arguments.repeats} repeats of {table.budget:,} steps; the grid's best, in the median: {goal:.3f}.\n")
-    print("| search | best after a quarter | after half | after all | reach the grid's best in a quarter | in all |")
-    print("|---|---|---|---|---|---|")
+    try:
+        table = read_table([trial for folder in arguments.folders for trial in read_sweep(folder).trials])
+    except ValueError as error:
+        parser.error(str(error))
+    graces = [None, *(step for step, _ in next(iter(table.curves.values()))[0][:-1])]
     draws = {"grid": grid_draw, "random": random_draw, "TPE": tpe_draw}
-    graces = [step for step, _ in next(iter(table.curves.values()))[0][:-1]]
-    for name, draw in draws.items():
-        for grace in (None, *graces):
-            repeats = _repeat(table, draw, grace, arguments.repeats)
-            label = name if grace is None else f"{name} + ASHA from {grace:,}"
-            print(f"| {label} | {' | '.join(_cells(repeats, table=table, goal=goal))} |", flush=True)
+    found = {
+        name if grace is None else f"{name} + ASHA from {grace:,}": _repeat(table, draw, grace, arguments.repeats)
+        for name, draw in draws.items()
+        for grace in graces
+    }
+    goal = float(np.median([history.best_at(table.budget) for history in found["grid"]]))
+    print(f"{arguments.repeats} repeats of {table.budget:,} steps; the grid's best, in the median: {goal:.3f}.\n")
+    print("| search | trials | best after a quarter | after half | after all | reach it in a quarter | in all |")
+    print("|---|---|---|---|---|---|---|")
+    for name, repeats in found.items():
+        print(f"| {name} | {' | '.join(_cells(repeats, table=table, goal=goal))} |")
 
 
-def _repeat(table: Table, draw: Callable[[Table, int], Draw], grace: int | None, num_repeats: int) -> list[History]:
+def _repeat(table: Table, draw: Callable[..., Draw], grace: int | None, num_repeats: int) -> list[History]:
     return [
-        replay(
-            table,
-            draw(table, seed),
-            NoStopping()
-            if grace is None
-            else SuccessiveHalving(grace_steps=grace, max_steps=table.steps, keep_one_of=_KEEP_ONE_OF),
-            generator=np.random.default_rng([1, seed]),
-        )
+        replay(table, draw(table, seed, grace=grace), _rule(table, grace), generator=np.random.default_rng([1, seed]))
         for seed in range(num_repeats)
     ]
 
 
+def _rule(table: Table, grace: int | None) -> StoppingRule:
+    if grace is None:
+        return NoStopping()
+    return SuccessiveHalving(grace_steps=grace, max_steps=table.steps, keep_one_of=_KEEP_ONE_OF)
+
+
+def _rungs(grace: int) -> Iterator[int]:
+    return (grace * _KEEP_ONE_OF**level for level in itertools.count())
+
+
 def _cells(repeats: Sequence[History], *, table: Table, goal: float) -> list[str]:
     """Medians with quartiles of what was found, and how often the goal was."""
-    cells = []
+    cells = [f"{np.median([one.begun_at(table.budget) for one in repeats]):.0f}"]
     for share in _SHARES:
         low, middle, high = np.quantile([one.best_at(share * table.budget) for one in repeats], (0.25, 0.5, 0.75))
         cells.append(f"{middle:.3f} ({low:.3f} .. {high:.3f})")
@@ -158,10 +201,6 @@ def _cells(repeats: Sequence[History], *, table: Table, goal: float) -> list[str
         reached = np.mean([one.best_at(share * table.budget) >= goal for one in repeats])
         cells.append(f"{reached:.0%}")
     return cells
-
-
-def _planned(points: Sequence[Point]) -> Draw:
-    return PlannedDraw({index: dict(zip(AXES, point, strict=True)) for index, point in enumerate(points)})
 
 
 if __name__ == "__main__":

@@ -2,39 +2,39 @@
 
 python studies/total_correlation.py results/beta-tcvae
 
-Of every model that trained to its end and is turned: the estimate as the model is, less the estimate when its two
-position latents are turned onto posX and posY. Positive: the loss would turn it back. Negative: it holds it.
+Of every model that trained to its end: the estimate with its two position latents turned, less the estimate with them
+on posX and posY. A model that is turned is compared with itself turned back; one that is not, with itself turned away.
+Positive: this term of the loss turns the code onto the axes. Negative: it holds it off them.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import torch
-from angles import models_of
+from angles import asked_folders, models_of
 
 from betavae.analysis.results import name_in_sweep
-from betavae.analysis.rotation import Rotation
 from betavae.data import DSprites
 from betavae.gaussian import DiagonalGaussian
 from betavae.objective import total_correlation
 
-BATCH_SIZES = (16, 64, 256, 1024)
+BATCH_SIZES = (16, 64, 128, 256, 1024)
 MIN_DEGREES = 10
+"""A model that is turned by less is compared with itself turned away."""
+
+DEGREES_AWAY = 35
 NUM_BATCHES = 600
 """Of 16 images; of larger ones fewer, so that as many images are seen, twenty at least."""
 
 
-def turned(posterior: DiagonalGaussian, rotation: Rotation) -> DiagonalGaussian:
-    """Turn two latents back, in units of their standard deviations.
+def turned(posterior: DiagonalGaussian, latents: tuple[int, int], degrees: int) -> DiagonalGaussian:
+    """Turn two latents, in units of their standard deviations.
 
     Error:
         The two are taken as independent after the turn too, which holds where their variances are alike.
     """
-    pair = list(rotation.latents)
-    angle = np.radians(rotation.degrees)
+    pair = list(latents)
+    angle = np.radians(degrees)
     turn = torch.tensor([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], dtype=torch.float32)
     scale = posterior.mean[:, pair].std(0)
     mean, variance = posterior.mean.clone(), posterior.logvar.exp()
@@ -60,23 +60,25 @@ def differences(before: DiagonalGaussian, after: DiagonalGaussian, *, batch_size
 
 
 def main() -> None:
-    """Print the mean difference and its standard error of each turned model, batch size by batch size."""
+    """Print each model's mean difference and its standard error, batch size by batch size."""
+    folders = asked_folders(__doc__)
     data = DSprites.open()
     print(f"| trial | beta | degrees | {' | '.join(f'{size:,} images' for size in BATCH_SIZES)} |")
     print("|---" * (3 + len(BATCH_SIZES)) + "|")
-    for folder in sys.argv[1:]:
-        for model in models_of(Path(folder), data):
-            if abs(model.rotation.degrees) < MIN_DEGREES:
-                continue
+    for folder in folders:
+        for model in models_of(folder, data):
             means, logvars = (torch.from_numpy(values) for values in (model.posteriors.mean, model.posteriors.logvar))
-            before = DiagonalGaussian(means, logvars)
-            after = turned(before, model.rotation)
+            as_it_is, turn = DiagonalGaussian(means, logvars), model.rotation
+            is_turned = abs(turn.degrees) >= MIN_DEGREES
+            other = turned(as_it_is, turn.latents, turn.degrees if is_turned else DEGREES_AWAY)
+            before, after = (as_it_is, other) if is_turned else (other, as_it_is)
             cells = []
             for batch_size in BATCH_SIZES:
                 found = differences(before, after, batch_size=batch_size)
                 cells.append(f"{found.mean():+.3f} ± {found.std(ddof=1) / np.sqrt(len(found)):.3f}")
             trial = model.trial
-            row = [name_in_sweep(trial), f"{trial.config.beta:g}", f"{model.rotation.degrees}", *cells]
+            degrees = f"{turn.degrees}" if is_turned else f"{turn.degrees}, turned away by {DEGREES_AWAY}"
+            row = [name_in_sweep(trial), f"{trial.config.beta:g}", degrees, *cells]
             print(f"| {' | '.join(row)} |", flush=True)
 
 

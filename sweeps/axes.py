@@ -19,7 +19,7 @@ class Range:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.low:g}..{self.high:g}"
+        return f"{_shortest(self.low)}..{_shortest(self.high)}"
 
 
 AXES = ("beta", "latent_size", "lr")
@@ -45,7 +45,7 @@ def axis_argument(number: Callable[[str], float]) -> Any:
         metavar="V [V ...]|LOW..HIGH",
         instance_from_str=parse,
         is_instance=lambda value: isinstance(value, (tuple, Range)),
-        str_from_instance=lambda value: [str(value)] if isinstance(value, Range) else [f"{v:g}" for v in value],
+        str_from_instance=lambda value: [str(value)] if isinstance(value, Range) else [_shortest(v) for v in value],
     )
 
 
@@ -56,7 +56,7 @@ def ends(axis: Axis) -> tuple[float, float]:
 
 def written(value: object) -> str:
     """An option's value as the command line has it, several of an axis too."""
-    return " ".join(f"{number:g}" for number in value) if isinstance(value, tuple) else str(value)
+    return " ".join(map(_shortest, value)) if isinstance(value, tuple) else str(value)
 
 
 def read_axis(value: Any) -> Any:
@@ -76,4 +76,10 @@ def check_axis(flag: str, axis: Axis) -> None:
     if isinstance(axis, Range) and not 0 < axis.low < axis.high < math.inf:
         raise ValueError(f"{flag} must be a range LOW..HIGH with 0 < LOW < HIGH, but got {axis}.")
     if not isinstance(axis, Range) and len(set(axis)) < len(axis):
-        raise ValueError(f"{flag} must name each value once, but got {' '.join(f'{v:g}' for v in axis)}.")
+        raise ValueError(f"{flag} must name each value once, but got {written(axis)}.")
+
+
+def _shortest(number: float) -> str:
+    """A number in as few digits as give it back."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)

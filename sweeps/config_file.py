@@ -50,6 +50,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
         raise ValueError("it does not hold the options of a sweep.")
     options["sweep"].pop("name", None)  # its folder is there already
+    if options.get("confirm", {}).get("confirm") is None:
+        options.pop("confirm", None)  # older sweeps have seeds of none
     return options
 
 

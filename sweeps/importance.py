@@ -31,7 +31,7 @@ def importances(trials: Sequence[Trial]) -> Importances:
     """Ask optuna's evaluators how much of the score each varied hyper-parameter decides.
 
     fANOVA splits the variance of the score; PED-ANOVA asks what sets the best trials apart. Each is asked
-    several times, with another random number (CHANCE) beside the hyper-parameters: what that gets, is noise.
+    several times, with another random number (CHANCE) beside the hyper-parameters: whatever it gets is noise.
 
     Args:
         trials: Those without a score are left out.

@@ -22,6 +22,8 @@ EMERGENCE_IMAGES = 48_000
 16,000, 0.76 at 32,000 and 0.98 at 48,000 (measured with batches of 32). A scheduler's grace where none is asked for."""
 
 
+_NUM_SEEDS = 5
+
 MAX_SEEDS = 1_000
 """New seeds that one configuration may be confirmed with."""
 
@@ -108,7 +110,8 @@ class SearchOptions:
     with more, they are tried again with new seeds."""
 
     scheduler: Scheduler = "none"
-    """`none`: every trial runs to its end; `asha`: at each rung only the best third goes on; `median`: a trial below
+    """`none`: every trial runs to its end; `asha`: at each rung a trial stops that is below the
+    best third of those before it; `median`: a trial below
     the median of the others stops."""
 
     grace_steps: int | None = None
@@ -125,7 +128,7 @@ class TrialOptions:
 
     objective: Objective = "beta-vae"
     """The loss. `beta-vae`: beta weighs the whole KL term. `beta-tcvae`: it weighs the total correlation alone,
-    whose sign a batch gets right from about 256 images on (docs/results.md)."""
+    which is estimated from one batch: take 128 images or more (docs/results.md)."""
 
     steps: int = 6_000
     """Optimizer steps of a trial that is not stopped."""
@@ -154,8 +157,9 @@ class ConfirmOptions:
     """After the search, train so many of the best configurations again, each with `--seeds` new seeds and to the end.
     What is then said of one is the median over these. It may be asked for, or raised, when a sweep is resumed."""
 
-    seeds: int = 5
-    """New seeds for each configuration that is confirmed. It may be raised when a sweep is resumed."""
+    seeds: int | None = None
+    """With `--confirm`: new seeds for each configuration that is confirmed. Without: 5. It may be raised when a sweep
+    is resumed."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,8 @@ class Options:
     """Sweep beta-VAEs on dSprites and rank them by their Mutual Information Gap.
 
     Each trial trains one model, scores it on 10,000 images of the whole set, and leaves a folder that can be resumed,
-    judged and drawn. Exit codes: 0 done, 1 a trial failed, 2 bad input and nothing started, 130/143 interrupted.
+    judged and drawn. Exit codes: 0 done; 1 a trial, the report or the storage failed; 2 bad input and nothing
+    started; 130/143 interrupted.
     """
 
     sweep: SweepOptions = field(default_factory=SweepOptions)
@@ -218,6 +223,11 @@ class Options:
     def eval_every(self) -> int:
         """Steps between evaluations, decided."""
         return math.ceil(self.trial.steps / 4) if self.trial.eval_every is None else self.trial.eval_every
+
+    @property
+    def num_seeds(self) -> int:
+        """New seeds of each configuration that is confirmed, decided."""
+        return _NUM_SEEDS if self.confirm.seeds is None else self.confirm.seeds
 
     @property
     def grace_steps(self) -> int:
@@ -253,8 +263,13 @@ class Options:
         _at_least("--grace-steps", self.search.grace_steps, 1)
         _at_least("--seed", self.sweep.seed, 0)
         _at_least("--confirm", self.confirm.confirm, 1)
-        if not 1 <= self.confirm.seeds <= MAX_SEEDS:
-            raise ValueError(f"--seeds must be in 1 .. {MAX_SEEDS}, but got {self.confirm.seeds}.")
+        if not 1 <= self.num_seeds <= MAX_SEEDS:
+            raise ValueError(f"--seeds must be in 1 .. {MAX_SEEDS}, but got {self.num_seeds}.")
+        if self.confirm.seeds is not None and self.confirm.confirm is None:
+            raise ValueError(
+                f"--seeds {self.confirm.seeds} needs --confirm, the number of configurations that get them; for more "
+                "seeds in a grid search give --trials, a multiple of its points."
+            )
         _check_name(self.sweep.name)
         if self.sweep.retry_failed and self.sweep.resume is None:
             raise ValueError("--retry-failed needs --resume, the folder of the sweep whose trials failed.")

@@ -39,7 +39,7 @@ def num_trials(options: Options) -> int:
 
 def num_confirming(options: Options) -> int:
     """Trials of the confirmation in all, if the search has so many configurations."""
-    return (options.confirm.confirm or 0) * options.confirm.seeds
+    return (options.confirm.confirm or 0) * options.num_seeds
 
 
 def check_resume(asked: Options, known: Options) -> None:
@@ -53,8 +53,11 @@ def check_resume(asked: Options, known: Options) -> None:
         ValueError: Naming the first such option.
     """
     if known.confirm.confirm is not None:
-        for name in ("confirm", "seeds"):
-            was, now = getattr(known.confirm, name), getattr(asked.confirm, name)
+        counts = {
+            "confirm": (known.confirm.confirm, asked.confirm.confirm),
+            "seeds": (known.num_seeds, asked.num_seeds),
+        }
+        for name, (was, now) in counts.items():
             if now is None or now < was:
                 raise ValueError(f"{flag(name)} may be raised when a sweep is resumed, but was {was}, and got {now}.")
     for group, names in _STUDY.items():

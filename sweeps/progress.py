@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from betavae.analysis.findings import counted
 from betavae.analysis.results import ERROR_FILE, Trial, num_ended, ranked
 from betavae.config import TrialConfig
 from betavae.data import DSprites
@@ -31,7 +32,8 @@ def describe_plan(
 ) -> str:
     """What is about to happen, in a few lines."""
     search, trial = options.search, options.trial
-    place = f"{resources.num_gpus} GPUs" if resources.num_gpus else f"{resources.num_cpus} CPU cores, one thread each"
+    gpus, cores = counted(resources.num_gpus, "GPU"), counted(resources.num_cpus, "CPU core")
+    place = gpus if resources.num_gpus else f"{cores}, one thread each"
     lines = [
         f"preset     {options.sweep.preset}",
         f"trials     {num_trials(options)}, by {search.search} search, {_describe_scheduler(options)}",
@@ -44,9 +46,7 @@ def describe_plan(
         f"results    {location}",
     ]
     if options.confirm.confirm is not None:
-        lines.insert(
-            4, f"then       the best {options.confirm.confirm} again, with {options.confirm.seeds} new seeds each"
-        )
+        lines.insert(4, f"then       the best {options.confirm.confirm} again, with {options.num_seeds} new seeds each")
     if known:
         ended = num_ended(known)
         lines.append(f"resumed    {ended} ended, {len(known) - ended} to go on from their latest checkpoints")

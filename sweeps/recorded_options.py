@@ -26,14 +26,16 @@ def options_from_dict(groups: Mapping[str, Mapping[str, Any]]) -> Options:
     Raises:
         ValueError: If a name or a value is none that an option has.
     """
+    confirm = groups.get("confirm", {})  # older sweeps have none, or seeds of none: they can have one now
+    if confirm.get("confirm") is None:
+        confirm = {}
     try:
         return Options(
             sweep=SweepOptions(**groups["sweep"]),
             resources=ResourceOptions(**groups["resources"]),
             search=SearchOptions(**{name: read_axis(value) for name, value in groups["search"].items()}),
             trial=TrialOptions(**groups["trial"]),
-            # of a sweep from before there were confirmations: it can have one now
-            confirm=ConfirmOptions(**groups.get("confirm", {})),
+            confirm=ConfirmOptions(**confirm),
             report=ReportOptions(**groups["report"]),
         )
     except (KeyError, TypeError) as error:

@@ -52,7 +52,7 @@ class SuccessiveHalving:
         keep_one_of: At a rung, a trial below the best 1 / keep_one_of of those there is stopped.
 
     Source:
-        Li et al. 2020, arXiv:1810.05934.
+        Li et al. 2020, arXiv:1810.05934; there the best are promoted, here the others are stopped, as Ray does it.
     """
 
     def __init__(self, *, grace_steps: int, max_steps: int, keep_one_of: int) -> None:

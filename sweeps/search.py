@@ -69,9 +69,7 @@ def confirmation_stage(options: Options, folder: SearchFolder, chosen: Sequence[
 
     All have their first seed before any has its second.
     """
-    indices = [
-        confirming_index(choice, number) for number in range(options.confirm.seeds) for choice in range(len(chosen))
-    ]
+    indices = [confirming_index(choice, number) for number in range(options.num_seeds) for choice in range(len(chosen))]
     planned = {index: chosen[index // MAX_SEEDS] | {"seed": folder.seed(index)} for index in indices}
     return Stage(folder, options.trial_values(), indices, PlannedDraw(planned), NoStopping())
 

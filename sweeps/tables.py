@@ -26,9 +26,7 @@ def format_table(trials: Sequence[Trial], *, factor_names: Sequence[str], root: 
 
 
 def format_confirmation_table(confirmations: Sequence[Confirmed]) -> str:
-    """The confirmed configurations, the highest median first, as aligned text; empty if no new seed has ended yet."""
-    if not confirmations:
-        return ""
+    """The confirmed configurations, the highest median first, as aligned text."""
     header = ["median", "quartiles", "search", "beta", "z", "lr", "mig of each new seed"]
     rows = [header] + [
         [

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from betavae.analysis.results import read_sweep
 from sweeps.schedulers import NoStopping, SuccessiveHalving
-from sweeps.search import PlannedDraw
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_history_follows_the_clock_over_all_trials(make_sweep) -> None:
@@ -22,11 +24,13 @@ def test_history_follows_the_clock_over_all_trials(make_sweep) -> None:
     history = read_history(read_sweep(folder))
     assert history.spent.tolist() == [100, 200, 300, 400]
     assert history.best.tolist() == pytest.approx([0.1, 0.3, 0.3, 0.4])
+    assert history.begun.tolist() == [1, 2, 2, 2]
 
 
 def test_what_was_found_for_some_steps_and_what_a_score_cost() -> None:
-    history = History(np.array([100, 200, 300]), np.array([0.1, 0.3, 0.3]))
+    history = History(np.array([100, 200, 300]), np.array([0.1, 0.3, 0.3]), np.array([1, 2, 2]))
     assert [history.best_at(steps) for steps in (99, 100, 250, 900)] == [0.0, 0.1, 0.3, 0.3]
+    assert [history.begun_at(steps) for steps in (99, 100, 900)] == [0, 1, 2]
     assert (history.steps_to(0.1), history.steps_to(0.2), history.steps_to(0.31)) == (100, 200, None)
 
 
@@ -43,42 +47,75 @@ def test_early_scores_are_correlated_with_the_last_of_trials_that_ran_to_their_e
 
 @pytest.fixture
 def table(make_sweep):
-    """Two settings: one that is never good, and one that is from its first report."""
+    """Two settings, one of two seeds: one is never good, one is from its first report."""
     trials = {
         "bad": {"migs": [0.1, 0.2], "beta": 1.0},
         "good": {"migs": [0.3, 0.4], "beta": 8.0},
-        "cut": {"migs": [0.9], "beta": 8.0},
+        "again": {"migs": [0.3, 0.4], "beta": 8.0, "seed": 1},
+        "cut": {"migs": [0.9], "beta": 8.0, "seed": 2},
     }
     return read_table(read_sweep(make_sweep(trials)).trials)
 
 
+class RecordingDraw:
+    """The good one, the bad one, then good ones; and what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, float | None]] = []
+
+    def next(self, index: int) -> dict[str, float]:
+        return {"beta": 1.0 if index == 1 else 8.0, "latent_size": 3, "lr": 1e-3}
+
+    def begin(self, index: int, params: dict[str, float]) -> None:
+        raise AssertionError("nothing was there before")
+
+    def end(self, index: int, score: float | None) -> None:
+        self.told.append((index, score))
+
+
 def test_a_table_holds_the_trials_that_ran_to_their_end(table) -> None:
-    assert (table.steps, table.budget, len(table.curves)) == (200, 400, 2)
-    assert {curves[0] for curves in table.curves.values()} == {((100, 0.1), (200, 0.2)), ((100, 0.3), (200, 0.4))}
+    good, bad = ((100, 0.3), (200, 0.4)), ((100, 0.1), (200, 0.2))
+    assert table.curves == {(8.0, 3, 1e-3): [good, good], (1.0, 3, 1e-3): [bad]}
+    assert (table.steps, table.budget) == (200, 400)
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [({"beta": 2.0, "latent_size": 4}, "Every setting"), ({"batch_size": 16}, "of one study")],
+)
+def test_a_table_with_holes_or_of_two_studies_is_refused(make_sweep, other: dict[str, float], what: str) -> None:
+    trials = {"a": {"migs": [0.1, 0.2]}, "b": {"migs": [0.1, 0.2], "seed": 1} | other}
+    with pytest.raises(ValueError, match=what):
+        read_table(read_sweep(make_sweep(trials)).trials)
 
 
 @pytest.mark.parametrize("draw", [grid_draw, random_draw, tpe_draw])
 def test_a_replay_spends_a_grids_steps_on_what_the_trials_reported(table, draw) -> None:
     history = replay(table, draw(table, 0), NoStopping(), generator=np.random.default_rng(0))
     assert history.spent.tolist() == [0, 100, 200, 300, 400]
-    assert set(history.best.tolist()) <= {0.0, 0.1, 0.2, 0.3, 0.4}
+    assert history.begun.tolist() == [0, 1, 1, 2, 2]
+    assert history.best[1] in (0.1, 0.3)
+    if draw is grid_draw:
+        assert history.best[-1] == 0.4  # the good one is among the two
 
 
 def test_a_trial_that_is_stopped_is_charged_for_what_it_ran(table) -> None:
     """The good one goes on, the bad one is stopped half way, and a third begins; without a rule two spend it all."""
-    begun = []
-
-    class Draw(PlannedDraw):
-        def next(self, index: int) -> dict[str, float]:
-            begun.append(index)
-            return {"beta": 1.0 if index == 1 else 8.0, "latent_size": 3, "lr": 1e-3}
-
-    replay(table, Draw({}), NoStopping(), generator=np.random.default_rng(0))
-    assert begun == [0, 1]
-    begun.clear()
+    draw = RecordingDraw()
+    whole = replay(table, draw, NoStopping(), generator=np.random.default_rng(0))
+    assert draw.told == [(0, 0.4), (1, 0.2)]
+    assert whole.begun_at(400) == 2
+    draw = RecordingDraw()
     rule = SuccessiveHalving(grace_steps=100, max_steps=200, keep_one_of=3)
-    replay(table, Draw({}), rule, generator=np.random.default_rng(0))
-    assert begun == [0, 1, 2]
+    halved = replay(table, draw, rule, generator=np.random.default_rng(0))
+    assert draw.told == [(0, 0.4), (1, 0.1), (2, 0.4)]
+    assert halved.spent.tolist() == [0, 100, 200, 300, 400, 500]
+    assert halved.begun.tolist() == [0, 1, 1, 2, 3, 3]
+
+
+def test_as_many_trials_as_the_budget_is_good_for(table) -> None:
+    """200 steps each without a rule; 100 and a third of 100 with one: 400 / 133."""
+    assert (table.num_trials(None), table.num_trials(100)) == (2, 3)
 
 
 def test_results_keep_the_studies_that_are_not_here(make_sweep) -> None:
@@ -96,6 +133,8 @@ def test_results_keep_the_studies_that_are_not_here(make_sweep) -> None:
     assert [one["study"] for one in results["configurations"]] == ["elsewhere", name]
     assert results["configurations"][1]["mig"] == [0.3, 0.1]
     assert results["seed_study"] == [{"study": "elsewhere"}]
+    kept = merged(json.loads((ROOT / "docs" / "results.json").read_text()), mine)  # the one that is there
+    assert {"beta-vae", name} <= {one["study"] for one in kept["configurations"]}
     (drawn,) = confirmed_in(mine)
     assert (drawn.scores, drawn.median, drawn.search_score) == ((0.3, 0.1), pytest.approx(0.2), 0.4)
 

@@ -64,7 +64,7 @@ _PARALLEL = (
 )
 _IMPORTANCE = (
     "Importance of each hyper-parameter, by two of optuna's evaluators. A tick is one of ten repeats, each with "
-    "another random number among the hyper-parameters: what that gets, is noise."
+    "another random number among the hyper-parameters: whatever it gets is noise."
 )
 _CONFIRMATION = (
     "MIG at the end of training with new seeds: a point each, a bar at the median. Diamond: what the search had seen "

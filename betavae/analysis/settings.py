@@ -87,6 +87,7 @@ def permutation_p(scores: Sequence[float], others: Sequence[float]) -> float:
     else:
         generator = np.random.default_rng(0)
         splits = [generator.permutation(len(together))[:size].tolist() for _ in range(_MAX_SPLITS)]
+        splits.append(list(range(size)))  # the split that was seen is one of them: without it p could be 0
     shares = [share_of_wins(together[split].tolist(), np.delete(together, split).tolist()) for split in splits]
     return float(np.mean(np.abs(np.array(shares) - 0.5) >= apart - 1e-12))
 

@@ -136,6 +136,18 @@ def test_the_scheduler_is_told_what_was_reported() -> None:
     assert informed(stopping_rule(asked), trials).stops(9, step=10, score=0.1)
 
 
+def test_a_record_of_seeds_that_nothing_gets_can_be_read() -> None:
+    """Sweeps from before --seeds needed --confirm have written such."""
+    record = options_to_dict(options())
+    record["confirm"]["seeds"] = 5
+    options_from_dict(record).check()
+
+
+def test_a_range_keeps_every_digit() -> None:
+    asked = options(search="random", trials=1, lr=Range(1.2345678e-4, 1e-3))
+    assert options_from_dict(json.loads(json.dumps(options_to_dict(asked)))).search.lr == asked.search.lr
+
+
 def test_options_survive_the_record() -> None:
     asked = options(search="optuna", trials=20, beta=Range(1, 32), lr=(1e-4, 1e-3))
     asked = replace(asked, sweep=replace(asked.sweep, resume=Path("x")))
