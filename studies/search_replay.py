@@ -66,7 +66,9 @@ class Table:
         if grace is None:
             return len(self.curves)
         rungs = [*itertools.takewhile(lambda rung: rung < self.steps, _rungs(grace)), self.steps]
-        steps_each = sum(gained / _KEEP_ONE_OF**level for level, gained in enumerate(np.diff([0, *rungs]).tolist()))
+        steps_each: float = sum(
+            gained / _KEEP_ONE_OF**level for level, gained in enumerate(np.diff([0, *rungs]).tolist())
+        )
         return math.ceil(self.budget / steps_each)
 
 

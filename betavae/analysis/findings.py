@@ -93,8 +93,8 @@ def describe_training(trials: Sequence[Trial]) -> str:
         return ""
     counts = " or ".join(f"{part:,}" for part in parts)
     return (
-        f"Trained on the first {counts} of {NUM_IMAGES:,} images in file order, which do not vary as the whole set does. "
-        "The MIG is of the whole set: it tells what such a model knows of images that it has never seen."
+        f"Trained on the first {counts} of {NUM_IMAGES:,} images in file order, which do not vary as the whole set "
+        "does. The MIG is of the whole set: it tells what such a model knows of images that it has never seen."
     )
 
 
