@@ -16,7 +16,7 @@ from betavae.analysis.results import Status, Sweep, Trial, ranked
 from betavae.analysis.settings import Setting, permutation_p, settings_of, share_of_wins, varied_fields
 from betavae.config import NUM_IMAGES, TrialConfig
 
-FIELD_NAMES = {"beta": "beta", "latent_size": "latent size", "lr": "lr"}
+FIELD_NAMES = {"beta": "beta", "latent_size": "latent size", "lr": "lr", "batch_size": "batch size"}
 """How a field is called in words; another by its own name."""
 
 Importances = Mapping[str, Mapping[str, Float[np.ndarray, " repeats"]]]
