@@ -2,8 +2,8 @@
 
 python studies/search_replay.py results/grid-*
 
-Each repeat searches with the lab's own draws and stopping rules until it has spent the steps of one grid. What a trial
-would report is what a trained one of its setting did report, of a seed drawn at random.
+Each repeat searches with the lab's own draws and stopping rules until it has spent the steps of `--rounds` grids. A
+trial then reports what a trained one of its setting did report, of a seed drawn at random.
 
 Error: repeats share the same few trained seeds, so their spread says how a search may go on these trials, and nothing
 of new ones. TPE chooses among the grid's values here, as categories; in a sweep it may have ranges.
@@ -46,15 +46,17 @@ class Table:
     Attributes:
         curves: Of each setting, one per seed.
         steps: Of each trial.
+        rounds: How many seeds of each setting a grid search would try.
     """
 
     curves: Mapping[Point, Sequence[Curve]]
     steps: int
+    rounds: int = 1
 
     @property
     def budget(self) -> int:
-        """Steps of a grid search of all settings with one seed each."""
-        return len(self.curves) * self.steps
+        """Steps of that grid search."""
+        return self.rounds * len(self.curves) * self.steps
 
     @property
     def axes(self) -> list[tuple[float, ...]]:
@@ -64,7 +66,7 @@ class Table:
     def num_trials(self, grace: int | None) -> int:
         """About how many trials a search spends its budget on, if at each rung the share goes on that should."""
         if grace is None:
-            return len(self.curves)
+            return self.rounds * len(self.curves)
         rungs = [*itertools.takewhile(lambda rung: rung < self.steps, _rungs(grace)), self.steps]
         steps_each: float = sum(
             gained / _KEEP_ONE_OF**level for level, gained in enumerate(np.diff([0, *rungs]).tolist())
@@ -156,9 +158,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--repeats", type=int, default=NUM_REPEATS)
+    parser.add_argument("--rounds", type=int, default=1, help="seeds of each setting that the grid search tries")
     arguments = parser.parse_args()
     try:
         table = read_table([trial for folder in arguments.folders for trial in read_sweep(folder).trials])
+        table = replace(table, rounds=arguments.rounds)
     except ValueError as error:
         parser.error(str(error))
     graces = [None, *(step for step, _ in next(iter(table.curves.values()))[0][:-1])]
