@@ -140,7 +140,9 @@ def test_a_record_of_seeds_that_nothing_gets_can_be_read() -> None:
     """Sweeps from before --seeds needed --confirm have written such."""
     record = options_to_dict(options())
     record["confirm"]["seeds"] = 5
-    options_from_dict(record).check()
+    read = options_from_dict(record)
+    read.check()
+    assert read.confirm == ConfirmOptions()
 
 
 def test_a_range_keeps_every_digit() -> None:
