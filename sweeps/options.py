@@ -21,7 +21,6 @@ EMERGENCE_IMAGES = 48_000
 """From so many images on a trial's `mig` ranks it: its rank correlation with the score at 96,000 images is 0.12 at
 16,000, 0.76 at 32,000 and 0.98 at 48,000 (measured with batches of 32). A scheduler's grace where none is asked for."""
 
-
 _NUM_SEEDS = 5
 
 MAX_SEEDS = 1_000
@@ -110,9 +109,8 @@ class SearchOptions:
     with more, they are tried again with new seeds."""
 
     scheduler: Scheduler = "none"
-    """`none`: every trial runs to its end; `asha`: at each rung a trial stops that is below the
-    best third of those before it; `median`: a trial below
-    the median of the others stops."""
+    """`none`: every trial runs to its end; `asha`: at each rung a trial stops that is below the best third of those
+    before it; `median`: a trial below the median of the others stops."""
 
     grace_steps: int | None = None
     """Steps before a scheduler may stop a trial. Without: 48,000 images, before which scores rank little, or half of
