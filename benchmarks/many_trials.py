@@ -26,7 +26,7 @@ from typing import Any
 from measure import Row, main, seconds
 from ray import tune
 
-from betavae.analysis.results import num_ended, read_sweep
+from betavae.analysis.results import Trials, num_ended, read_sweep
 from betavae.data import DSprites
 from sweeps.analyze import analyze
 from sweeps.board import Board
@@ -76,18 +76,25 @@ def run_all(options: Options, data: DSprites) -> dict[str, float]:
     make = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
     folder = make(options, data=data, arguments=[])
     try:
-        known = folder.trials()
+        known = folder.trials().read
         before = _own_cpu_seconds()
         stage = search_stage(options, folder.search, num_known=len(known))
         log = TrialLog(folder.search, options, num_planned=len(stage.planned), known=known)
         with running_ray(resources, address=None), log:
             callbacks = [Board(folder.mirror, folder.search, known=known), log]
             taken = seconds(
-                partial(run_stage, stage, trainable=report_alone, known=known, resources=resources, callbacks=callbacks)
+                partial(
+                    run_stage,
+                    stage,
+                    trainable=report_alone,
+                    known=Trials(known, {}),
+                    resources=resources,
+                    callbacks=callbacks,
+                )
             )
-        trials = folder.trials()
+        trials = folder.trials().read
         assert num_ended(trials) == len(trials) == options.search.trials
-        folder.note_end(trials, done={"search": True})
+        folder.note_end(trials, done={"search": True}, lost={})
     finally:
         folder.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

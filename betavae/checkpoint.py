@@ -9,7 +9,8 @@ import os
 import pickle
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from betavae.config import TrialConfig
-from betavae.files import replace_json, write_json
+from betavae.files import read_json, replace_json, write_json
 from betavae.model import BetaVAE
 
 CONFIG_FILE = "config.json"
@@ -30,6 +31,9 @@ MANIFEST_FILE = "manifest.json"
 """SHA-256 of every other file but the scores, which are added to later and hold their own."""
 
 _CHECKSUM = "checksum"
+_EARLIER = "earlier"
+_LISTED_FILES = (CONFIG_FILE, MODEL_FILE, TRAINING_FILE, REPORT_FILE, SAMPLES_FILE)
+"""What a manifest must list."""
 
 _DAMAGE = (OSError, ValueError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError)
 """What reading a file raises whose bytes were cut or changed."""
@@ -37,6 +41,19 @@ _DAMAGE = (OSError, ValueError, RuntimeError, EOFError, LookupError, TypeError, 
 
 class CheckpointError(ValueError):
     """A checkpoint folder that is not whole."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What a checkpoint tells of its trial.
+
+    Attributes:
+        config: What the trial trains.
+        reports: Every report of the trial up to this checkpoint's step, in order.
+    """
+
+    config: TrialConfig
+    reports: tuple[dict[str, Any], ...]
 
 
 def write_checkpoint(
@@ -47,6 +64,7 @@ def write_checkpoint(
     training: Mapping[str, Any],
     scores: Mapping[str, Any],
     report: Mapping[str, Any],
+    earlier: Sequence[Mapping[str, Any]] = (),
     samples: Mapping[str, np.ndarray],
 ) -> None:
     """Write a whole checkpoint folder, or nothing.
@@ -57,7 +75,8 @@ def write_checkpoint(
         model: Its weights are saved apart from all else.
         training: What a resume needs beside them; of tensors and plain values, since it is loaded without pickles.
         scores: Of this model at this step.
-        report: What the trial says of this step.
+        report: What the trial reports at this step.
+        earlier: What it reported before, so that a damaged record of its reports can be restored from here.
         samples: Pictures.
 
     Raises:
@@ -70,7 +89,7 @@ def write_checkpoint(
         write_json(temporary / CONFIG_FILE, config.to_dict())
         _save(temporary / MODEL_FILE, model.state_dict())
         _save(temporary / TRAINING_FILE, dict(training))
-        write_json(temporary / REPORT_FILE, report)
+        write_json(temporary / REPORT_FILE, {**report, _EARLIER: list(earlier)})
         np.savez_compressed(temporary / SAMPLES_FILE, allow_pickle=False, **samples)
         write_json(temporary / MANIFEST_FILE, {path.name: _sha256(path) for path in sorted(temporary.iterdir())})
         write_json(temporary / SCORES_FILE, _with_checksum(scores))
@@ -93,20 +112,22 @@ def check_checkpoint(folder: Path, *, only: Collection[str] | None = None) -> No
     Raises:
         CheckpointError: If a file is missing, cut or changed; it names the file.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST_FILE).read_text())
-        for name in manifest if only is None else only:
-            if _sha256(folder / name) != manifest[name]:
-                raise ValueError(f"{name} is not what was written.")
-    except _DAMAGE as error:
-        raise CheckpointError(f"{folder} must be whole, but: {_first_line(error)}") from error
+    _check_files(folder, _LISTED_FILES if only is None else only)
     read_scores(folder)
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """Read what the trial said of this checkpoint's step."""
-    report: dict[str, Any] = json.loads((folder / REPORT_FILE).read_text())
-    return report
+def read_history(folder: Path) -> History:
+    """Read what a checkpoint tells of its trial, if these bytes are those that were written.
+
+    Raises:
+        CheckpointError: If they are not, or the folder is no checkpoint.
+    """
+    _check_files(folder, (CONFIG_FILE, REPORT_FILE))
+    try:
+        report = read_json(folder / REPORT_FILE)
+        return History(TrialConfig.read(folder / CONFIG_FILE), (*report.pop(_EARLIER), report))
+    except _DAMAGE as error:
+        raise CheckpointError(f"{folder} must tell what its trial reported, but: {_first_line(error)}") from error
 
 
 def read_training(folder: Path, *, device: torch.device | str) -> dict[str, Any]:
@@ -138,8 +159,8 @@ def read_scores(folder: Path) -> dict[str, Any]:
         CheckpointError: If it has none, or they are damaged.
     """
     try:
-        scores: dict[str, Any] = json.loads((folder / SCORES_FILE).read_text())
-        if scores.pop(_CHECKSUM) != _checksum(scores):
+        scores: dict[str, Any] = read_json(folder / SCORES_FILE)
+        if not isinstance(scores, dict) or scores.pop(_CHECKSUM) != _checksum(scores):
             raise ValueError("its content is not what was written.")
     except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold {SCORES_FILE}, but: {_first_line(error)}") from error
@@ -154,6 +175,18 @@ def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
         OSError: If the folder cannot be written.
     """
     replace_json(folder / SCORES_FILE, _with_checksum(read_scores(folder) | dict(scores)))
+
+
+def _check_files(folder: Path, names: Collection[str]) -> None:
+    try:
+        manifest = read_json(folder / MANIFEST_FILE)
+        for name in names:
+            if name not in manifest:
+                raise ValueError(f"{MANIFEST_FILE} does not list {name}.")
+            if _sha256(folder / name) != manifest[name]:
+                raise ValueError(f"{name} is not what was written.")
+    except _DAMAGE as error:
+        raise CheckpointError(f"{folder} must be whole, but: {_first_line(error)}") from error
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:

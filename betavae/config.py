@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from betavae.files import read_json
 
 Architecture = Literal["burgess", "conv3"]
 Objective = Literal["beta-vae", "beta-tcvae"]
@@ -69,7 +70,7 @@ class TrialConfig:
         self._check_choices()
         self._check_types()
         for name in ("beta", "lr"):
-            _require(0 < getattr(self, name) < math.inf, name, "positive and finite", getattr(self, name))
+            _require(0 < getattr(self, name) <= sys.float_info.max, name, "positive and finite", getattr(self, name))
         for name in ("latent_size", "batch_size", "steps", "eval_every"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _require(0 <= self.seed < 2**63, "seed", "in 0 .. 2**63 - 1", self.seed)
@@ -117,8 +118,21 @@ class TrialConfig:
 
     @classmethod
     def read(cls, path: Path) -> TrialConfig:
-        """Read a `config.json`."""
-        return cls.from_dict(json.loads(path.read_text()))
+        """Read a `config.json`, which holds every field.
+
+        Raises:
+            ValueError: If it is damaged, or lacks a field; the message names the file.
+            OSError: If it cannot be read.
+        """
+        values = read_json(path)
+        try:
+            config = cls.from_dict(values)
+            missing = [field.name for field in fields(cls) if field.name not in values]
+            if missing:
+                raise ValueError(f"it lacks {', '.join(missing)}.")
+            return config
+        except ValueError as error:
+            raise ValueError(f"{path} must hold a trial's config, but: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """All fields by name; the content of `config.json`."""

@@ -12,6 +12,31 @@ from pathlib import Path
 from typing import Any
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: If it is not JSON, which has no NaN and no infinity; the message names the file.
+        OSError: If it cannot be read.
+    """
+    try:
+        return parse_json(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} must be JSON, but is damaged: {error}.") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: If it is not JSON, or holds NaN or an infinity.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write readable JSON; a number that is not finite is an error, since JSON has none."""
     path.write_text(_json(values))
@@ -57,6 +82,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         filled.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _json(values: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -136,13 +136,21 @@ class TrainingRun:
         total, recon, kl = losses.mean(0).tolist()
         return MeanLoss(total, recon, kl, images_per_second=num_steps * self.config.batch_size / seconds)
 
-    def save(self, folder: Path | str, *, scores: Scores, report: Mapping[str, Any]) -> None:
+    def save(
+        self,
+        folder: Path | str,
+        *,
+        scores: Scores,
+        report: Mapping[str, Any],
+        earlier: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Write a checkpoint folder, whole or not at all; see design.md for what is in it.
 
         Args:
             folder: Must not exist, or be empty.
             scores: Of this model at this step.
-            report: What is told of this step.
+            report: What the trial reports at this step.
+            earlier: What it reported before.
         """
         training = {
             "step": self.step,
@@ -156,6 +164,7 @@ class TrainingRun:
             training=training,
             scores={"step": self.step, **scores.to_dict()},
             report=report,
+            earlier=earlier,
             samples=asdict(draw_samples(self.model, self._data, device=self._device)),
         )
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 import shlex
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,12 +18,14 @@ from filelock import FileLock, Timeout
 from betavae.analysis.results import (
     CONFIRM_FOLDER,
     SEARCH_FOLDER,
+    SWEEP_COPY_FILE,
     SWEEP_FILE,
     Trial,
+    Trials,
     name_in_sweep,
     ranked,
     read_record,
-    read_trials,
+    read_record_and_problems,
 )
 from betavae.data import DSprites
 from betavae.files import replace_json
@@ -32,7 +35,8 @@ from sweeps.options import Options
 from sweeps.plan import Params, check_resume
 from sweeps.recorded_options import options_from_dict, options_to_dict
 from sweeps.search_folder import FIRST_CONFIRMING, SearchFolder
-from sweeps.storage import Mirror, fetched, is_record, is_sweep_file, joined, resolved
+from sweeps.storage import Mirror, fetched, is_sweep_file, joined, resolved
+from sweeps.trial_folder import TrialFolder
 
 _LEASE_FILE = ".driver"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")
@@ -101,15 +105,25 @@ class SweepFolder:
         folder = cls(mirror, options)
         mirror.clear()
         mirror.pull(is_sweep_file)
-        folder._record = record = read_record(mirror.local)
+        record, problems = read_record_and_problems(mirror.local)
+        folder._record = record
         resumed = {**_provenance(arguments), "start": _now()}
         record.pop("outcome", None)
         folder._write({"options": options_to_dict(options), "resumed": [*record.get("resumed", []), resumed]})
-        if options.sweep.retry_failed:
-            for kept in (folder.search, folder.confirmation):
-                for trial in folder.trials(kept):
-                    kept.trial(trial.config.seed).forget_failure()
+        for kept in (folder.search, folder.confirmation):
+            for trial in folder.trials(kept).read:
+                problems += trial.problems
+                folder._take_up(trial, kept.trial(trial.config.seed))
+        for problem in problems:
+            print(f"warning: {problem}", file=sys.stderr)
         return folder
+
+    def _take_up(self, trial: Trial, folder: TrialFolder) -> None:
+        """Mend a trial's files, and forget its failure if that is asked for."""
+        if trial.problems:
+            folder.mend(trial)
+        if self.options.sweep.retry_failed:
+            folder.forget_failure()
 
     def close(self) -> None:
         """Let the next process work on it."""
@@ -138,11 +152,9 @@ class SweepFolder:
         """What goes on with this sweep."""
         return shlex.join(["python", "sweeps/run.py", "--resume", self.location])
 
-    def trials(self, kept: SearchFolder | None = None) -> list[Trial]:
+    def trials(self, kept: SearchFolder | None = None) -> Trials:
         """The trials that are kept there, in the search's folder if none is named, as their folders are now."""
-        kept = kept or self.search
-        kept.mirror.pull(is_record)
-        return read_trials(kept.path)
+        return (kept or self.search).read_all(self._record, shared=self.options.trial_values())
 
     def choose(self, count: int, trials: Sequence[Trial]) -> list[Params]:
         """The configurations to be confirmed: those of the search's best trials, as many as asked for if there are.
@@ -164,17 +176,24 @@ class SweepFolder:
         kinds = {name: value for name, value in cluster_resources.items() if ":" not in name}  # no addresses of nodes
         self._write({"resources": kinds})
 
-    def note_end(self, trials: Sequence[Trial], *, done: Mapping[str, bool]) -> None:
-        """Write down how each stage and all of its trials ended."""
+    def note_end(self, trials: Sequence[Trial], *, done: Mapping[str, bool], lost: Mapping[str, str]) -> None:
+        """Write down how each stage and all of its trials ended.
+
+        Args:
+            trials: Those that can be read.
+            done: By stage that was asked for, whether all of its trials have ended.
+            lost: By name, why a trial could not be read or could not write.
+        """
         outcome = {name: "done" if is_done else "interrupted" for name, is_done in done.items()}
-        failures = {name_in_sweep(trial): trial.error for trial in trials if trial.error}
+        failures = {name_in_sweep(trial): trial.error for trial in trials if trial.error} | dict(lost)
         counts = Counter(trial.status for trial in trials)
         self._write({"end": _now(), "outcome": {**outcome, **counts, "failures": failures}})
 
     def _write(self, values: Mapping[str, Any]) -> None:
         self._record |= values
-        replace_json(self.mirror.local / SWEEP_FILE, self._record)
-        self.mirror.push(SWEEP_FILE)
+        for name in (SWEEP_FILE, SWEEP_COPY_FILE):  # one after the other: whatever happens, one of them is whole
+            replace_json(self.mirror.local / name, self._record)
+            self.mirror.push(name)
 
 
 def check_destination(options: Options, *, data: DSprites) -> str:
@@ -202,10 +221,11 @@ def check_resumable(options: Options, *, data: DSprites) -> None:
     assert options.sweep.resume is not None
     with fetched(options.sweep.resume, is_sweep_file) as mirror:
         record = read_record(mirror.local)
-    check_resume(options, options_from_dict(record["options"]))
-    if record["data"]["sha256"] != data.fingerprint:
+    check_resume(options, options_from_dict(record.get("options", {})))
+    fingerprint = record.get("data", {}).get("sha256", "unknown")
+    if fingerprint != data.fingerprint:
         raise ValueError(
-            f"{options.sweep.resume} was started with data of SHA-256 {record['data']['sha256'][:12]}..., but this "
+            f"{options.sweep.resume} was started with data of SHA-256 {fingerprint[:12]}..., but this "
             f"machine has {data.fingerprint[:12]}...: scores would not compare. Use the same source of dSprites."
         )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from betavae.analysis.confirmation import confirmed
-from betavae.analysis.results import Trial, name_in_sweep, ranked
+from betavae.analysis.results import name_in_sweep, ranked
 from betavae.analysis.seed_study import reproduced
 from betavae.data import DSprites
 from sweeps.analyze import analyze
@@ -28,6 +29,9 @@ from sweeps.options import Options
 from sweeps.plan import num_confirming, num_trials
 from sweeps.storage import Mirror, resolved
 from sweeps.tables import describe_best, format_confirmation_table, format_seed_study_table, format_table
+
+if TYPE_CHECKING:
+    from sweeps.stages import Ran
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
@@ -93,21 +97,24 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
 
     options, known = folder.options, folder.trials()
     if not options.sweep.quiet:
-        print(describe_plan(options, known=known, resources=resources, data=data, location=folder.location), flush=True)
-    ran = run_stages(folder, known=known, resources=resources, interruption=interruption)
-    trials, confirming = ran.trials, ran.confirming
-    folder.note_end([*trials, *confirming], done=ran.done)
+        plan = describe_plan(options, known=known.read, resources=resources, data=data, location=folder.location)
+        print(plan, flush=True)
+    ran = run_stages(
+        folder, known=known, data_fingerprint=data.fingerprint, resources=resources, interruption=interruption
+    )
+    trials = ran.search.trials.read
+    folder.note_end(ran.trials, done=ran.done, lost=ran.lost)
     print(format_table(trials, factor_names=data.factors.names, root=folder.mirror.local))
     seed_study = reproduced(trials)
     if seed_study:
         print(format_seed_study_table(seed_study))
-    confirmations = confirmed(trials, confirming)
+    confirmations = confirmed(trials, ran.confirmation.trials.read)
     if confirmations:
         print(format_confirmation_table(confirmations))
-    if not all(ran.done.values()) or interruption.signal is not None:
+    if interruption.signal is not None or not (all(ran.done.values()) or ran.lost):
         print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr)
         return interruption.exit_code
-    ending = _name_failures(folder, [*trials, *confirming])
+    ending = _name_failures(folder, ran)
     if ranked(trials):
         print(describe_best(trials, confirmations), flush=True)
         ending = (_write_report(folder) if options.sweep.report else DONE) or ending
@@ -125,14 +132,18 @@ def _find_resources(options: Options, *, gpus_found: int) -> Resources:
     return resources_of_cluster(options.resources)
 
 
-def _name_failures(folder: SweepFolder, trials: Sequence[Trial]) -> int:
-    """Say which trials failed and why; return the exit code that says so."""
-    failed = [trial for trial in trials if trial.status == "failed"]
+def _name_failures(folder: SweepFolder, ran: Ran) -> int:
+    """Say which trials failed, could not be read or could not write, and why; return the exit code that says so."""
+    failed = [trial for trial in ran.trials if trial.status == "failed"]
     for trial in failed:
         print(f"error: trial {name_in_sweep(trial)} failed: {trial.error}", file=sys.stderr)
+    for why in ran.lost.values():
+        print(f"error: {why}", file=sys.stderr)
+    if not all(ran.done.values()):
+        print(f"go on with: {folder.resume_command}", file=sys.stderr)
     if any("NonFiniteLossError" not in str(trial.error) for trial in failed):  # which would be so again
         print(f"try them again with: {folder.resume_command} --retry-failed", file=sys.stderr)
-    return FAILED if failed else DONE
+    return FAILED if failed or ran.lost else DONE
 
 
 def _write_report(folder: SweepFolder) -> int:

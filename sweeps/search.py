@@ -14,13 +14,14 @@ from optuna.trial import TrialState
 from ray import tune
 from ray.tune.search import Searcher
 
-from betavae.analysis.results import Trial
+from betavae.analysis.results import Trial, Trials
 from sweeps.axes import AXES, Axis, Range
 from sweeps.cluster import Resources
 from sweeps.options import MAX_SEEDS, Options
 from sweeps.plan import Params, num_trials, planned_trials
 from sweeps.schedulers import MedianStopping, NoStopping, RuleScheduler, StoppingRule, SuccessiveHalving
 from sweeps.search_folder import SearchFolder, trial_seed
+from sweeps.trial_folder import UNWRITTEN
 
 METRIC = "mig"
 """What search and scheduler maximise."""
@@ -78,23 +79,25 @@ def run_stage(
     stage: Stage,
     *,
     trainable: Callable[..., None],
-    known: Sequence[Trial] = (),
+    known: Trials,
     resources: Resources,
     callbacks: Sequence[tune.Callback],
-) -> None:
+) -> Mapping[str, str]:
     """Run every trial of a stage that has not ended, in a Ray that has been started.
+
+    Return, by identifier, why a trial could not write to its folder; all others have written there how they ended.
 
     Args:
         stage: What is tried, and where it is kept.
         trainable: Called with a trial's config and `search_folder`, in a process of its own, as often as that is lost.
         known: Trials that are there already: those that have ended are told to search and scheduler, the others go on
-            before any new one.
+            before any new one; those that cannot be read are left alone.
         resources: What one trial takes, and how many run at a time.
         callbacks: Told of every report, after it is written down.
     """
     search = SweepSearch(stage, known=known)
     if search.num_left == 0:
-        return
+        return {}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trainable, search_folder=stage.folder), resources.per_trial),
         param_space=stage.shared,
@@ -104,7 +107,7 @@ def run_stage(
             num_samples=search.num_left,
             max_concurrent_trials=resources.num_concurrent,
             search_alg=search,
-            scheduler=RuleScheduler(informed(stage.rule, known), metric=METRIC, search_folder=stage.folder),
+            scheduler=RuleScheduler(informed(stage.rule, known.read), metric=METRIC, search_folder=stage.folder),
             reuse_actors=True,
             trial_dirname_creator=_ray_folder,
         ),
@@ -117,6 +120,7 @@ def run_stage(
         ),
     )
     tuner.fit()
+    return search.unwritten
 
 
 class Draw(Protocol):
@@ -199,12 +203,14 @@ class SweepSearch(Searcher):
 
     Attributes:
         num_left: Trials that are still to be run.
+        unwritten: By identifier, why a trial could not write to its folder.
     """
 
-    def __init__(self, stage: Stage, *, known: Sequence[Trial] = ()) -> None:
+    def __init__(self, stage: Stage, *, known: Trials) -> None:
         super().__init__(metric=METRIC, mode="max")
         self._folder, self._shared, self._draw = stage.folder, stage.shared, stage.draw
-        by_index = {stage.folder.index(trial.config.seed): trial for trial in known}
+        self.unwritten: dict[str, str] = {}
+        by_index = {stage.folder.index(trial.config.seed): trial for trial in known.read}
         self._unfinished = []
         for index, trial in sorted(by_index.items()):
             self._draw.begin(index, trial.config.to_dict())
@@ -212,7 +218,8 @@ class SweepSearch(Searcher):
                 self._unfinished.append({name: getattr(trial.config, name) for name in (*AXES, "seed")})
             else:
                 self._draw.end(index, _score(trial))
-        self._new = [index for index in stage.planned if index not in by_index]
+        taken = by_index.keys() | {int(name) for name in known.unreadable if name.isdecimal()}
+        self._new = [index for index in stage.planned if index not in taken]
         self.num_left = len(self._unfinished) + len(self._new)
         self._running: dict[str, int] = {}
 
@@ -226,10 +233,19 @@ class SweepSearch(Searcher):
         self._running[trial_id] = params["seed"]
         return params
 
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Take in why a trial cannot write to its folder; all else is read there."""
+        if UNWRITTEN in result:
+            self.unwritten[f"{self._folder.index(self._running[trial_id]):04}"] = result[UNWRITTEN]
+
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the draw how a trial ended, as its folder says."""
+        """Tell the draw how a trial ended, as its folder says; one whose folder cannot be read counts as failed."""
         seed = self._running.pop(trial_id)
-        self._draw.end(self._folder.index(seed), _score(self._folder.read(seed)))
+        try:
+            score = _score(self._folder.read(seed))
+        except (ValueError, OSError):  # the sweep names it at its end, when it reads all folders again
+            score = None
+        self._draw.end(self._folder.index(seed), score)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the trials' folders are all there is to know."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from betavae.analysis.results import Trial, read_trial
-from sweeps.storage import Mirror
+from betavae.analysis.results import PARAMS_FILE, Trial, Trials, read_trial, read_trials
+from sweeps.storage import Mirror, is_record
 from sweeps.trial_folder import TrialFolder
 
 _SEEDS_PER_SWEEP = 1_000_000
@@ -39,10 +41,48 @@ class SearchFolder:
         return TrialFolder(self.mirror.child(f"trial_{self.index(seed):04}"))
 
     def read(self, seed: int) -> Trial:
-        """What has become of the trial with this seed by now."""
+        """Read the trial with this seed as it is by now.
+
+        Raises:
+            ValueError: If a file is damaged.
+            OSError: If a file cannot be read.
+        """
         folder = self.trial(seed)
         folder.refresh()
         return read_trial(folder.path)
+
+    def read_all(self, record: Mapping[str, Any], *, shared: Mapping[str, Any]) -> Trials:
+        """Read every trial that has a folder here; one that is not of this sweep counts as unreadable.
+
+        Args:
+            record: The sweep's, see `read_trials`.
+            shared: The fields of TrialConfig that all trials of the sweep have.
+        """
+        self.mirror.pull(is_record)
+        trials = read_trials(self.path, record)
+        for trial in trials.read.copy():
+            if strange := self._strange_values(trial, shared):
+                trials.read.remove(trial)
+                trials.unreadable[trial.trial_id] = (
+                    f"Trial {self.path.name}/{trial.trial_id} could not be read: {strange}"
+                )
+        return trials
+
+    def _strange_values(self, trial: Trial, shared: Mapping[str, Any]) -> str:
+        """Say which of a trial's values this sweep would not give to the trial in that folder; nothing if none."""
+        expected = self.trial(trial.config.seed).path
+        if trial.folder != expected:
+            return (
+                f"its seed {trial.config.seed} is that of {expected.name}. If it is a copy, move it out of {self.path}."
+            )
+        values = trial.config.to_dict()
+        differences = [f"{name} {values[name]}, not {value}" for name, value in shared.items() if values[name] != value]
+        if not differences:
+            return ""
+        return (
+            f"its {PARAMS_FILE} says {'; '.join(differences)} as the sweep has it. Mend the file, or delete "
+            f"{trial.folder} to have it trained anew."
+        )
 
     def index(self, seed: int) -> int:
         """The number of the trial with this seed."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
-from betavae.analysis.results import CONFIRM_FOLDER, SEARCH_FOLDER, Trial, num_ended
+from betavae.analysis.results import CONFIRM_FOLDER, SEARCH_FOLDER, Trial, Trials, num_ended
 from sweeps.board import Board
 from sweeps.cluster import Resources, running_ray
 from sweeps.folder import SweepFolder
@@ -17,67 +18,109 @@ from sweeps.trial import train_trial
 
 
 @dataclass(frozen=True)
+class StageResult:
+    """A stage's trials after it has run.
+
+    Attributes:
+        trials: Those that are there now.
+        unwritten: By identifier, why a trial could not write to its folder: a sentence. A resume tries it again.
+    """
+
+    trials: Trials
+    unwritten: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> dict[str, str]:
+        """By identifier, why a trial could not be read or could not write."""
+        return {**self.trials.unreadable, **self.unwritten}
+
+
+@dataclass(frozen=True)
 class Ran:
     """What has become of a sweep's stages.
 
     Attributes:
-        trials: Of the search.
-        confirming: Of its confirmation.
+        search: The search.
+        confirmation: Its confirmation.
         done: By stage that was asked for, whether all of its trials have ended.
     """
 
-    trials: list[Trial]
-    confirming: list[Trial]
+    search: StageResult
+    confirmation: StageResult
     done: dict[str, bool]
 
+    @property
+    def trials(self) -> list[Trial]:
+        """Trials of both that can be read."""
+        return [*self.search.trials.read, *self.confirmation.trials.read]
 
-def run_stages(folder: SweepFolder, *, known: list[Trial], resources: Resources, interruption: Interruption) -> Ran:
+    @property
+    def lost(self) -> dict[str, str]:
+        """By name, why a trial of either could not be read or could not write."""
+        confirming = {f"{CONFIRM_FOLDER}/{name}": why for name, why in self.confirmation.lost.items()}
+        return {**self.search.lost, **confirming}
+
+
+def run_stages(
+    folder: SweepFolder, *, known: Trials, data_fingerprint: str, resources: Resources, interruption: Interruption
+) -> Ran:
     """Run what has not ended, in one Ray, which is not started for nothing.
 
     Args:
         folder: The sweep's.
         known: The search's trials that are there already.
+        data_fingerprint: Of the images that every trial must train on.
         resources: What it may take.
         interruption: A signal that has come ends it after the stage that runs.
     """
     options, count = folder.options, folder.options.confirm.confirm
-    confirming = folder.trials(folder.confirmation)
+    confirmed = StageResult(folder.trials(folder.confirmation))
     done = {SEARCH_FOLDER: False} | ({} if count is None else {CONFIRM_FOLDER: False})
-    with _LateRay(folder, resources=resources, interruption=interruption) as ray:
-        search = search_stage(options, folder.search, num_known=len(known))
-        trials = ray.run(search, known)
-        done[SEARCH_FOLDER] = _has_ended(search, trials)
+    with _LateRay(folder, data_fingerprint, resources=resources, interruption=interruption) as ray:
+        search = search_stage(options, folder.search, num_known=len(known.read))
+        searched = ray.run(search, known)
+        done[SEARCH_FOLDER] = _has_ended(search, searched.trials)
         if count is not None and done[SEARCH_FOLDER] and interruption.signal is None:
-            confirmation = confirmation_stage(options, folder.confirmation, folder.choose(count, trials))
-            confirming = ray.run(confirmation, confirming)
-            done[CONFIRM_FOLDER] = _has_ended(confirmation, confirming)
-    return Ran(trials, confirming, done)
+            chosen = folder.choose(count, searched.trials.read)
+            confirmation = confirmation_stage(options, folder.confirmation, chosen)
+            confirmed = ray.run(confirmation, confirmed.trials)
+            done[CONFIRM_FOLDER] = _has_ended(confirmation, confirmed.trials)
+    return Ran(searched, confirmed, done)
 
 
 class _LateRay(ExitStack):
     """A Ray that starts when there is something to run."""
 
-    def __init__(self, folder: SweepFolder, *, resources: Resources, interruption: Interruption) -> None:
+    def __init__(
+        self, folder: SweepFolder, data_fingerprint: str, *, resources: Resources, interruption: Interruption
+    ) -> None:
         super().__init__()
-        self._folder, self._resources, self._interruption = folder, resources, interruption
+        self._folder, self._data_fingerprint = folder, data_fingerprint
+        self._resources, self._interruption = resources, interruption
         self._is_running = False
 
-    def run(self, stage: Stage, known: list[Trial]) -> list[Trial]:
+    def run(self, stage: Stage, known: Trials) -> StageResult:
         """Run what has not ended of a stage, and return its trials."""
         if _has_ended(stage, known):
-            return known
+            return StageResult(known)
         folder, resources = self._folder, self._resources
         if not self._is_running:
             started = self.enter_context(running_ray(resources, address=folder.options.resources.address))
             self._is_running = True
             self._interruption.watch()
             folder.note_resources(started)
-        with TrialLog(stage.folder, folder.options, num_planned=len(stage.planned), known=known) as log:
-            callbacks = [Board(folder.mirror, stage.folder, known=known), log]
-            run_stage(stage, trainable=train_trial, known=known, resources=resources, callbacks=callbacks)
+        with TrialLog(stage.folder, folder.options, num_planned=len(stage.planned), known=known.read) as log:
+            callbacks = [Board(folder.mirror, stage.folder, known=known.read), log]
+            unwritten = run_stage(
+                stage,
+                trainable=partial(train_trial, data_fingerprint=self._data_fingerprint),
+                known=known,
+                resources=resources,
+                callbacks=callbacks,
+            )
         self._interruption.watch()  # Ray's search, which took the signals, has left its own handlers
-        return folder.trials(stage.folder)
+        return StageResult(folder.trials(stage.folder), unwritten)
 
 
-def _has_ended(stage: Stage, trials: Sequence[Trial]) -> bool:
-    return num_ended(trials) >= len(stage.planned)
+def _has_ended(stage: Stage, trials: Trials) -> bool:
+    return num_ended(trials.read) + len(trials.unreadable) >= len(stage.planned)

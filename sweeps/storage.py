@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from betavae.analysis.results import SWEEP_FILE
+from betavae.analysis.results import SWEEP_COPY_FILE, SWEEP_FILE
 from betavae.checkpoint import MANIFEST_FILE
 from sweeps import remote_files
 from sweeps.remote_files import patiently
@@ -57,8 +57,8 @@ def joined(location: str, name: str) -> str:
 
 
 def is_sweep_file(name: str) -> bool:
-    """Whether a file below a sweep's folder is its record."""
-    return name == SWEEP_FILE
+    """Whether a file below a sweep's folder is its record, or the copy of that."""
+    return name in (SWEEP_FILE, SWEEP_COPY_FILE)
 
 
 def is_record(name: str) -> bool:

@@ -3,47 +3,82 @@
 from __future__ import annotations
 
 import errno
+import socket
+from pathlib import Path
 from typing import Any
 
 import ray
 import torch
 from ray import tune
 
+from betavae.analysis.results import differing_fields
+from betavae.checkpoint import read_history
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.process import prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.search_folder import SearchFolder
-from sweeps.trial_folder import MAX_DEATHS, MAX_ERRORS, LostTrialError, TrialFolder
+from sweeps.trial_folder import MAX_DEATHS, MAX_ERRORS, UNWRITTEN, LostTrialError, TrialFolder
 
 
 class TrialDiedError(RuntimeError):
     """A trial whose process has died again and again at one place, with no exception that would say why."""
 
 
-def train_trial(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
+class OtherConfigError(ValueError):
+    """A trial whose checkpoint was trained with other values than it is to be trained with."""
+
+
+class OtherDataError(ValueError):
+    """Images that are not those of the sweep, or that have changed while a trial trained on them."""
+
+
+_FINAL_ERRORS = (NonFiniteLossError, TrialDiedError, OtherConfigError, OtherDataError)
+"""Errors that a second try would only repeat."""
+
+
+def train_trial(config: dict[str, Any], *, search_folder: SearchFolder, data_fingerprint: str) -> None:
     """Train one trial to its end, from its latest whole checkpoint if it has one.
 
     What is wrong with the trial itself is written down in its folder, and the trial ends: to Ray it has not failed. So
-    Ray may start a trial again as often as machines are lost.
+    Ray may start a trial again as often as machines are lost. Where nothing can be written down, the driver is told.
 
     Args:
         config: Some fields of TrialConfig, by name.
         search_folder: Where the trials are kept.
+        data_fingerprint: SHA-256 of the images to train on.
     """
     prepare_process()
-    with search_folder.trial(config["seed"]).held() as folder:
-        try:
-            _train(TrialConfig.from_dict(config), folder)
-        except (NonFiniteLossError, TrialDiedError) as error:
-            folder.fail(error)
-        except LostTrialError:
-            raise  # the folder is no longer this process's
-        except Exception as error:  # whatever it is, the first time it is raised to Ray, which starts a new process
-            if folder.note_error(error) < MAX_ERRORS:
-                raise
-            folder.fail(_explained(error))
+    folder = search_folder.trial(config["seed"])
+    try:
+        with folder.held() as held:
+            error = _error_to_retry(TrialConfig.from_dict(config), held, data_fingerprint)
+    except OSError as unwritten:
+        explained = _explained(unwritten)
+        tune.report({UNWRITTEN: f"Trial {folder.path.name} could not use its folder: {explained}"})
+        return
+    if error is not None:
+        raise error  # to Ray, which starts a new process
+
+
+def _error_to_retry(config: TrialConfig, folder: TrialFolder, data_fingerprint: str) -> Exception | None:
+    """Train, and return the error after which the trial should be tried again; None if it ended, or failed for good.
+
+    Raises:
+        OSError: If an error cannot be written down.
+    """
+    try:
+        _train(config, folder, data_fingerprint)
+    except _FINAL_ERRORS as error:
+        folder.fail(error)
+    except LostTrialError as error:
+        return error  # the folder is no longer this process's
+    except Exception as error:  # whatever it is, it must not end the sweep
+        if folder.note_error(error) < MAX_ERRORS:
+            return error
+        folder.fail(_explained(error))
+    return None
 
 
 def device_of_trial() -> str:
@@ -53,20 +88,44 @@ def device_of_trial() -> str:
     return "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
 
 
-def _train(config: TrialConfig, folder: TrialFolder) -> None:
-    data, device = DSprites.open(), device_of_trial()
+def _train(config: TrialConfig, folder: TrialFolder, data_fingerprint: str) -> None:
+    device = device_of_trial()
+    data = _open_data(data_fingerprint)
     run = _start_or_resume(config, folder, data, device=device)
     while run.step < config.steps:
         loss = run.advance(min(config.eval_every, config.steps - run.step))
         scores = evaluate(run.model, data, device=device, trained_on=config.images)
+        _check_unchanged(data)
         report = {"step": run.step, **scores.numbers(), **loss.numbers()}
         folder.commit(run, scores=scores, report=report)
         tune.report(report)
 
 
+def _open_data(fingerprint: str) -> DSprites:
+    """Open the images here, and refuse those that are not the sweep's."""
+    try:
+        data = DSprites.open()
+    except ValueError as error:  # such as a folder of the driver's that this machine does not have
+        raise OtherDataError(f"{socket.gethostname()}: {error}") from error
+    if data.fingerprint != fingerprint:
+        raise OtherDataError(
+            f"A trial must train on the sweep's images, of SHA-256 {fingerprint[:12]}..., but {socket.gethostname()} "
+            f"has {data.source} ones, of {data.fingerprint[:12]}...: set DISENTANGLEMENT_LIB_DATA there as it is where "
+            "the sweep was started."
+        )
+    return data
+
+
+def _check_unchanged(data: DSprites) -> None:
+    """Read all images again before a score of them is kept: a fraction of a second."""
+    try:
+        data.verify()
+    except ValueError as error:
+        raise OtherDataError(f"The images changed while the trial trained on them. {error}") from error
+
+
 def _start_or_resume(config: TrialConfig, folder: TrialFolder, data: DSprites, *, device: str) -> TrainingRun:
-    checkpoint = folder.resume_point()
-    reports = folder.reports()
+    checkpoint, reports = folder.resume_point(), folder.reports
     step = reports[-1]["step"] if reports else 0
     deaths = folder.note_start(step=step, node=ray.get_runtime_context().get_node_id())
     if deaths >= MAX_DEATHS:
@@ -76,13 +135,22 @@ def _start_or_resume(config: TrialConfig, folder: TrialFolder, data: DSprites, *
         )
     if checkpoint is None:
         return TrainingRun.start(config, data, device=device)
+    _check_config(config, checkpoint)
     tune.report(reports[-1])  # the process may have died between writing it and saying it
     return TrainingRun.load(checkpoint, data, device=device)
 
 
+def _check_config(config: TrialConfig, checkpoint: Path) -> None:
+    """Refuse to go on from a checkpoint under other values."""
+    trained = read_history(checkpoint).config
+    if names := differing_fields(config, trained):
+        differences = ", ".join(f"{name} {getattr(trained, name)}, not {getattr(config, name)}" for name in names)
+        raise OtherConfigError(f"{checkpoint.name} was trained with {differences} as this trial is to be trained with.")
+
+
 def _explained(error: Exception) -> Exception:
     """The error, in words where the system's own mislead."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         explained = OSError(
             f"The disk is full ({error}). The trial's earlier checkpoints are intact: free some space, then use "
             "--resume with --retry-failed."

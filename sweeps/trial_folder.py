@@ -14,7 +14,6 @@ process works on a copy of its own, and pushes every change.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import traceback
@@ -22,14 +21,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from filelock import FileLock, Timeout
 
-from betavae.analysis.results import ERROR_FILE, OUTCOME_FILE, PARAMS_FILE, RESULT_FILE, Report, read_reports
-from betavae.checkpoint import CheckpointError, check_checkpoint, read_report, read_scores
+from betavae.analysis.results import ERROR_FILE, OUTCOME_FILE, PARAMS_FILE, RESULT_FILE, Report, Trial, holds_something
+from betavae.checkpoint import CheckpointError, check_checkpoint, read_history, read_scores
+from betavae.config import TrialConfig
 from betavae.evaluation import Scores
-from betavae.files import replace_json, replace_text
+from betavae.files import read_json, replace_json, replace_text
 from betavae.training import TrainingRun
 from sweeps.storage import Mirror
 
@@ -37,7 +37,7 @@ _ATTEMPTS_FILE = "attempts.json"
 _OWNER_FILE = ".owner"
 """On remote storage: which process trains."""
 
-_LOCK_SECONDS = 60.0
+_LOCK_SECONDS = 600.0
 _NUM_LATEST = 2
 """Checkpoints kept beside the best: should the latest be damaged, the trial goes on from the one before."""
 
@@ -49,6 +49,10 @@ MAX_ERRORS = 2
 
 MAX_DEATHS = 4
 """A trial whose process dies so often on one machine without getting on is given up; one on lost machines is not."""
+
+
+UNWRITTEN = "unwritten"
+"""Under this name a trial that cannot write to its folder reports why: to the driver alone, since it cannot write."""
 
 
 class LostTrialError(RuntimeError):
@@ -65,16 +69,29 @@ class TrialFolder:
     def __init__(self, mirror: Mirror) -> None:
         self.mirror = mirror
         self._token: str | None = None
+        self._reports: tuple[Report, ...] = ()
 
     @property
     def path(self) -> Path:
         """Where it is, or where the copy is."""
         return self.mirror.local
 
+    @property
+    def reports(self) -> tuple[Report, ...]:
+        """What was reported up to the checkpoint that the trial resumed from, and has been committed since."""
+        return self._reports
+
     def plan(self, params: Mapping[str, Any]) -> None:
-        """Write down what is to be trained, before anything is."""
+        """Write down what is to be trained, before anything is.
+
+        Raises:
+            FileExistsError: If the folder holds a trial: none is ever planned over.
+            OSError: If it cannot be written.
+        """
+        if holds_something(self.path):
+            raise FileExistsError(f"{self.path} holds a trial, which is not planned over.")
         self.path.mkdir(parents=True, exist_ok=True)
-        replace_json(self.path / PARAMS_FILE, params)
+        replace_json(self.path / PARAMS_FILE, TrialConfig.from_dict(params).to_dict())
         self.mirror.push(PARAMS_FILE)
 
     @contextmanager
@@ -103,7 +120,7 @@ class TrialFolder:
                 copy.clear()
 
     def resume_point(self) -> Path | None:
-        """The latest checkpoint that is whole, with `result.json` cut or mended to end at its step; None without one.
+        """The latest checkpoint that is whole, with `result.json` written again as it was then; None without one.
 
         A damaged checkpoint is put aside under another name.
         """
@@ -119,18 +136,15 @@ class TrialFolder:
                 self.mirror.push(aside.name)
                 self.mirror.drop(checkpoint.name)
                 continue
-            self._end_reports_at(read_report(checkpoint))
+            self._write_reports(read_history(checkpoint).reports)
             return checkpoint
+        self._reports = ()
         self.mirror.delete(RESULT_FILE)
         return None
 
     def checkpoints(self) -> list[Path]:
         """All of them, by step."""
         return sorted(self.path.glob("checkpoint_*"))
-
-    def reports(self) -> tuple[Report, ...]:
-        """What has been reported, in order."""
-        return read_reports(self.path / RESULT_FILE)
 
     def commit(self, run: TrainingRun, *, scores: Scores, report: Report) -> None:
         """Keep a checkpoint and its report; then let go of those that are no longer needed.
@@ -141,13 +155,9 @@ class TrialFolder:
         """
         self._check_taken()
         checkpoint = checkpoint_name(run.step)
-        run.save(self.path / checkpoint, scores=scores, report=report)
+        run.save(self.path / checkpoint, scores=scores, report=report, earlier=self._reports)
         self.mirror.push(checkpoint)
-        with (self.path / RESULT_FILE).open("a") as file:
-            file.write(json.dumps(report, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self.mirror.push(RESULT_FILE)
+        self._write_reports((*self._reports, report))
         self._prune()
 
     def stop(self, step: int) -> None:
@@ -203,12 +213,21 @@ class TrialFolder:
         if self._token is not None and self.mirror.read_text(_OWNER_FILE) != self._token:
             raise LostTrialError(f"{self.mirror.location} has been taken over by another process.")
 
-    def _end_reports_at(self, report: Report) -> None:
-        """Drop what was reported after this one, and add it if its line was never written."""
-        reports = [known for known in self.reports() if known["step"] < report["step"]]
-        text = "".join(json.dumps(known) + "\n" for known in [*reports, report])
-        replace_text(self.path / RESULT_FILE, text)
+    def mend(self, trial: Trial) -> None:
+        """Write again what was read of the trial in spite of damage, so that its files say so themselves.
+
+        Args:
+            trial: As it was read from here.
+        """
+        replace_json(self.path / PARAMS_FILE, trial.config.to_dict())
+        self.mirror.push(PARAMS_FILE)
+        self._write_reports(trial.reports)
+
+    def _write_reports(self, reports: tuple[Report, ...]) -> None:
+        """Write `result.json` whole: a line that was damaged meanwhile is whole again."""
+        replace_text(self.path / RESULT_FILE, "".join(json.dumps(report, allow_nan=False) + "\n" for report in reports))
         self.mirror.push(RESULT_FILE)
+        self._reports = reports
 
     def _prune(self) -> None:
         checkpoints = self.checkpoints()
@@ -221,9 +240,12 @@ class TrialFolder:
                 self.mirror.drop(checkpoint.name)
 
     def _attempts(self) -> dict[str, list[list[Any]]]:
-        path = self.path / _ATTEMPTS_FILE
-        attempts: dict[str, list[list[Any]]] = {"starts": [], "errors": []}
-        return attempts | json.loads(path.read_text()) if path.exists() else attempts
+        """Read where the trial was started from; a file that is damaged counts as none."""
+        try:
+            attempts = read_json(self.path / _ATTEMPTS_FILE)
+        except (ValueError, FileNotFoundError):
+            attempts = None
+        return attempts if _is_attempts(attempts) else {"starts": [], "errors": []}
 
     def _write_attempts(self, attempts: Mapping[str, Any]) -> None:
         replace_json(self.path / _ATTEMPTS_FILE, attempts)
@@ -251,6 +273,17 @@ def checkpoint_name(step: int) -> str:
 def is_event_file(name: str) -> bool:
     """Whether it is TensorBoard's."""
     return "events.out.tfevents" in name
+
+
+def _is_attempts(value: object) -> TypeGuard[dict[str, list[list[Any]]]]:
+    """Whether it holds pairs: step and machine of each start; number of the start and exception of each error."""
+    if not isinstance(value, dict) or value.keys() != {"starts", "errors"}:
+        return False
+    return all(
+        isinstance(pairs, list)
+        and all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], int) for pair in pairs)
+        for pairs in value.values()
+    )
 
 
 def _is_small(name: str) -> bool:

@@ -114,7 +114,7 @@ def _write_trial(
     """A trial that is scored every 100 of its steps, with a checkpoint of its best."""
     values = {"beta": 4.0, "latent_size": 3, "lr": 1e-3, "steps": 200, "eval_every": 100} | config
     folder.mkdir(parents=True)
-    (folder / "params.json").write_text(json.dumps(values))
+    (folder / "params.json").write_text(json.dumps(TrialConfig.from_dict(values).to_dict()))
     reports = [_report(100 * count, mig) for count, mig in enumerate(migs, start=1)]
     if "images" in config:
         reports = [report | _own_rows(report["mig"] / 2) for report in reports]
@@ -132,6 +132,7 @@ def _write_trial(
             training={},
             scores=own,
             report=reports[migs.index(max(migs))],
+            earlier=reports[: migs.index(max(migs))],
             samples={},
         )
 

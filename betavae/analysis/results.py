@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from betavae.checkpoint import SCORES_FILE, CheckpointError, read_scores
+from betavae.checkpoint import SCORES_FILE, CheckpointError, History, read_history, read_scores
 from betavae.config import TrialConfig
+from betavae.files import parse_json, read_json
 
 SWEEP_FILE = "sweep.json"
 """What was asked for, with what, when; how it ended is added last."""
+
+SWEEP_COPY_FILE = "sweep.copy.json"
+"""A second copy of the same, read where the first is damaged."""
 
 SEARCH_FOLDER = "search"
 """The search's trials, below the sweep's folder."""
@@ -56,6 +60,7 @@ class Trial:
         reports: What it reported, in order.
         error: The last line of its error, if it failed.
         was_stopped: Whether the scheduler stopped it.
+        problems: Which of its files are damaged, and what stands in for them: a sentence each.
     """
 
     trial_id: str
@@ -64,6 +69,7 @@ class Trial:
     reports: tuple[Report, ...]
     error: str | None = None
     was_stopped: bool = False
+    problems: tuple[str, ...] = ()
 
     @property
     def setting(self) -> TrialConfig:
@@ -125,7 +131,7 @@ class Sweep:
         record: The content of `sweep.json`.
         trials: Of the search, those that have started and can be read.
         confirming: The same of its confirmation.
-        unreadable: What could not be read, and why: a sentence each.
+        unreadable: Which files are damaged, and what follows from that: a sentence each.
     """
 
     folder: Path
@@ -141,45 +147,250 @@ class Sweep:
         return bool(outcome.get(SEARCH_FOLDER) == "done" and outcome.get(CONFIRM_FOLDER, "done") == "done")
 
 
+@dataclass(frozen=True)
+class Trials:
+    """The trials below a sweep's `search` or `confirm` folder.
+
+    Attributes:
+        read: Those that have started and can be read, by identifier.
+        unreadable: The others: identifier -> why, in a sentence.
+    """
+
+    read: list[Trial]
+    unreadable: dict[str, str]
+
+
 def read_sweep(folder: Path) -> Sweep:
     """Read a sweep's folder: one that has ended, runs still or was killed, here or a copy of it.
 
     Raises:
-        ValueError: If it is no sweep's.
+        ValueError: If it is no sweep's, or its record is damaged.
     """
-    record = read_record(folder)
-    trials, unreadable = _read_all(folder / SEARCH_FOLDER)
-    confirming, unreadable_too = _read_all(folder / CONFIRM_FOLDER)
-    return Sweep(folder, record, tuple(trials), tuple(confirming), (*unreadable, *unreadable_too))
+    record, problems = read_record_and_problems(folder)
+    search, confirming = (read_trials(folder / stage, record) for stage in (SEARCH_FOLDER, CONFIRM_FOLDER))
+    for trials in (search, confirming):
+        problems += [problem for trial in trials.read for problem in trial.problems]
+        problems += trials.unreadable.values()
+    return Sweep(folder, record, tuple(search.read), tuple(confirming.read), tuple(problems))
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read a sweep's `sweep.json` alone, without its trials.
+    """Read a sweep's `sweep.json` alone, without its trials; its copy where it is damaged.
 
     Raises:
-        ValueError: If the folder is no sweep's.
+        ValueError: If the folder is no sweep's, or both are damaged.
     """
-    path = folder / SWEEP_FILE
-    if not path.is_file():
+    return read_record_and_problems(folder)[0]
+
+
+def read_record_and_problems(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Read a sweep's record, and say whether its copy had to be used.
+
+    Raises:
+        ValueError: As `read_record`.
+    """
+    path, copy = folder / SWEEP_FILE, folder / SWEEP_COPY_FILE
+    if not path.is_file() and not copy.is_file():
         raise ValueError(f"{folder} must be a sweep's folder, but has no {SWEEP_FILE}; give one that run.py made.")
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} must be JSON, but is damaged: {error}.") from error
+        return _read_checked_record(path), []
+    except (ValueError, OSError) as error:
+        try:
+            return _read_checked_record(copy), [f"{error} Its copy {SWEEP_COPY_FILE} is used instead."]
+        except (ValueError, OSError):
+            raise ValueError(f"{error} Its copy {SWEEP_COPY_FILE} cannot be read either.") from error
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _is_git_state(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and {"commit", "modified"} <= value.keys())
+
+
+def _is_groups(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(group, dict) for group in value.values())
+
+
+_RECORD_SHAPES: Mapping[str, Callable[[object], bool]] = {
+    "options": _is_groups,
+    "git": _is_git_state,
+    **dict.fromkeys(("data", "versions"), _is_texts),
+    **dict.fromkeys(("decided", "resources", "outcome"), _is_mapping),
+    **dict.fromkeys(("command", "start", "end"), lambda value: isinstance(value, str)),
+    **dict.fromkeys(("resumed", "chosen"), lambda value: isinstance(value, list) and all(map(_is_mapping, value))),
+}
+
+
+def _read_checked_record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise ValueError(f"{path} must hold a sweep's record, but holds {_shown(record)}.")
+    for name, is_right in _RECORD_SHAPES.items():
+        if name in record and not is_right(record[name]):
+            raise ValueError(f"{path} must hold a sweep's record, but its {name} is {_shown(record[name])}.")
     return record
 
 
-def read_trials(folder: Path) -> list[Trial]:
-    """Read every trial below a sweep's `search` or `confirm` folder; those that have started, by identifier."""
-    return _read_all(folder)[0]
+def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials:
+    """Read every trial below a sweep's `search` or `confirm` folder.
+
+    Args:
+        folder: The stage's.
+        record: The sweep's; it says what precision was asked for where a trial's own file no longer does.
+
+    Raises:
+        OSError: If the folder is there and cannot be listed.
+    """
+    trials, unreadable = [], {}
+    paths = sorted(folder.iterdir()) if folder.exists() else []  # glob would pass over a folder that it cannot read
+    for path in [path for path in paths if path.name.startswith("trial_")]:
+        try:
+            if not holds_something(path):
+                continue
+            trials.append(read_trial(path, record))
+        except (ValueError, OSError) as error:
+            unreadable[_identifier(path)] = f"Trial {_name(path)} could not be read: {error}"
+    return Trials(trials, unreadable)
 
 
-def read_reports(path: Path) -> tuple[Report, ...]:
-    """A report per line; the last one, without its end, is being written. None where there is no file yet."""
-    if not path.is_file():
-        return ()
-    whole_lines = path.read_text().split("\n")[:-1]
-    return tuple(map(json.loads, whole_lines))
+def read_trial(folder: Path, record: Mapping[str, Any] | None = None) -> Trial:
+    """Read one trial's folder; what is damaged there is taken from its latest checkpoint.
+
+    Args:
+        folder: The trial's.
+        record: As `read_trials`.
+
+    Raises:
+        ValueError: If what it trains cannot be told, or its checkpoint was trained with other values.
+        OSError: If a file cannot be read.
+    """
+    history = _latest_history(folder)
+    config, problems = _read_config(folder, history, record or {})
+    reports, more_problems = _read_reports(folder, history)
+    return Trial(
+        trial_id=_identifier(folder),
+        folder=folder,
+        config=config,
+        reports=reports,
+        error=_read_error(folder / ERROR_FILE),
+        was_stopped=(folder / OUTCOME_FILE).exists(),  # written for no other reason, so that its content cannot matter
+        problems=(*problems, *more_problems),
+    )
+
+
+def report_of_line(line: str) -> Report | None:
+    """Parse a line of `result.json`; return None if it is no report, such as one that is being written."""
+    try:
+        report = parse_json(line)
+    except ValueError:
+        return None
+    if not isinstance(report, dict) or not all(map(_is_number, report.values())):
+        return None
+    step = report.get("step")
+    return report if isinstance(step, int) and step > 0 and "mig" in report else None
+
+
+def differing_fields(planned: TrialConfig, trained: TrialConfig) -> list[str]:
+    """Name the fields in which a checkpoint's config is not the one that was planned.
+
+    A planned precision of `auto` is decided when training starts, and so agrees with any.
+    """
+    names = [field.name for field in fields(TrialConfig)]
+    if planned.precision == "auto":
+        names.remove("precision")
+    return [name for name in names if getattr(planned, name) != getattr(trained, name)]
+
+
+def _read_config(
+    folder: Path, history: History | None, record: Mapping[str, Any]
+) -> tuple[TrialConfig, tuple[str, ...]]:
+    """Read what the trial trains, or else take it from its latest checkpoint."""
+    try:
+        config = TrialConfig.read(folder / PARAMS_FILE)
+    except (ValueError, FileNotFoundError) as error:
+        if history is None:
+            raise ValueError(
+                f"{error}; no checkpoint tells what it trained either. Delete {folder} to have it trained anew."
+            ) from error
+        asked = record.get("options", {}).get("trial", {}).get("precision", history.config.precision)
+        return replace(history.config, precision=asked), (
+            f"Trial {_name(folder)}: {error}; its values are taken from its latest checkpoint.",
+        )
+    if history is not None and (names := differing_fields(config, history.config)):
+        differences = ", ".join(f"{name} {getattr(config, name)}" for name in names)
+        trained = ", ".join(f"{getattr(history.config, name)}" for name in names)
+        raise ValueError(
+            f"its {PARAMS_FILE} says {differences}, but its checkpoint was trained with {trained}. Write into "
+            f"{PARAMS_FILE} what was trained, or delete {folder} to have it trained anew."
+        )
+    return config, ()
+
+
+def _read_reports(folder: Path, history: History | None) -> tuple[tuple[Report, ...], tuple[str, ...]]:
+    """Read what was reported: as the latest checkpoint has it, and what came after that."""
+    path = folder / RESULT_FILE
+    lines = path.read_text(errors="replace").split("\n")[:-1] if path.is_file() else []  # the last is being written
+    parsed = [report_of_line(line) for line in lines]
+    checked = () if history is None else history.reports
+    last_step = checked[-1]["step"] if checked else 0
+    later = [report for report in parsed if report is not None and report["step"] > last_step]
+    reports = (*checked, *_rising(later))
+    if parsed == list(reports[: len(parsed)]) and len(reports) - len(parsed) <= 1:  # a checkpoint precedes its line
+        return reports, ()
+    return reports, (
+        f"Trial {_name(folder)}: {path} is damaged; {len(checked)} of its reports are restored from a checkpoint, "
+        f"{len(reports) - len(checked)} are as they stand there.",
+    )
+
+
+def _rising(reports: Sequence[Report]) -> list[Report]:
+    """Leave out reports that do not come after all before them."""
+    rising: list[Report] = []
+    for report in reports:
+        if not rising or report["step"] > rising[-1]["step"]:
+            rising.append(report)
+    return rising
+
+
+def _latest_history(folder: Path) -> History | None:
+    for checkpoint in sorted(folder.glob("checkpoint_*"), reverse=True):
+        try:
+            return read_history(checkpoint)
+        except CheckpointError:  # damaged, or deleted meanwhile by the trial itself
+            continue
+    return None
+
+
+def _read_error(path: Path) -> str | None:
+    """Read the last line of a trial's error; None if it has not failed."""
+    if not path.exists():
+        return None
+    text = path.read_text(errors="replace").rstrip()
+    return text.rpartition("\n")[2] or f"{path.name} is empty."
+
+
+def holds_something(folder: Path) -> bool:
+    """Whether a trial's folder holds more than the driver leaves that ends before it writes what is to be trained.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "..."
 
 
 def name_in_sweep(trial: Trial) -> str:
@@ -198,36 +409,12 @@ def num_ended(trials: Sequence[Trial]) -> int:
     return sum(trial.status != "unfinished" for trial in trials)
 
 
-def _read_all(folder: Path) -> tuple[list[Trial], list[str]]:
-    trials, unreadable = [], []
-    for params in sorted(folder.glob(f"trial_*/{PARAMS_FILE}")):
-        try:
-            trials.append(read_trial(params.parent))
-        except (ValueError, OSError) as error:
-            unreadable.append(f"Trial {folder.name}/{_identifier(params.parent)} could not be read: {error}")
-    return trials, unreadable
-
-
-def read_trial(folder: Path) -> Trial:
-    """Read one trial's folder.
-
-    Raises:
-        ValueError: If a file is damaged.
-        OSError: If it is no trial's.
-    """
-    error, outcome = folder / ERROR_FILE, folder / OUTCOME_FILE
-    return Trial(
-        trial_id=_identifier(folder),
-        folder=folder,
-        config=TrialConfig.read(folder / PARAMS_FILE),
-        reports=read_reports(folder / RESULT_FILE),
-        error=error.read_text().rstrip().rpartition("\n")[2] if error.exists() else None,
-        was_stopped=outcome.exists() and json.loads(outcome.read_text())["status"] == "stopped",
-    )
-
-
 def _identifier(folder: Path) -> str:
     return folder.name.removeprefix("trial_")
+
+
+def _name(folder: Path) -> str:
+    return f"{folder.parent.name}/{_identifier(folder)}"
 
 
 def _read_checkpoints(folder: Path) -> list[Checkpoint]:

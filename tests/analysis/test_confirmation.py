@@ -53,7 +53,8 @@ def test_a_seed_that_failed_and_a_best_that_was_not_confirmed_are_named(make_swe
 
 def test_a_search_trial_that_cannot_be_read_leaves_the_confirmation_standing(make_sweep, small_data: DSprites) -> None:
     folder = make_sweep(SEARCHED, confirming={name: v for name, v in NEW_SEEDS.items() if name.startswith("1")})
-    (folder / "search" / "trial_b" / "params.json").write_text("{")
+    for file in ("params.json", "checkpoint_000000/report.json"):
+        (folder / "search" / "trial_b" / file).write_text("{")
     sweep = read_sweep(folder)
     (one,) = confirmed(sweep.trials, sweep.confirming)
     assert (one.median, one.search_score) == (0.25, None)

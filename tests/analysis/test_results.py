@@ -31,20 +31,22 @@ def test_how_each_trial_ended_is_read(make_sweep) -> None:
 
 def test_a_running_sweep_is_read_up_to_its_last_whole_line(make_sweep) -> None:
     """Fails if the report that is being written is taken for damage."""
-    folder = make_sweep({"a": {"migs": [0.1, 0.2]}})
+    folder = make_sweep({"a": {"migs": [0.2, 0.1]}})
     results = folder / "search" / "trial_a" / "result.json"
     results.write_text(results.read_text()[:-20])
     sweep = read_sweep(folder)
     assert not sweep.has_ended
-    assert [report["mig"] for report in sweep.trials[0].reports] == [0.1]
+    assert [report["mig"] for report in sweep.trials[0].reports] == [0.2]
+    assert sweep.unreadable == ()
 
 
 def test_a_damaged_trial_is_named_and_the_others_are_read(make_sweep) -> None:
-    folder = make_sweep({"a": {"migs": [0.1]}, "b": {"migs": [0.2]}})
+    folder = make_sweep({"a": {"migs": []}, "b": {"migs": [0.2]}})
     (folder / "search" / "trial_a" / "params.json").write_text("{")
     sweep = read_sweep(folder)
     assert [trial.trial_id for trial in sweep.trials] == ["b"]
     assert sweep.unreadable[0].startswith("Trial search/a could not be read")
+    assert "no checkpoint tells what it trained either" in sweep.unreadable[0]
 
 
 def test_the_best_checkpoint_is_the_best_of_those_that_can_be_read(make_sweep) -> None:

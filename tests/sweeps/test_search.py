@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from betavae.analysis.results import Trial
+from betavae.analysis.results import Trial, Trials
 from betavae.config import TrialConfig
 from sweeps.axes import Range
 from sweeps.options import ConfirmOptions, Options, SearchOptions, SweepOptions, TrialOptions
@@ -59,7 +59,7 @@ def known(values: dict[str, Any], *, migs: list[float], status: str) -> Trial:
 
 def search_of(asked: Options, folder: Path, before: Sequence[Trial] = ()) -> SweepSearch:
     stage = search_stage(asked, SearchFolder(Mirror(folder), sweep_seed=3), num_known=len(before))
-    return SweepSearch(stage, known=before)
+    return SweepSearch(stage, known=Trials(list(before), {}))
 
 
 def test_a_resumed_search_gives_out_what_has_not_ended_then_what_is_new(tmp_path: Path) -> None:
@@ -70,9 +70,7 @@ def test_a_resumed_search_gives_out_what_has_not_ended_then_what_is_new(tmp_path
         known(planned[1], migs=[0.1], status="unfinished"),
         known(planned[2], migs=[0.1], status="stopped"),
     ]
-    search = SweepSearch(
-        search_stage(asked, SearchFolder(Mirror(tmp_path), sweep_seed=3), num_known=len(before)), known=before
-    )
+    search = search_of(asked, tmp_path, before)
     assert search.num_left == 2
     assert [search.suggest("x"), search.suggest("y")] == [planned[1], planned[3]]
     written = json.loads((tmp_path / "trial_0003" / "params.json").read_text())
@@ -84,9 +82,7 @@ def test_a_trial_that_was_given_out_and_never_written_is_given_out_again(tmp_pat
     asked = options(beta=(1.0, 2.0, 3.0))
     planned = planned_trials(asked)
     before = [known(planned[index], migs=[0.1] * 10, status="finished") for index in (0, 2)]
-    search = SweepSearch(
-        search_stage(asked, SearchFolder(Mirror(tmp_path), sweep_seed=3), num_known=len(before)), known=before
-    )
+    search = search_of(asked, tmp_path, before)
     assert (search.num_left, search.suggest("x")) == (1, planned[1])
 
 
@@ -98,9 +94,7 @@ def test_a_resumed_optuna_search_knows_what_it_was_told(tmp_path: Path) -> None:
         known(values | {"seed": 3_000_001}, migs=[0.2], status="unfinished"),
         known(values | {"seed": 3_000_002}, migs=[], status="failed"),
     ]
-    search = SweepSearch(
-        search_stage(asked, SearchFolder(Mirror(tmp_path), sweep_seed=3), num_known=len(before)), known=before
-    )
+    search = search_of(asked, tmp_path, before)
     assert search.num_left == 18
     assert search.suggest("goes on") == values | {"seed": 3_000_001}
     new = search.suggest("new")
@@ -119,9 +113,7 @@ def test_a_resumed_optuna_search_does_not_draw_its_first_trials_again(tmp_path: 
     first = search_of(asked, tmp_path / "a")
     drawn = [first.suggest(str(i)) for i in range(3)]
     before = [known(params | {"latent_size": 10}, migs=[0.1] * 10, status="finished") for params in drawn if params]
-    resumed = SweepSearch(
-        search_stage(asked, SearchFolder(Mirror(tmp_path / "b"), sweep_seed=3), num_known=len(before)), known=before
-    )
+    resumed = search_of(asked, tmp_path / "b", before)
     again = [resumed.suggest(str(i)) for i in range(3)]
     assert not {p["beta"] for p in drawn if p} & {p["beta"] for p in again if p}
 
@@ -195,12 +187,12 @@ def test_a_grid_of_which_points_were_drawn_cannot_be_extended() -> None:
 
 def test_the_confirmed_keep_their_seeds_when_more_are_asked_for(tmp_path: Path) -> None:
     """Trials that ran would else be taken for others."""
-    folder = SearchFolder(Mirror(tmp_path), sweep_seed=3, first=FIRST_CONFIRMING)
     chosen = [{"beta": beta, "latent_size": 5, "lr": 1e-3} for beta in (2.0, 8.0)]
 
     def given(count: int, seeds: int) -> list[dict[str, Any]]:
         asked = replace(options(), confirm=ConfirmOptions(confirm=count, seeds=seeds))
-        search = SweepSearch(confirmation_stage(asked, folder, chosen[:count]))
+        folder = SearchFolder(Mirror(tmp_path / str(count)), sweep_seed=3, first=FIRST_CONFIRMING)
+        search = SweepSearch(confirmation_stage(asked, folder, chosen[:count]), known=Trials([], {}))
         return [params for _ in range(search.num_left) if (params := search.suggest(str(_)))]
 
     few, many = given(1, 2), given(2, 3)
@@ -208,7 +200,7 @@ def test_the_confirmed_keep_their_seeds_when_more_are_asked_for(tmp_path: Path) 
         (2.0, 3_500_000), (8.0, 3_501_000), (2.0, 3_500_001), (8.0, 3_501_001), (2.0, 3_500_002), (8.0, 3_501_002),
     ]  # fmt: skip
     assert [params for params in few if params in many] == few
-    assert {path.name for path in tmp_path.iterdir()} == {f"trial_{i:04}" for i in (0, 1, 2, 1000, 1001, 1002)}
+    assert {path.name for path in (tmp_path / "2").iterdir()} == {f"trial_{i:04}" for i in (0, 1, 2, 1000, 1001, 1002)}
 
 
 @pytest.mark.parametrize(
