@@ -22,7 +22,7 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} must be JSON, but is damaged: {error}.") from error
+        raise ValueError(f"{path} must be JSON, but is damaged: {error}") from error
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -36,7 +36,6 @@ from sweeps.plan import Params, check_resume
 from sweeps.recorded_options import options_from_dict, options_to_dict
 from sweeps.search_folder import FIRST_CONFIRMING, SearchFolder
 from sweeps.storage import Mirror, fetched, is_sweep_file, joined, resolved
-from sweeps.trial_folder import TrialFolder
 
 _LEASE_FILE = ".driver"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")
@@ -110,20 +109,12 @@ class SweepFolder:
         resumed = {**_provenance(arguments), "start": _now()}
         record.pop("outcome", None)
         folder._write({"options": options_to_dict(options), "resumed": [*record.get("resumed", []), resumed]})
+        _warn(problems)
         for kept in (folder.search, folder.confirmation):
-            for trial in folder.trials(kept).read:
-                problems += trial.problems
-                folder._take_up(trial, kept.trial(trial.config.seed))
-        for problem in problems:
-            print(f"warning: {problem}", file=sys.stderr)
+            for trial in folder.mended_trials(kept).read:
+                if options.sweep.retry_failed:
+                    kept.trial(trial.config.seed).forget_failure()
         return folder
-
-    def _take_up(self, trial: Trial, folder: TrialFolder) -> None:
-        """Mend a trial's files, and forget its failure if that is asked for."""
-        if trial.problems:
-            folder.mend(trial)
-        if self.options.sweep.retry_failed:
-            folder.forget_failure()
 
     def close(self) -> None:
         """Let the next process work on it."""
@@ -155,6 +146,15 @@ class SweepFolder:
     def trials(self, kept: SearchFolder | None = None) -> Trials:
         """The trials that are kept there, in the search's folder if none is named, as their folders are now."""
         return (kept or self.search).read_all(self._record, shared=self.options.trial_values())
+
+    def mended_trials(self, kept: SearchFolder) -> Trials:
+        """Read the trials that are kept there while none of them runs; mend what is damaged, and say so."""
+        trials = self.trials(kept)
+        for trial in trials.read:
+            if trial.problems:
+                kept.trial(trial.config.seed).mend(trial)
+                _warn(trial.problems)
+        return trials
 
     def choose(self, count: int, trials: Sequence[Trial]) -> list[Params]:
         """The configurations to be confirmed: those of the search's best trials, as many as asked for if there are.
@@ -261,6 +261,11 @@ def _provenance(arguments: Sequence[str]) -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | versions,
         "git": _git_state(),
     }
+
+
+def _warn(problems: Sequence[str]) -> None:
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
 
 
 def _now() -> str:

@@ -38,7 +38,9 @@ def options_from_dict(groups: Mapping[str, Mapping[str, Any]]) -> Options:
             confirm=ConfirmOptions(**confirm),
             report=ReportOptions(**groups["report"]),
         )
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
+        raise ValueError(f"A sweep's record must hold its options, but the group {error} is missing.") from error
+    except TypeError as error:
         raise ValueError(f"The options of a sweep must be those that run.py has, but: {error}.") from error
 
 

@@ -119,7 +119,7 @@ class _LateRay(ExitStack):
                 callbacks=callbacks,
             )
         self._interruption.watch()  # Ray's search, which took the signals, has left its own handlers
-        return StageResult(folder.trials(stage.folder), unwritten)
+        return StageResult(folder.mended_trials(stage.folder), unwritten)
 
 
 def _has_ended(stage: Stage, trials: Trials) -> bool:

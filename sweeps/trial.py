@@ -11,7 +11,7 @@ import ray
 import torch
 from ray import tune
 
-from betavae.analysis.results import differing_fields
+from betavae.analysis.results import describe_fields, differing_fields
 from betavae.checkpoint import read_history
 from betavae.config import TrialConfig
 from betavae.data import DSprites
@@ -56,7 +56,7 @@ def train_trial(config: dict[str, Any], *, search_folder: SearchFolder, data_fin
             error = _error_to_retry(TrialConfig.from_dict(config), held, data_fingerprint)
     except OSError as unwritten:
         explained = _explained(unwritten)
-        tune.report({UNWRITTEN: f"Trial {folder.path.name} could not use its folder: {explained}"})
+        tune.report({UNWRITTEN: f"Trial {folder.name} could not use its folder: {explained}"})
         return
     if error is not None:
         raise error  # to Ray, which starts a new process
@@ -127,7 +127,7 @@ def _check_unchanged(data: DSprites) -> None:
 def _start_or_resume(config: TrialConfig, folder: TrialFolder, data: DSprites, *, device: str) -> TrainingRun:
     checkpoint, reports = folder.resume_point(), folder.reports
     step = reports[-1]["step"] if reports else 0
-    deaths = folder.note_start(step=step, node=ray.get_runtime_context().get_node_id())
+    deaths = folder.note_start(step=step, node=_this_node())
     if deaths >= MAX_DEATHS:
         raise TrialDiedError(
             f"The trial's process died {deaths} times after step {step} on one machine, without an error of its own: "
@@ -140,12 +140,19 @@ def _start_or_resume(config: TrialConfig, folder: TrialFolder, data: DSprites, *
     return TrainingRun.load(checkpoint, data, device=device)
 
 
+def _this_node() -> str:
+    """The name that Ray gives to this machine."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
 def _check_config(config: TrialConfig, checkpoint: Path) -> None:
     """Refuse to go on from a checkpoint under other values."""
     trained = read_history(checkpoint).config
     if names := differing_fields(config, trained):
-        differences = ", ".join(f"{name} {getattr(trained, name)}, not {getattr(config, name)}" for name in names)
-        raise OtherConfigError(f"{checkpoint.name} was trained with {differences} as this trial is to be trained with.")
+        raise OtherConfigError(
+            f"{checkpoint.name} was trained with {describe_fields(trained, names)}, but the trial is to be trained with "
+            f"{describe_fields(config, names)}."
+        )
 
 
 def _explained(error: Exception) -> Exception:

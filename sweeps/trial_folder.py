@@ -77,6 +77,11 @@ class TrialFolder:
         return self.mirror.local
 
     @property
+    def name(self) -> str:
+        """How messages name the trial: its stage and its number."""
+        return f"{self.path.parent.name}/{self.path.name.removeprefix('trial_')}"
+
+    @property
     def reports(self) -> tuple[Report, ...]:
         """What was reported up to the checkpoint that the trial resumed from, and has been committed since."""
         return self._reports

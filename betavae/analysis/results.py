@@ -196,9 +196,9 @@ def read_record_and_problems(folder: Path) -> tuple[dict[str, Any], list[str]]:
         return _read_checked_record(path), []
     except (ValueError, OSError) as error:
         try:
-            return _read_checked_record(copy), [f"{error} Its copy {SWEEP_COPY_FILE} is used instead."]
+            return _read_checked_record(copy), [f"{error}; its copy {SWEEP_COPY_FILE} is used instead."]
         except (ValueError, OSError):
-            raise ValueError(f"{error} Its copy {SWEEP_COPY_FILE} cannot be read either.") from error
+            raise ValueError(f"{error}; its copy {SWEEP_COPY_FILE} cannot be read either.") from error
 
 
 def _is_mapping(value: object) -> bool:
@@ -230,10 +230,10 @@ _RECORD_SHAPES: Mapping[str, Callable[[object], bool]] = {
 def _read_checked_record(path: Path) -> dict[str, Any]:
     record = read_json(path)
     if not isinstance(record, dict):
-        raise ValueError(f"{path} must hold a sweep's record, but holds {_shown(record)}.")
+        raise ValueError(f"{path} must hold a sweep's record, but holds {_shown(record)}")
     for name, is_right in _RECORD_SHAPES.items():
         if name in record and not is_right(record[name]):
-            raise ValueError(f"{path} must hold a sweep's record, but its {name} is {_shown(record[name])}.")
+            raise ValueError(f"{path} must hold a sweep's record, but its {name} is {_shown(record[name])}")
     return record
 
 
@@ -307,6 +307,11 @@ def differing_fields(planned: TrialConfig, trained: TrialConfig) -> list[str]:
     return [name for name in names if getattr(planned, name) != getattr(trained, name)]
 
 
+def describe_fields(config: TrialConfig, names: Sequence[str]) -> str:
+    """Write some fields of a config with their values, for a message."""
+    return " and ".join(f"{name} {getattr(config, name)}" for name in names)
+
+
 def _read_config(
     folder: Path, history: History | None, record: Mapping[str, Any]
 ) -> tuple[TrialConfig, tuple[str, ...]]:
@@ -314,20 +319,20 @@ def _read_config(
     try:
         config = TrialConfig.read(folder / PARAMS_FILE)
     except (ValueError, FileNotFoundError) as error:
+        damage = f"its {PARAMS_FILE} is missing" if isinstance(error, FileNotFoundError) else str(error).rstrip(".")
         if history is None:
             raise ValueError(
-                f"{error}; no checkpoint tells what it trained either. Delete {folder} to have it trained anew."
+                f"{damage}; no checkpoint tells what it trained either. Delete {folder} to have it trained anew."
             ) from error
         asked = record.get("options", {}).get("trial", {}).get("precision", history.config.precision)
         return replace(history.config, precision=asked), (
-            f"Trial {_name(folder)}: {error}; its values are taken from its latest checkpoint.",
+            f"Trial {_name(folder)}: {damage}; its values are taken from its latest checkpoint.",
         )
     if history is not None and (names := differing_fields(config, history.config)):
-        differences = ", ".join(f"{name} {getattr(config, name)}" for name in names)
-        trained = ", ".join(f"{getattr(history.config, name)}" for name in names)
         raise ValueError(
-            f"its {PARAMS_FILE} says {differences}, but its checkpoint was trained with {trained}. Write into "
-            f"{PARAMS_FILE} what was trained, or delete {folder} to have it trained anew."
+            f"its {PARAMS_FILE} says {describe_fields(config, names)}, but its checkpoint was trained with "
+            f"{describe_fields(history.config, names)}. Write into {PARAMS_FILE} what was trained, or delete {folder} "
+            "to have it trained anew."
         )
     return config, ()
 
@@ -343,10 +348,10 @@ def _read_reports(folder: Path, history: History | None) -> tuple[tuple[Report, 
     reports = (*checked, *_rising(later))
     if parsed == list(reports[: len(parsed)]) and len(reports) - len(parsed) <= 1:  # a checkpoint precedes its line
         return reports, ()
-    return reports, (
-        f"Trial {_name(folder)}: {path} is damaged; {len(checked)} of its reports are restored from a checkpoint, "
-        f"{len(reports) - len(checked)} are as they stand there.",
-    )
+    damage = f"Trial {_name(folder)}: {path} is damaged"
+    if history is None:
+        return reports, (f"{damage}, and no checkpoint holds its reports; {len(reports)} could be read.",)
+    return reports, (f"{damage}; {len(checked)} reports are restored from its latest checkpoint.",)
 
 
 def _rising(reports: Sequence[Report]) -> list[Report]:

@@ -179,7 +179,7 @@ def test_missing_params_are_taken_from_the_latest_checkpoint(folder: TrialFolder
 def test_params_that_are_not_those_of_the_checkpoint_are_refused_by_name(folder: TrialFolder) -> None:
     params = folder.path / "params.json"
     params.write_text(SMALL_DAMAGES["one digit changed"](params.read_text()))
-    with pytest.raises(ValueError, match=r"params\.json says beta 5\.0, but its checkpoint was trained with 4\.0"):
+    with pytest.raises(ValueError, match=r"params\.json says beta 5\.0, but its checkpoint was trained with beta 4\.0"):
         read_trial(folder.path)
 
 
