@@ -150,8 +150,8 @@ def _check_config(config: TrialConfig, checkpoint: Path) -> None:
     trained = read_history(checkpoint).config
     if names := differing_fields(config, trained):
         raise OtherConfigError(
-            f"{checkpoint.name} was trained with {describe_fields(trained, names)}, but the trial is to be trained with "
-            f"{describe_fields(config, names)}."
+            f"{checkpoint.name} was trained with {describe_fields(trained, names)}, but the trial is to be trained "
+            f"with {describe_fields(config, names)}."
         )
 
 
