@@ -1,10 +1,13 @@
 """The generating factors of an image set, and the numbering of their combinations."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
+
+from betavae.arrays import ArrayLike, as_array, as_integers
 
 
 @dataclass(frozen=True)
@@ -13,16 +16,20 @@ class FactorSpace:
 
     Attributes:
         names: One name per factor, all different.
-        values: The values each factor takes, in the order of its indices, rows in the order of `names`.
+        values: The values each factor takes, in the order of its indices, rows in the order of `names`. Lists, arrays
+            and tensors become tuples.
 
     Raises:
-        ValueError: If there are no factors, a factor has no values, a name repeats, or the lengths differ.
+        ValueError: If there are no factors, a factor has no values or no list of them, a name repeats, or the lengths
+            differ.
     """
 
     names: tuple[str, ...]
-    values: tuple[tuple[float | str, ...], ...]
+    values: tuple[tuple[float | int | str, ...], ...]
 
-    def __post_init__(self) -> None:
+    def __init__(self, names: Iterable[str], values: Iterable[ArrayLike]) -> None:
+        object.__setattr__(self, "names", tuple(names))
+        object.__setattr__(self, "values", tuple(_values_of_factor(row) for row in values))
         if not self.names or len(set(self.names)) != len(self.names):
             raise ValueError(f"names must be one or more different names, but got {self.names}.")
         if len(self.values) != len(self.names):
@@ -45,44 +52,54 @@ class FactorSpace:
         """How many combinations there are: the product of `sizes`."""
         return math.prod(self.sizes)
 
-    def indices_to_factors(self, indices: Int[np.ndarray, " samples"]) -> Int[np.ndarray, "samples factors"]:
+    def indices_to_factors(self, indices: ArrayLike) -> Int[np.ndarray, "samples factors"]:
         """Return the factor indices of numbered combinations.
 
         Args:
-            indices: Combination numbers, 0 .. size - 1.
+            indices: Combination numbers, 0 .. size - 1: an array, a tensor or a list of integers.
 
         Returns:
             Entry [i, k] in 0 .. V_k - 1, as int64.
 
         Raises:
-            ValueError: If an index is out of range.
+            ValueError: If the indices are not a vector of integers, or one is out of range.
         """
-        outside = indices[(indices < 0) | (indices >= self.size)]
+        numbers = as_integers("indices", indices, num_axes=1)
+        outside = numbers[(numbers < 0) | (numbers >= self.size)]
         if outside.size:
             raise ValueError(f"indices must be in 0 .. {self.size - 1}, but got {outside[0]}.")
-        return np.stack(np.unravel_index(indices, self.sizes), axis=1)
+        return np.stack(np.unravel_index(numbers.astype(np.int64), self.sizes), axis=1)
 
-    def factors_to_indices(self, factors: Int[np.ndarray, "samples factors"]) -> Int[np.ndarray, " samples"]:
+    def factors_to_indices(self, factors: ArrayLike) -> Int[np.ndarray, " samples"]:
         """Return the numbers of combinations: the inverse of `indices_to_factors`.
 
         Args:
-            factors: Entry [i, k] in 0 .. V_k - 1.
+            factors: Entry [i, k] in 0 .. V_k - 1: an array, a tensor or lists of integers.
 
         Returns:
             Combination numbers, 0 .. size - 1, as int64.
 
         Raises:
-            ValueError: If there is not one column per factor, or an entry is out of range.
+            ValueError: If the factors are not a matrix of integers, there is not one column per factor, or an entry is
+                out of range.
         """
-        if factors.ndim != 2 or factors.shape[1] != self.num_factors:
-            raise ValueError(f"factors must have shape (samples, {self.num_factors}), but got {factors.shape}.")
-        outside = np.argwhere((factors < 0) | (factors >= np.array(self.sizes)))
+        entries = as_integers("factors", factors, num_axes=2)
+        if entries.shape[1] != self.num_factors:
+            raise ValueError(f"factors must have shape (samples, {self.num_factors}), but got {entries.shape}.")
+        outside = np.argwhere((entries < 0) | (entries >= np.array(self.sizes)))
         if outside.size:
             row, column = outside[0]
             limit = self.sizes[column] - 1
-            raise ValueError(f"{self.names[column]} must be in 0 .. {limit}, but got {factors[row, column]}.")
-        indices: Int[np.ndarray, " samples"] = np.ravel_multi_index(tuple(factors.T), self.sizes)
+            raise ValueError(f"{self.names[column]} must be in 0 .. {limit}, but got {entries[row, column]}.")
+        indices: Int[np.ndarray, " samples"] = np.ravel_multi_index(tuple(entries.astype(np.int64).T), self.sizes)
         return indices
+
+
+def _values_of_factor(row: ArrayLike) -> tuple[float | int | str, ...]:
+    values = as_array("the values of a factor", row, dtype=object)  # so that a number beside a string stays one
+    if values.ndim != 1:
+        raise ValueError(f"The values of a factor must be a list of numbers or strings, but got {row!r}.")
+    return tuple(values.tolist())
 
 
 def _evenly(start: float, stop: float, count: int) -> tuple[float, ...]:

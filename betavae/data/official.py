@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
 
+from betavae.arrays import ArrayLike, as_bytes, as_integers
 from betavae.data.factors import DSPRITES_FACTORS, FactorSpace
 from betavae.data.render import IMAGE_BYTES, IMAGE_SIDE, PackedImages
 
@@ -42,16 +42,20 @@ def official_blocks(npz: Path, factors: FactorSpace = DSPRITES_FACTORS) -> Itera
         ) from error
 
 
-def check_classes(classes: Int[np.ndarray, "images columns"], factors: FactorSpace) -> None:
+def check_classes(classes: ArrayLike, factors: FactorSpace) -> None:
     """Check that images are in index order.
 
     Args:
-        classes: Each image's factor indices, after a column for the colour.
+        classes: Each image's factor indices, (images, columns), after a column for the colour.
         factors: The combinations they must count through.
 
     Raises:
-        ValueError: If the colour varies, or a row is out of order.
+        ValueError: If they are not a matrix of integers with a row per combination and a column per factor after the
+            first, the colour varies, or a row is out of order.
     """
+    classes = as_integers("latents_classes", classes, num_axes=2)
+    if classes.shape != (expected := (factors.size, factors.num_factors + 1)):
+        raise ValueError(f"latents_classes must have shape {expected}, but got {classes.shape}.")
     if classes[:, 0].any():
         raise ValueError("latents_classes must have colour 0 in every row, but it varies: this is not dSprites.")
     wrong = np.flatnonzero((classes[:, 1:] != factors.indices_to_factors(np.arange(factors.size))).any(axis=1))
@@ -59,14 +63,15 @@ def check_classes(classes: Int[np.ndarray, "images columns"], factors: FactorSpa
         raise ValueError(f"latents_classes must be in index order, but row {wrong[0]} is {classes[wrong[0]].tolist()}.")
 
 
-def check_values(pixels: UInt8[np.ndarray, "..."]) -> None:
+def check_values(pixels: ArrayLike) -> None:
     """Check that pixels are black or white.
 
     Raises:
         ValueError: If a pixel is neither 0 nor 1.
     """
-    if pixels.max() > 1:
-        raise ValueError(f"imgs must hold 0 and 1 only, but holds {pixels.max()}.")
+    largest = as_bytes("imgs", pixels).max(initial=0)
+    if largest > 1:
+        raise ValueError(f"imgs must hold 0 and 1 only, but holds {largest}.")
 
 
 def _check_order(archive: zipfile.ZipFile, factors: FactorSpace) -> None:

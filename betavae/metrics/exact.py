@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Num
 
+from betavae.arrays import ArrayLike, as_floats
 from betavae.data.factors import FactorSpace
 from betavae.metrics.mutual_information import check_finite
 
@@ -23,18 +24,18 @@ NODES_PER_OCTAVE = 8  # variances per doubling of sigma
 STENCIL = 4  # neighbouring variances that share a component: its variance and the next two powers are kept
 RATIO = 2.0 ** (2 / NODES_PER_OCTAVE)  # of neighbouring variances
 BLOCK_CELLS = 2**20  # histogram cells held at once (8 MiB), unless one factor value alone needs more
+LARGEST_EXPONENT = 256  # of 2, of a mean: larger ones, whose squares would overflow, are scaled down with their sigmas
 MAX_LOGVAR = 300.0  # squared ratios of sigmas between exp(-150) and exp(150) still fit in float64
 
 
 def exact_mutual_information(
-    mean: Float[np.ndarray, "images latents"],
-    logvar: Float[np.ndarray, "_images _latents"],
-    factor_space: FactorSpace,
+    mean: ArrayLike, logvar: ArrayLike, factor_space: FactorSpace
 ) -> Float[np.ndarray, "latents factors"]:
     r"""Compute I(z_j; v_k) for z_j drawn from the posterior q(z_j | x), with x uniform over the whole grid.
 
     Args:
-        mean: Posterior means of every image of the factor space, rows in its index order.
+        mean: Posterior means of every image of the factor space, (images, latents), rows in its index order: an array,
+            a tensor or lists of real numbers.
         logvar: Logarithms of the posterior variances, of the same shape.
         factor_space: The full factorial grid of images.
 
@@ -52,11 +53,12 @@ def exact_mutual_information(
 
     Raises:
         ValueError: If the shapes differ, the rows are not the whole grid, or a value is not finite or a logvar
-            outside [-300, 300].
+            outside [-300, 300]; or if they are no real numbers.
 
     Source:
         The quantity: Chen et al. 2018, arXiv:1802.04942, who estimate it by sampling.
     """
+    mean, logvar = as_floats("mean", mean), as_floats("logvar", logvar)
     _check_posterior(mean, logvar, factor_space)
     information = np.empty((mean.shape[1], len(factor_space.sizes)))
     for latent in range(mean.shape[1]):
@@ -95,9 +97,12 @@ def _place(
     mean: Float[np.ndarray, " images"], logvar: Float[np.ndarray, " images"]
 ) -> tuple[_Grid, Float[np.ndarray, " images"], Float[np.ndarray, " images"]]:
     """Return a grid that holds all components, their means from its start, and their variances."""
-    mean = mean.astype(np.float64) - float(mean.min())
+    mean = mean.astype(np.float64)
+    shift = max(int(np.frexp(np.abs(mean).max())[1]) - LARGEST_EXPONENT, 0)
+    mean = np.ldexp(mean, -shift)
+    mean = mean - mean.min()
     # The floor is what float64 means can resolve; it keeps 0 / 0 out, and is too small to change a result.
-    variance = np.exp(logvar.astype(np.float64)) + (mean.max() * 2.0**-46) ** 2
+    variance = np.ldexp(np.exp(logvar.astype(np.float64)), -2 * shift) + (mean.max() * 2.0**-46) ** 2
     if _num_points(mean, variance) > LONG_GRID:
         mean = _close_gaps(mean, variance)
     excess = _num_points(mean, variance) / MAX_POINTS

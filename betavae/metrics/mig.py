@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Int
 
+from betavae.arrays import ArrayLike
 from betavae.data.factors import FactorSpace
 from betavae.metrics.exact import exact_mutual_information
-from betavae.metrics.mutual_information import factor_entropies, factor_values, mutual_information
+from betavae.metrics.mutual_information import binned_information, check_bins, entropies_of_values, paired_samples
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,7 @@ class MutualInformationGap:
 
 
 def mutual_information_gap(
-    codes: Float[np.ndarray, "samples latents"],
-    factors: Integer[np.ndarray, "_samples factors"],
-    *,
-    num_bins: int = 20,
-    binning: str = "width",
+    codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20, binning: str = "width"
 ) -> MutualInformationGap:
     """Estimate the MIG from paired samples, by binning each latent.
 
@@ -47,8 +44,10 @@ def mutual_information_gap(
     0.902420 by either.
 
     Args:
-        codes: Posterior means, one row per image.
-        factors: Factor values, rows in the order of `codes`; any integers.
+        codes: Posterior means, (samples, latents): an array, a tensor or lists of real numbers.
+        factors: Factor values, (samples, factors), rows in the order of `codes`: numbers, whole or not, or strings.
+            Only which rows agree matters. Values are compared exactly and never rounded: 1 is 1.0 and -0.0 is 0.0, but
+            0.3 and 0.1 + 0.2 are two values.
         num_bins: Bins per latent.
         binning: "width" for equal-width bins (comparable with most of the literature), "mass" for equal-mass bins.
 
@@ -65,23 +64,21 @@ def mutual_information_gap(
     Source:
         Chen et al. 2018, arXiv:1802.04942; with equal-width bins of the means, Locatello et al. 2019, arXiv:1811.12359.
     """
-    information = mutual_information(codes, factors, num_bins=num_bins, binning=binning)
-    values = factor_values(factors)
+    codes, values = paired_samples(codes, factors)
+    check_bins(num_bins, binning)
     _check_varying(tuple((values.max(axis=0) + 1).tolist()))
-    entropies = factor_entropies(factors)
-    perfect = mutual_information(values.astype(np.float64), factors, num_bins=num_bins, binning=binning)
+    information = binned_information(codes, values, num_bins=num_bins, binning=binning)
+    entropies = entropies_of_values(values)
+    perfect = binned_information(values.astype(np.float64), values, num_bins=num_bins, binning=binning)
     return _gap(information, entropies, ceiling=float(gaps_of(perfect, entropies).mean()))
 
 
-def exact_mutual_information_gap(
-    mean: Float[np.ndarray, "images latents"],
-    logvar: Float[np.ndarray, "_images _latents"],
-    factor_space: FactorSpace,
-) -> MutualInformationGap:
+def exact_mutual_information_gap(mean: ArrayLike, logvar: ArrayLike, factor_space: FactorSpace) -> MutualInformationGap:
     """Compute the MIG of the full posterior over a whole factor space, without sampling or bins.
 
     Args:
-        mean: Posterior means of every image of the factor space, rows in its index order.
+        mean: Posterior means of every image of the factor space, (images, latents), rows in its index order: an array,
+            a tensor or lists of real numbers.
         logvar: Logarithms of the posterior variances, of the same shape.
         factor_space: The full factorial grid of images.
 

@@ -1,17 +1,15 @@
 """Mutual information between codes and factors, estimated from paired samples by binning each latent."""
 
 import numpy as np
-from jaxtyping import Float, Int, Integer, Num
+from jaxtyping import Float, Int, Num, Shaped
+
+from betavae.arrays import ArrayLike, as_array, as_floats
 
 BINNINGS = ("width", "mass")
 
 
 def mutual_information(
-    codes: Float[np.ndarray, "samples latents"],
-    factors: Integer[np.ndarray, "_samples factors"],
-    *,
-    num_bins: int = 20,
-    binning: str = "width",
+    codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20, binning: str = "width"
 ) -> Float[np.ndarray, "latents factors"]:
     r"""Estimate I(z_j; v_k) from paired samples, by binning each latent.
 
@@ -19,8 +17,9 @@ def mutual_information(
     are cut at the quantiles i / num_bins, and a code on a cut belongs to the bin above it.
 
     Args:
-        codes: Posterior means, one row per image; binned in float64. Scaling or shifting a latent changes nothing.
-        factors: Factor values, rows in the order of `codes`; any integers, since only which rows agree matters.
+        codes: Posterior means, (samples, latents): an array, a tensor or lists of real numbers, binned in float64.
+            Scaling or shifting a latent changes nothing.
+        factors: Factor values, (samples, factors), rows in the order of `codes`; as for `factor_values`.
         num_bins: Bins per latent, B.
         binning: "width" for equal-width bins, "mass" for equal-mass bins.
 
@@ -32,14 +31,69 @@ def mutual_information(
 
     Raises:
         ValueError: If the row counts differ, there are no rows, latents or factors, a code is not finite,
-            num_bins < 2, or the binning is unknown.
+            num_bins < 2, or the binning is unknown; if the codes are no real numbers; or for the reasons of
+            `factor_values`.
 
     Source:
         Chen et al. 2018, arXiv:1802.04942. Equal-width bins: Locatello et al. 2019, arXiv:1811.12359.
     """
+    codes, values = paired_samples(codes, factors)
+    check_bins(num_bins, binning)
+    return binned_information(codes, values, num_bins=num_bins, binning=binning)
+
+
+def factor_entropies(factors: ArrayLike) -> Float[np.ndarray, " factors"]:
+    """Return the empirical entropy of each factor over the given rows.
+
+    Args:
+        factors: Factor values, (samples, factors); as for `factor_values`.
+
+    Returns:
+        Entropies in nats; log n only for n equally frequent values, and 0 for a factor with one value.
+
+    Raises:
+        ValueError: For the reasons of `factor_values`.
+    """
+    return entropies_of_values(factor_values(factors))
+
+
+def factor_values(factors: ArrayLike) -> Int[np.ndarray, "samples factors"]:
+    """Renumber the values of each factor 0 .. V_k - 1, in order, leaving out those that no row takes.
+
+    Args:
+        factors: A matrix, one row per image: an array, a tensor or lists of numbers or strings, whatever can be put in
+            order. Only which rows agree matters. Values are compared exactly and never rounded: 1 is 1.0 and -0.0 is
+            0.0, but 0.3 and 0.1 + 0.2 are two values.
+
+    Raises:
+        ValueError: If there are no rows or factors, a value is NaN, or the values of a factor have no order.
+    """
+    matrix = _factor_matrix(factors)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise ValueError(
+            f"factors must be a matrix with at least one row and one column, but got shape {matrix.shape}."
+        )
+    return np.stack([_ranks(matrix[:, k], k) for k in range(matrix.shape[1])], axis=1)
+
+
+def paired_samples(
+    codes: ArrayLike, factors: ArrayLike
+) -> tuple[Float[np.ndarray, "samples latents"], Int[np.ndarray, "samples factors"]]:
+    """Check what a caller gives; return the codes as floats, and the factors as `factor_values` numbers them."""
+    codes, factors = as_floats("codes", codes), _factor_matrix(factors)
     _check_samples(codes, factors)
-    _check_bins(num_bins, binning)
-    values = np.ascontiguousarray(factor_values(factors).T)
+    return codes, factor_values(factors)
+
+
+def binned_information(
+    codes: Float[np.ndarray, "samples latents"],
+    values: Int[np.ndarray, "samples factors"],
+    *,
+    num_bins: int,
+    binning: str,
+) -> Float[np.ndarray, "latents factors"]:
+    """Do what `mutual_information` does, with samples from `paired_samples`."""
+    values = np.ascontiguousarray(values.T)
     sizes = values.max(axis=1) + 1
     starts = np.cumsum(sizes) - sizes
     columns = values + starts[:, None]  # of one table per latent, in which the factors' tables stand side by side
@@ -47,25 +101,40 @@ def mutual_information(
     return np.array([_information(_bin_indices(z, num_bins, binning), columns, starts) for z in latents])
 
 
-def factor_entropies(factors: Integer[np.ndarray, "samples factors"]) -> Float[np.ndarray, " factors"]:
-    """Return the empirical entropy of each factor over the given rows.
-
-    Args:
-        factors: Factor values, one row per image; any integers.
-
-    Returns:
-        Entropies in nats; log n only for n equally frequent values, and 0 for a factor with one value.
-    """
-    counts = [np.bincount(values) for values in factor_values(factors).T]
-    return np.array([count @ np.log(len(factors) / count) / len(factors) for count in counts])
+def entropies_of_values(values: Int[np.ndarray, "samples factors"]) -> Float[np.ndarray, " factors"]:
+    """Do what `factor_entropies` does, with values from `factor_values`."""
+    counts = [np.bincount(column) for column in values.T]
+    return np.array([count @ np.log(len(values) / count) / len(values) for count in counts])
 
 
-def factor_values(factors: Integer[np.ndarray, "samples factors"]) -> Int[np.ndarray, "samples factors"]:
-    """Renumber the values of each factor 0 .. V_k - 1, in order, leaving out those that no row takes."""
-    return np.stack([_ranks(column) for column in factors.T], axis=1)
+def _factor_matrix(factors: ArrayLike) -> Shaped[np.ndarray, "..."]:
+    matrix = as_array("factors", factors)
+    if matrix.dtype.kind in "US" and isinstance(factors, list | tuple):
+        return as_array("factors", factors, dtype=object)  # else a number beside a string would become one, and NaN too
+    return matrix
 
 
-def _ranks(column: Integer[np.ndarray, " samples"]) -> Int[np.ndarray, " samples"]:
+def _ranks(column: Shaped[np.ndarray, " samples"], k: int) -> Int[np.ndarray, " samples"]:
+    return _ranks_of_integers(column) if column.dtype.kind in "biu" else _ranks_by_sorting(column, k)
+
+
+def _ranks_by_sorting(column: Shaped[np.ndarray, " samples"], k: int) -> Int[np.ndarray, " samples"]:
+    try:
+        is_nan = column != column
+        ranks = np.unique(column, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(
+            f"The values of a factor must have an order, as numbers or as strings do, but column {k} has none: {error}."
+        ) from error
+    if is_nan.any():
+        raise ValueError(
+            f"factors must not hold NaN, but column {k} does, first in row {is_nan.argmax()}: drop such rows, or give "
+            "them a value of their own."
+        )
+    return ranks.astype(np.int64)
+
+
+def _ranks_of_integers(column: Shaped[np.ndarray, " samples"]) -> Int[np.ndarray, " samples"]:
     low, high = int(column.min()), int(column.max())
     if high - low > 4 * column.size:  # a table of every value between would be longer than sorting takes
         return np.unique(column, return_inverse=True)[1].astype(np.int64)
@@ -76,6 +145,8 @@ def _ranks(column: Integer[np.ndarray, " samples"]) -> Int[np.ndarray, " samples
 
 
 def _bin_indices(latent: Float[np.ndarray, " samples"], num_bins: int, binning: str) -> Int[np.ndarray, " samples"]:
+    if latent.max() / 2 - latent.min() / 2 > np.finfo(np.float64).max / 2:
+        latent = latent / 2  # whose range fits in float64
     if binning == "mass":
         inner_edges = np.quantile(latent, np.linspace(0, 1, num_bins + 1))[1:-1]
         return np.searchsorted(inner_edges, latent, side="right")
@@ -99,21 +170,22 @@ def _information(
     return np.maximum(information, 0.0)  # rounding can leave almost independent pairs at -1e-17
 
 
-def _check_samples(codes: Num[np.ndarray, "..."], factors: Num[np.ndarray, "..."]) -> None:
-    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
-        raise ValueError(
-            "codes and factors must be matrices with one row per image, in the same order, "
-            f"but got shapes {codes.shape} and {factors.shape}."
-        )
+def _check_samples(codes: Num[np.ndarray, "..."], factors: Shaped[np.ndarray, "..."]) -> None:
     if 0 in codes.shape + factors.shape:
         raise ValueError(
             "codes and factors must have at least one row, one latent and one factor, "
             f"but got shapes {codes.shape} and {factors.shape}."
         )
+    if codes.ndim != 2 or factors.ndim != 2 or len(codes) != len(factors):
+        raise ValueError(
+            "codes and factors must be matrices with one row per image, in the same order, "
+            f"but got shapes {codes.shape} and {factors.shape}."
+        )
     check_finite("codes", codes)
 
 
-def _check_bins(num_bins: int, binning: str) -> None:
+def check_bins(num_bins: int, binning: str) -> None:
+    """Raise a ValueError if there are too few bins, or the binning is unknown."""
     if num_bins < 2:
         raise ValueError(f"num_bins must be at least 2, but got {num_bins}.")
     if binning not in BINNINGS:

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from betavae.data import DSPRITES_FACTORS, FactorSpace
 
@@ -78,3 +79,40 @@ def test_factors_out_of_range_are_refused(row, message):
 def test_impossible_spaces_are_refused(names, values, message):
     with pytest.raises(ValueError, match=message):
         FactorSpace(names, values)
+
+
+@pytest.mark.parametrize(
+    "form", [list, np.array, torch.tensor, lambda v: np.array(v, np.uint8), lambda v: np.array(v, object), tuple]
+)
+def test_numbers_of_combinations_may_come_in_any_form(form):
+    assert TINY.indices_to_factors(form([0, 5])).tolist() == [[0, 0], [1, 2]]
+    assert TINY.factors_to_indices(form([[0, 0], [1, 2]])).tolist() == [0, 5]
+
+
+@pytest.mark.parametrize("values", [[0.0], [0.5], [True], ["a"], np.zeros(6, bool), torch.zeros(2), 0, [[0]]])
+def test_what_numbers_no_combination_is_refused(values):
+    # A mask was taken for the numbers 0 and 1.
+    with pytest.raises(ValueError, match="indices must be a vector of integers, but got"):
+        TINY.indices_to_factors(values)
+
+
+@pytest.mark.parametrize("values", [[[0.0, 0.5]], [[True, False]], [["a", "b"]], [0, 1], [[math.nan, 0]]])
+def test_what_is_no_matrix_of_factor_indices_is_refused(values):
+    with pytest.raises(ValueError, match="factors must be a matrix of integers, but got"):
+        TINY.factors_to_indices(values)
+
+
+@pytest.mark.parametrize("index", [2**64 - 1, 2**70, -(2**63)])
+def test_numbers_far_out_of_range_do_not_wrap_around(index):
+    with pytest.raises(ValueError, match=rf"indices must be in 0 \.\. 5, but got {index}\."):
+        TINY.indices_to_factors([index])
+    with pytest.raises(ValueError, match=rf"number must be in 0 \.\. 2, but got {index}\."):
+        TINY.factors_to_indices(np.array([[0, index]], object))
+
+
+def test_a_space_by_hand_keeps_tuples_of_plain_values():
+    made = FactorSpace(["a", "b", "c"], [np.arange(2.0), ["x", 1], torch.arange(3)])
+    assert made == FactorSpace(("a", "b", "c"), ((0.0, 1.0), ("x", 1), (0, 1, 2)))
+    assert hash(made) == hash(FactorSpace(("a", "b", "c"), ((0.0, 1.0), ("x", 1), (0, 1, 2))))
+    with pytest.raises(ValueError, match="The values of a factor must be a list of numbers or strings"):
+        FactorSpace(("a", "b"), (1.0, 2.0))

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from betavae.data.official import official_blocks
+from betavae.data.official import check_classes, check_values, official_blocks
 
 
 class Trap:
@@ -128,3 +128,15 @@ def test_broken_compression_is_refused(tmp_path, arrays, small_space):
     (tmp_path / "set.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"set\.npz is damaged .*invalid block type"):
         read(tmp_path / "set.npz", small_space)
+
+
+def test_classes_and_pixels_may_come_as_lists(small_space):
+    classes = np.pad(small_space.indices_to_factors(np.arange(small_space.size)), ((0, 0), (1, 0))).tolist()
+    check_classes(classes, small_space)
+    check_values([[0, 1], [1, 0]])
+    with pytest.raises(ValueError, match=r"latents_classes must have shape \(1500, 4\), but got \(1500, 3\)"):
+        check_classes([row[1:] for row in classes], small_space)
+    with pytest.raises(ValueError, match="latents_classes must be a matrix of integers, but got float64"):
+        check_classes(np.array(classes) / 2, small_space)
+    with pytest.raises(ValueError, match="imgs must hold 0 and 1 only, but holds 2"):
+        check_values([[0, 2]])

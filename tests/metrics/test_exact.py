@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from betavae.data.factors import FactorSpace
 from betavae.metrics import exact_mutual_information, exact_mutual_information_gap
@@ -182,6 +183,9 @@ def test_shared_variances_keep_three_moments():
         (np.array([[0, np.nan]] * 6), np.zeros((6, 2)), r"mean must be finite, but latents \[1\]"),
         (np.zeros((6, 2)), np.array([[-np.inf, 0]] * 6), r"logvar must be finite, but latents \[0\]"),
         (np.zeros((6, 2)), np.full((6, 2), 301.0), r"logvar must lie in \[-300, 300\]"),
+        ([["a", "b"]] * 6, np.zeros((6, 2)), "mean must be real numbers, but one entry is 'a'"),
+        (np.zeros((6, 2)), np.zeros((6, 2), complex), "logvar must be real numbers, but one entry is 0j"),
+        ([], [], "matrices of one shape"),
     ],
 )
 def test_refusals(mean, logvar, message):
@@ -196,3 +200,42 @@ def test_logvars_at_both_limits_in_one_latent():
     expected = 1.5 * math.log(2) - 0.75 * math.log(3)
     matrix = exact_mutual_information(np.arange(4.0)[:, None], logvar, space(2, 2))
     np.testing.assert_allclose(matrix, [[expected, expected]], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        torch.tensor, lambda a: torch.tensor(a, requires_grad=True), lambda a: a.tolist(), np.asfortranarray,
+        lambda a: tuple(map(tuple, a)), lambda a: a.astype(">f8"), lambda a: np.repeat(a, 2, 0)[::2],
+    ],
+)  # fmt: skip
+def test_posteriors_may_come_in_any_form(form):
+    mean, logvar = np.random.default_rng(0).normal(size=(2, 24, 3))
+    np.testing.assert_array_equal(
+        exact_mutual_information(form(mean), form(logvar), space(2, 3, 4)),
+        exact_mutual_information(mean, logvar, space(2, 3, 4)),
+    )
+
+
+def test_integers_are_posteriors_too():
+    # An int8 of -128 has no absolute value in int8.
+    mean, logvar = np.arange(6, dtype=np.uint8)[:, None], np.full((6, 1), -128, np.int8)
+    np.testing.assert_array_equal(
+        exact_mutual_information(mean, logvar, space(2, 3)),
+        exact_mutual_information(mean.astype(float), logvar.astype(float), space(2, 3)),
+    )
+
+
+def test_a_factor_space_by_hand_may_be_made_of_lists_and_arrays():
+    by_hand = FactorSpace(["a", "b"], [range(2), np.arange(3)])
+    assert by_hand == FactorSpace(("a", "b"), ((0, 1), (0, 1, 2)))
+    mean = np.arange(6.0)[:, None]
+    assert exact_mutual_information(mean, mean * 0 - 9, by_hand).shape == (1, 2)
+
+
+@pytest.mark.parametrize("exponent", [300, 511, 600, 1022])
+def test_means_whose_squares_overflow_are_told_apart(exponent):
+    # log 2 and log 3 in closed form: beside means so far apart, every sigma is a point.
+    mean = (np.arange(6.0) - 2.5)[:, None] / 3 * 2.0**exponent
+    matrix = exact_mutual_information(mean, np.zeros((6, 1)), space(2, 3))
+    np.testing.assert_allclose(matrix, [[math.log(2), math.log(3)]], rtol=0, atol=1e-4)

@@ -2,9 +2,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import mutual_info_score
 
-from betavae.metrics import factor_entropies, mutual_information
+from betavae.data import DSPRITES_FACTORS
+from betavae.metrics import factor_entropies, mutual_information, mutual_information_gap
+from betavae.metrics.mutual_information import factor_values
 
 
 def noisy_codes(*, num_rows=2000, seed=0):
@@ -170,6 +173,9 @@ def test_bias_for_independent_pairs():
         (np.zeros((0, 2)), np.zeros((0, 1), int), {}, "at least one row"),
         (np.zeros((3, 0)), np.zeros((3, 1), int), {}, "at least one row, one latent"),
         (np.zeros((3, 2)), np.zeros((3, 0), int), {}, "one factor"),
+        ([], [], {}, "at least one row"),
+        (np.zeros(3), np.zeros((3, 1), int), {}, r"must be matrices .* but got shapes \(3,\) and \(3, 1\)"),
+        (np.zeros((3, 1)), np.zeros(3, int), {}, r"must be matrices .* but got shapes \(3, 1\) and \(3,\)"),
         (np.array([[0.0, np.nan, 0], [0, 0, np.inf]]), np.zeros((2, 1), int), {}, r"latents \[1, 2\]"),
         (np.zeros((3, 2)), np.zeros((3, 1), int), {"num_bins": 1}, "num_bins must be at least 2, but got 1"),
         (np.zeros((3, 2)), np.zeros((3, 1), int), {"binning": "depth"}, "one of 'width', 'mass', but got 'depth'"),
@@ -178,3 +184,114 @@ def test_bias_for_independent_pairs():
 def test_refusals(codes, factors, options, message):
     with pytest.raises(ValueError, match=message):
         mutual_information(codes, factors, **options)
+
+
+@pytest.mark.parametrize("binning", ["width", "mass"])
+def test_codes_whose_range_overflows_are_binned_as_smaller_ones(binning):
+    # numpy.linspace and numpy.quantile would make edges of nan.
+    codes, factors = noisy_codes()
+    codes = np.round(codes - codes.mean(axis=0), 3)  # on both sides of 0
+    largest = codes * 2.0 ** np.floor(1024 - np.log2(np.abs(codes).max()))
+    assert np.abs(largest).max() > 2.0**1023
+    np.testing.assert_array_equal(
+        mutual_information(largest, factors, binning=binning), mutual_information(codes, factors, binning=binning)
+    )
+
+
+def published_latents_values(rows):
+    """The official file's `latents_values` for some rows, without the colour: shape 1, 2, 3, the others fractions."""
+    columns = DSPRITES_FACTORS.indices_to_factors(rows).T
+    values = [(1.0, 2.0, 3.0), *DSPRITES_FACTORS.values[1:]]
+    return np.stack([np.array(names)[column] for names, column in zip(values, columns, strict=True)], axis=1)
+
+
+def test_fractional_factors_are_ranked_not_cut():
+    # Fails if they are cast to integers: of the scales 0.5 .. 1 and of the positions 0 .. 1, two values were left.
+    rows = np.random.default_rng(0).choice(DSPRITES_FACTORS.size, 3000, replace=False)
+    indices = DSPRITES_FACTORS.indices_to_factors(rows)
+    codes = indices + np.random.default_rng(1).normal(size=indices.shape)
+    values = published_latents_values(rows)
+    np.testing.assert_array_equal(factor_values(values), factor_values(indices))
+    np.testing.assert_array_equal(mutual_information(codes, values), mutual_information(codes, indices))
+    np.testing.assert_array_equal(factor_entropies(values), factor_entropies(indices))
+    by_values, by_indices = (mutual_information_gap(codes, factors) for factors in (values, indices))
+    assert (by_values.score, by_values.ceiling) == (by_indices.score, by_indices.ceiling)
+
+
+@pytest.mark.parametrize(
+    "as_factors",
+    [
+        np.float64, np.float32, np.float16, np.uint8, np.longdouble, lambda f: f * 0.1, lambda f: f / 7 - 3, object,
+        lambda f: np.array(list("abcdefgh"))[f], lambda f: np.array(list("abcdefgh"), object)[f],
+        lambda f: np.datetime64("2020-01-01") + f, lambda f: np.where(f == 7, np.inf, f), torch.tensor,
+        lambda f: torch.tensor(f, dtype=torch.bfloat16), lambda f: torch.tensor(f * 0.5, requires_grad=True),
+        lambda f: f.tolist(), lambda f: (f * 0.5).tolist(), lambda f: tuple(map(tuple, f)),
+        lambda f: np.where(f == 0, -0.0, f), lambda f: np.asfortranarray(f)[:, :], lambda f: f.astype(">i4"),
+        lambda f: 10**30 * f.astype(object), lambda f: np.array(list("abcdefgh"))[f].tolist(),
+    ],
+)  # fmt: skip
+def test_factors_may_be_anything_that_has_an_order(as_factors):
+    # In an order that keeps that of the integers, so that the ceiling is the same too.
+    generator = np.random.default_rng(0)
+    factors = generator.integers(8, size=(500, 2))
+    codes = factors + generator.normal(size=(500, 2))
+    given = as_factors(factors) if not isinstance(as_factors, type) else factors.astype(as_factors)
+    expected, result = mutual_information_gap(codes, factors), mutual_information_gap(codes, given)
+    np.testing.assert_array_equal(factor_values(given), factors)
+    np.testing.assert_array_equal(result.mutual_information, expected.mutual_information)
+    assert (result.score, result.ceiling) == (expected.score, expected.ceiling)
+
+
+def test_booleans_are_two_values():
+    assert factor_values([[True], [False], [True]]).tolist() == [[1], [0], [1]]
+
+
+def test_values_are_compared_exactly():
+    assert factor_values([[0.3, -0.0], [0.1 + 0.2, 0.0]]).tolist() == [[0, 0], [1, 0]]
+
+
+def test_a_number_beside_a_string_stays_a_number():
+    # numpy.asarray makes strings of such lists: then 1 and 1.0 would be two values, and nan would be one.
+    assert factor_values([["b", 1], ["a", 1.0]]).tolist() == [[1, 0], [0, 0]]
+    with pytest.raises(ValueError, match="factors must not hold NaN, but column 1 does, first in row 1"):
+        factor_values([["b", 1.0], ["a", math.nan]])
+
+
+@pytest.mark.parametrize("form", [np.array, torch.tensor, list, lambda rows: np.array(rows, object)])
+def test_nan_among_the_factors_is_refused_by_column_and_row(form):
+    factors = [[0.0, 0.0], [1.0, 0.5], [0.0, math.nan]]
+    with pytest.raises(ValueError, match="factors must not hold NaN, but column 1 does, first in row 2: drop"):
+        mutual_information(np.zeros((3, 1)), form(factors))
+
+
+@pytest.mark.parametrize("column", [[1, "a"], [None, 1], [{}, {}]])
+def test_values_without_an_order_are_refused(column):
+    with pytest.raises(ValueError, match="must have an order, as numbers or as strings do, but column 0 has none"):
+        factor_values(np.array(column, object)[:, None])
+
+
+@pytest.mark.parametrize("factors", [[], [[]], np.zeros((0, 2)), [1, 2], 3, [[[1]]]])
+def test_factors_that_are_no_matrix_are_refused(factors):
+    with pytest.raises(ValueError, match="factors must be a matrix with at least one row and one column"):
+        factor_entropies(factors)
+
+
+@pytest.mark.parametrize(
+    "as_codes",
+    [
+        torch.tensor, lambda c: torch.tensor(c, requires_grad=True), lambda c: c.tolist(), np.asfortranarray,
+        lambda c: np.repeat(c, 2, 1)[:, ::2], lambda c: c.astype(">f8"), lambda c: c.astype(object),
+        lambda c: list(torch.tensor(c, requires_grad=True)),
+    ],
+)  # fmt: skip
+def test_codes_may_come_in_any_form(as_codes):
+    codes, factors = noisy_codes(num_rows=200)
+    given = as_codes(codes)
+    np.testing.assert_array_equal(mutual_information(given, factors), mutual_information(codes, factors))
+
+
+@pytest.mark.parametrize("codes", [[["a"], ["b"]], np.ones((2, 1), complex), torch.ones(2, 1, dtype=torch.complex64)])
+def test_codes_that_are_no_real_numbers_have_not_diverged(codes):
+    with pytest.raises(ValueError, match="codes must be real numbers") as refusal:
+        mutual_information(codes, [[0], [1]])
+    assert "diverged" not in str(refusal.value)
