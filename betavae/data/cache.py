@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import json
+import mmap
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,9 @@ import numpy as np
 from filelock import FileLock
 
 from betavae.data.render import IMAGE_BYTES, PackedImages
+
+CACHE_VARIABLE = "BETAVAE_CACHE"
+DATA_VARIABLE = "DISENTANGLEMENT_LIB_DATA"
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,59 @@ class CacheRecord:
 
 
 def cache_folder() -> Path:
-    """Return $BETAVAE_CACHE, or else `betavae` in the platform's folder for a user's caches."""
-    if chosen := os.environ.get("BETAVAE_CACHE"):
-        return Path(chosen).expanduser()
+    """Return $BETAVAE_CACHE, or else `betavae` in the platform's folder for a user's caches; absolute.
+
+    Raises:
+        OSError: If there is no such variable, and no home folder either.
+    """
+    if chosen := folder_from_environment(CACHE_VARIABLE):
+        return chosen
+    try:
+        return _platform_folder().absolute()
+    except RuntimeError as error:  # no $HOME, and a user id without an account, as in `docker run --user`
+        raise OSError(
+            "The cache must have a folder, but this user has no home folder to keep it in: set $BETAVAE_CACHE to a "
+            "folder that can be written (or set $HOME)."
+        ) from error
+
+
+def folder_from_environment(variable: str) -> Path | None:
+    """Return the absolute path that an environment variable names, `~` expanded; None if it is unset or empty.
+
+    Raises:
+        ValueError: If it begins with the home folder of a user who has none.
+    """
+    named = os.environ.get(variable)
+    if not named:
+        return None
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(
+            f"${variable} must name a folder, but the home folder in {named} is not known: set it to an absolute path."
+        ) from error
+
+
+def data_environment() -> dict[str, str]:
+    """Return the variables that say where the data is, those that are set, as absolute paths.
+
+    A process that starts others in other folders puts them into `os.environ` first, so that all open the same data.
+
+    Raises:
+        ValueError: For the reasons of `folder_from_environment`.
+    """
+    folders = {variable: folder_from_environment(variable) for variable in (CACHE_VARIABLE, DATA_VARIABLE)}
+    return {variable: str(folder) for variable, folder in folders.items() if folder is not None}
+
+
+def _platform_folder() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "betavae" / "Cache"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "betavae"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "betavae"
+    chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # a relative one is ignored, as the XDG specification has it
+    return (chosen if chosen.is_absolute() else Path.home() / ".cache") / "betavae"
 
 
 def ensure_cached(
@@ -65,9 +114,10 @@ def ensure_cached(
         The record of the file.
 
     Raises:
-        OSError: If the folder cannot be written and there is something to write.
+        OSError: If the folder is a file, or cannot be written and there is something to write.
         ValueError: If the blocks do not give the fingerprint.
     """
+    _check_folder(path.parent)
     with _clear_errors(path.parent):
         if record := _trusted_record(path, fingerprint):
             return record  # without the lock, so that a filled cache may be read-only
@@ -83,6 +133,22 @@ def load_cached(path: Path) -> PackedImages:
     return mapped
 
 
+def check_mapped(packed: PackedImages, path: Path | None) -> None:
+    """Refuse pixels whose file has been cut short since it was mapped: reading them would kill the process (SIGBUS).
+
+    It takes a microsecond. A file that another has replaced is no danger: the map keeps the old one.
+
+    Raises:
+        OSError: If the file is shorter than the map.
+    """
+    mapping = packed.base
+    if isinstance(mapping, mmap.mmap) and mapping.size() < len(mapping):
+        raise OSError(
+            f"The cache file {path} must stay as it is while it is in use, but has been cut from {len(mapping)} to "
+            f"{mapping.size()} bytes. Delete it and open the data again: it is then made again."
+        )
+
+
 def sha256_of_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -92,6 +158,13 @@ def sha256_of_file(path: Path) -> str:
 def say(message: str) -> None:
     """Write one line to stderr, which leaves stdout to results."""
     print(message, file=sys.stderr, flush=True)
+
+
+def _check_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(
+            f"The cache folder must be a folder, but {folder} is a file. Set $BETAVAE_CACHE to a folder."
+        )
 
 
 @contextlib.contextmanager
@@ -196,6 +269,7 @@ def _sync_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with contextlib.suppress(OSError):  # some network file systems refuse; the next open checks the file anyway
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,10 +1,9 @@
 """dSprites as packed bits, memory-mapped from a per-user cache, with batches unpacked where they are used."""
 
 import hashlib
-import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -13,7 +12,17 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from betavae.data.cache import cache_folder, ensure_cached, load_cached, say, sha256_of_file
+from betavae.arrays import ArrayLike, as_byte_tensor, as_bytes, as_index_tensor, as_indices
+from betavae.data.cache import (
+    DATA_VARIABLE,
+    cache_folder,
+    check_mapped,
+    ensure_cached,
+    folder_from_environment,
+    load_cached,
+    say,
+    sha256_of_file,
+)
 from betavae.data.factors import DSPRITES_FACTORS, FactorSpace
 from betavae.data.official import official_blocks
 from betavae.data.render import IMAGE_BYTES, IMAGE_SIDE, NUM_BLOCKS, RENDERED_FINGERPRINT, PackedImages, render_blocks
@@ -21,6 +30,9 @@ from betavae.progress import tracked
 
 OFFICIAL_FILE = Path("dsprites", "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz")
 """Where the official file lies below $DISENTANGLEMENT_LIB_DATA."""
+
+_VERIFIED_IMAGES = 2**14
+"""How many images are hashed at a time: 8 MiB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +42,8 @@ class DSprites:
     `DSprites.open` gives the whole set. Give the fields to make a small set of your own.
 
     Attributes:
-        packed: Pixels, (images, 512) uint8, row by row as `np.packbits` packs them. Read-only and mapped when opened.
+        packed: Pixels, (images, 512) uint8, row by row as `np.packbits` packs them. Read-only and mapped when opened;
+            lists, tensors and other integers become a uint8 array.
         factors: What index i shows: `factors.indices_to_factors`.
         source: "rendered" from the published geometry, or read from the official "file". The rendered set is not
             bit-identical to the file: an estimated 50 to 75 of the 737,280 images differ by one pixel.
@@ -38,7 +51,7 @@ class DSprites:
         path: The cache file behind `packed`, if there is one.
 
     Raises:
-        ValueError: If `packed` does not have one row of 512 bytes per combination.
+        ValueError: If `packed` is not bytes, or does not have one row of 512 bytes per combination.
 
     Source:
         Matthey et al. 2017, https://github.com/google-deepmind/dsprites-dataset (Apache-2.0).
@@ -49,9 +62,19 @@ class DSprites:
     source: Literal["rendered", "file"]
     fingerprint: str
     path: Path | None = None
-    _device_copies: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _device_copies: dict[torch.device, Tensor] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        packed: ArrayLike,
+        factors: FactorSpace,
+        source: Literal["rendered", "file"],
+        fingerprint: str,
+        path: Path | None = None,
+    ) -> None:
+        values: tuple[object, ...] = (as_bytes("packed", packed), factors, source, fingerprint, path, {})
+        for attribute, value in zip(fields(self), values, strict=True):
+            object.__setattr__(self, attribute.name, value)  # the class is frozen
         if self.packed.shape != (self.factors.size, IMAGE_BYTES):
             raise ValueError(f"packed must have shape {(self.factors.size, IMAGE_BYTES)}, but got {self.packed.shape}.")
 
@@ -62,55 +85,68 @@ class DSprites:
         The first open renders (a few seconds) or reads the official file (about ten), under a lock; processes that
         open at once wait for the one that does. A later open takes milliseconds: it looks at the cached file's size
         and modification time alone, and only where these have changed does it hash the file, and make it again if it
-        is wrong. Damage that leaves both as they were is found by `verify` alone.
+        is wrong. Damage that leaves both as they were, or comes while the file is in use, is found by `verify` alone.
 
         Args:
             cache: The cache folder. None: $BETAVAE_CACHE, or else the user's cache folder of the platform.
             npz: The official file, used in place of rendering. None: the file in $DISENTANGLEMENT_LIB_DATA, the folder
-                that holds `dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`, if that is set and has it.
+                that holds `dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`, if that is set.
 
         Raises:
-            OSError: If the cache folder cannot be written, and has to be.
-            ValueError: If the official file is not as published; the message names the check that failed.
+            OSError: If the cache folder cannot be written, and has to be, or is a file, or there is no home folder.
+            ValueError: If $DISENTANGLEMENT_LIB_DATA is set and does not hold the official file, or the file is not as
+                published; the message names the check that failed.
         """
-        folder = cache_folder() if cache is None else Path(cache)
-        official = _official_file_from_environment() if npz is None else Path(npz)
+        folder = cache_folder() if cache is None else Path(cache).expanduser().absolute()
+        official = _official_file_from_environment() if npz is None else Path(npz).expanduser()
         return _open_rendered(folder) if official is None else _open_official(folder, official)
 
     def __len__(self) -> int:
         return len(self.packed)
 
-    def images(self, indices: np.ndarray | Tensor, device: str | torch.device = "cpu") -> Float[Tensor, "n 1 64 64"]:
+    def images(self, indices: ArrayLike, device: str | torch.device = "cpu") -> Float[Tensor, "n 1 64 64"]:
         """Return images as float32, 0 (black) or 1 (white), on a device.
 
         On the CPU they come from the map. The first call for another device copies the whole packed set there (377 MB);
         after that neither pixels nor, if they are there already, indices cross over, and the host does not wait.
 
         Args:
-            indices: n image numbers, in any order; negative ones count from the end.
+            indices: n image numbers, in any order: an array, a tensor or a list. Negative ones count from the end.
             device: Where to put the images.
 
         Raises:
             ValueError: If the indices are not a vector of integers.
-            IndexError: If an index is out of range. On a GPU, PyTorch's device-side assertion instead.
+            IndexError: If an index is out of range. For indices on a GPU, PyTorch's device-side assertion instead.
+            OSError: If the cache file has been cut short since it was opened.
         """
-        _check_indices(indices)
         if torch.device(device).type == "cpu":
-            return _unpacked_on_host(self.packed[indices.numpy(force=True) if isinstance(indices, Tensor) else indices])
+            rows = as_indices("indices", indices, size=len(self))
+            check_mapped(self.packed, self.path)
+            return _unpacked_on_host(self.packed[rows])
         packed = self._packed_on(device)
-        rows = indices if isinstance(indices, Tensor) else torch.tensor(indices)
-        return unpacked_images(packed[rows.to(packed.device, torch.int64)])
+        return unpacked_images(packed[as_index_tensor("indices", indices, size=len(self), device=packed.device)])
 
     def verify(self) -> None:
         """Hash all pixels (a fraction of a second when they are in memory) and compare with the fingerprint.
 
+        The map shows what the cache file holds now. Copies on other devices are not looked at: they are as the file was
+        at the first call of `images` for the device.
+
         Raises:
             ValueError: If they differ: the cache file has changed since it was written.
+            OSError: If the cache file has been cut short since it was opened.
         """
-        actual = hashlib.sha256(np.ascontiguousarray(self.packed).data).hexdigest()
-        if actual != self.fingerprint:
-            fix = f"delete {self.path} and open it again" if self.path else "pass the right fingerprint"
-            raise ValueError(f"The pixels must have SHA-256 {self.fingerprint}, but have {actual}; {fix}.")
+        digest = hashlib.sha256()
+        for start in range(0, len(self), _VERIFIED_IMAGES):
+            check_mapped(self.packed, self.path)
+            digest.update(np.ascontiguousarray(self.packed[start : start + _VERIFIED_IMAGES]).data)
+        if digest.hexdigest() != self.fingerprint:
+            fix = (
+                f"the file has been overwritten, and scores taken since are wrong: delete {self.path} and open it again"
+                if self.path
+                else "pass the right fingerprint"
+            )
+            raise ValueError(f"The pixels must have SHA-256 {self.fingerprint}, but have {digest.hexdigest()}; {fix}.")
 
     def __reduce__(self) -> NoReturn:
         # Else every worker would be sent 377 MB that it could map.
@@ -121,21 +157,28 @@ class DSprites:
     def _packed_on(self, device: str | torch.device) -> UInt8[Tensor, "images 512"]:
         key = torch.empty(0, device=device).device  # "cuda" and "cuda:0" are one device, and hold one copy
         if key not in self._device_copies:
+            check_mapped(self.packed, self.path)
             self._device_copies[key] = torch.tensor(self.packed, device=key)
         return self._device_copies[key]
 
 
-def unpacked_images(packed: UInt8[Tensor, "n 512"]) -> Float[Tensor, "n 1 64 64"]:
+def unpacked_images(packed: ArrayLike) -> Float[Tensor, "n 1 64 64"]:
     """Unpack images on the device that they are on, without the host waiting.
 
     Args:
-        packed: Pixels row by row, eight to a byte, the leftmost in the highest bit.
+        packed: Pixels, (n, 512), row by row, eight to a byte, the leftmost in the highest bit.
 
     Returns:
         float32 images of 0 and 1.
+
+    Raises:
+        ValueError: If they are not n rows of 512 bytes.
     """
-    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=packed.device)
-    bits = (packed[:, :, None] >> shifts) & 1
+    rows = as_byte_tensor("packed", packed)
+    if rows.ndim != 2 or rows.shape[1] != IMAGE_BYTES:
+        raise ValueError(f"packed must have shape (n, {IMAGE_BYTES}), but got {tuple(rows.shape)}.")
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=rows.device)
+    bits = (rows[:, :, None] >> shifts) & 1
     return bits.reshape(-1, 1, IMAGE_SIDE, IMAGE_SIDE).to(torch.float32)
 
 
@@ -145,25 +188,18 @@ def _unpacked_on_host(packed: UInt8[np.ndarray, "n 512"]) -> Float[Tensor, "n 1 
     return bits.view(-1, 1, IMAGE_SIDE, IMAGE_SIDE).to(torch.float32)
 
 
-def _check_indices(indices: np.ndarray | Tensor) -> None:
-    if isinstance(indices, Tensor):
-        integral = not (indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool)
-    else:
-        integral = indices.dtype.kind in "iu"
-    if not integral or indices.ndim != 1:
-        shape = tuple(indices.shape)
-        raise ValueError(f"indices must be a vector of integers, but got {indices.dtype} of shape {shape}.")
-
-
 def _official_file_from_environment() -> Path | None:
-    root = os.environ.get("DISENTANGLEMENT_LIB_DATA")
-    if not root:
+    root = folder_from_environment(DATA_VARIABLE)
+    if root is None:
         return None
-    path = Path(root) / OFFICIAL_FILE
-    if path.is_file():
-        return path
-    say(f"$DISENTANGLEMENT_LIB_DATA is set, but there is no {path}; using rendered dSprites.")
-    return None
+    path = root / OFFICIAL_FILE
+    if not path.is_file():
+        came = f"{root} is a file" if root.is_file() else f"there is no {path}"
+        raise ValueError(
+            f"${DATA_VARIABLE} must be the folder that holds {OFFICIAL_FILE}, but {came}. Set it to that folder, or "
+            "unset it to use rendered dSprites."
+        )
+    return path
 
 
 def _open_rendered(folder: Path) -> DSprites:

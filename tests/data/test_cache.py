@@ -1,6 +1,8 @@
+import errno
 import hashlib
 import json
 import os
+import stat
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from betavae.data import data_environment
 from betavae.data.cache import CacheRecord, cache_folder, ensure_cached, load_cached
 from betavae.data.render import PackedImages
 
@@ -192,6 +195,22 @@ def test_unwritable_folder_names_the_setting(tmp_path, blocks):
         blocks.ensure(tmp_path / "file" / "cache" / "set.npy")
 
 
+def test_a_file_in_the_folders_place_is_called_one(tmp_path, blocks):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=rf"must be a folder, but {tmp_path}/file is a file\. Set \$BETAVAE_CACHE"):
+        blocks.ensure(tmp_path / "file" / "set.npy")
+
+
+def test_a_file_system_that_syncs_no_folders_holds_a_cache(tmp_path, blocks, monkeypatch):
+    def sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    blocks.ensure(tmp_path / "set.npy")
+    np.testing.assert_array_equal(load_cached(tmp_path / "set.npy"), blocks.packed)
+
+
 def test_map_is_read_only(tmp_path, blocks):
     blocks.ensure(tmp_path / "set.npy")
     mapped = load_cached(tmp_path / "set.npy")
@@ -210,7 +229,11 @@ def test_file_is_plain_npy(tmp_path, blocks):
     [
         ("linux", {"BETAVAE_CACHE": "/chosen", "XDG_CACHE_HOME": "/xdg"}, "/chosen"),
         ("linux", {"BETAVAE_CACHE": "~/mine"}, "/home/me/mine"),
+        ("linux", {"BETAVAE_CACHE": "mine"}, "/work/mine"),
+        ("linux", {"BETAVAE_CACHE": "", "XDG_CACHE_HOME": "/xdg"}, "/xdg/betavae"),
         ("linux", {"XDG_CACHE_HOME": "/xdg"}, "/xdg/betavae"),
+        ("linux", {"XDG_CACHE_HOME": "xdg"}, "/home/me/.cache/betavae"),
+        ("linux", {"HOME": "home"}, "/work/home/.cache/betavae"),
         ("linux", {}, "/home/me/.cache/betavae"),
         ("darwin", {"XDG_CACHE_HOME": "/xdg"}, "/home/me/Library/Caches/betavae"),
         ("win32", {"LOCALAPPDATA": "/local"}, "/local/betavae/Cache"),
@@ -222,6 +245,39 @@ def test_cache_folder_of_each_platform(monkeypatch, platform, variables, expecte
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(os, "getcwd", lambda: "/work")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_folder() == Path(expected)
+
+
+def without_an_account(path: str) -> str:
+    """What os.path.expanduser gives a user id without an account and without $HOME: the path as it is."""
+    return path
+
+
+def test_without_a_home_folder_the_variable_to_set_is_named(monkeypatch):
+    for name in ("BETAVAE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", without_an_account)
+    with pytest.raises(OSError, match=r"set \$BETAVAE_CACHE .*\(or set \$HOME\)"):
+        cache_folder()
+    monkeypatch.setenv("BETAVAE_CACHE", "~/mine")
+    with pytest.raises(ValueError, match=r"\$BETAVAE_CACHE must name a folder, .* set it to an absolute path"):
+        cache_folder()
+    monkeypatch.setenv("BETAVAE_CACHE", "/mine")
+    assert cache_folder() == Path("/mine")
+
+
+def test_the_environment_for_other_processes_is_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("BETAVAE_CACHE", "")
+    monkeypatch.delenv("DISENTANGLEMENT_LIB_DATA", raising=False)
+    assert data_environment() == {}
+    monkeypatch.setenv("BETAVAE_CACHE", "~/cache")
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", "data")
+    assert data_environment() == {"BETAVAE_CACHE": "/home/me/cache", "DISENTANGLEMENT_LIB_DATA": str(tmp_path / "data")}
+    monkeypatch.setattr(os, "environ", os.environ | data_environment())
+    monkeypatch.chdir("/")
+    assert data_environment()["DISENTANGLEMENT_LIB_DATA"] == str(tmp_path / "data")  # of another folder's process

@@ -54,7 +54,15 @@ def test_factors_describe_the_images(dsprites):
     np.testing.assert_allclose(np.stack([mean_x, mean_y], axis=1), 16 + 32 * positions, rtol=0, atol=0.5)
 
 
-@pytest.mark.parametrize("as_indices", [np.asarray, torch.tensor, lambda i: np.array(i, dtype=np.int32)])
+AS_INDICES = [
+    list, tuple, np.asarray, torch.tensor, lambda i: np.array(i, dtype=np.int32),
+    lambda i: np.array(i, dtype=np.uint64), lambda i: np.array(i, dtype=">i4"), lambda i: np.array(i, dtype=object),
+    lambda i: np.repeat(i, 2)[::2],
+    lambda i: [torch.tensor(index) for index in i],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("as_indices", AS_INDICES)
 def test_images_are_the_packed_pixels(small_set, small_pixels, as_indices):
     indices = [5, 0, 1499, 5]
     images = small_set.images(as_indices(indices))
@@ -69,8 +77,14 @@ def test_images_may_be_written_to(small_set):
     np.testing.assert_array_equal(small_set.packed, before)
 
 
-def test_no_indices_give_no_images(small_set):
-    assert small_set.images(np.arange(0)).shape == (0, 1, 64, 64)
+def test_a_negative_index_counts_from_the_end(small_set, small_pixels):
+    np.testing.assert_array_equal(small_set.images([-1, -1500])[:, 0].numpy(), small_pixels[[-1, 0]])
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("indices", [np.arange(0), [], torch.zeros(0, dtype=torch.int64)])
+def test_no_indices_give_no_images(small_set, indices, device):
+    assert small_set.images(indices, device).shape == (0, 1, 64, 64)
 
 
 def test_unpacking_on_a_device_agrees_with_numpy(small_packed, small_pixels):
@@ -79,7 +93,25 @@ def test_unpacking_on_a_device_agrees_with_numpy(small_packed, small_pixels):
     np.testing.assert_array_equal(images[:, 0].numpy(), small_pixels)
 
 
-@pytest.mark.parametrize("as_indices", [np.asarray, torch.tensor])
+@pytest.mark.parametrize("form", [lambda p: p.tolist(), lambda p: p.astype(int), np.asfortranarray, torch.from_numpy])
+def test_a_set_of_your_own_may_come_in_any_form(small_packed, small_space, small_pixels, form):
+    packed = small_packed[:1500]
+    own = DSprites(form(packed), small_space, "rendered", hashlib.sha256(packed).hexdigest())
+    np.testing.assert_array_equal(own.images([7, 3])[:, 0].numpy(), small_pixels[[7, 3]])
+    own.verify()
+    np.testing.assert_array_equal(unpacked_images(form(packed[:2]))[:, 0].numpy(), small_pixels[:2])
+
+
+@pytest.mark.parametrize(
+    "packed", [np.zeros((1, 512)), [[256] * 512], np.zeros((1, 511), np.uint8), np.zeros(512, np.uint8)]
+)
+def test_what_is_not_512_bytes_an_image_is_refused(small_space, packed):
+    for read in (unpacked_images, lambda packed: DSprites(packed, small_space, "rendered", "")):
+        with pytest.raises(ValueError, match=r"packed must (be uint8, integers 0 .. 255|have shape)"):
+            read(packed)
+
+
+@pytest.mark.parametrize("as_indices", AS_INDICES)
 def test_other_devices_get_one_copy_and_no_warning(small_set, as_indices):
     for _ in range(2):
         images = small_set.images(as_indices([1, 2]), "meta")  # a device without memory: shapes and types only
@@ -97,16 +129,35 @@ def test_images_are_the_same_on_an_accelerator(small_set):
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 @pytest.mark.parametrize(
-    "indices", [np.array([True, False]), np.array([0.0]), torch.tensor([True]), torch.tensor([[1]])]
+    "indices",
+    [
+        np.array([True, False]),
+        np.array([0.0]),
+        torch.tensor([True]),
+        torch.tensor([[1]]),
+        [0.0],
+        [True],
+        3,
+        [[1]],
+        torch.tensor([1.0], requires_grad=True),
+        torch.tensor([1.0], device="meta"),
+        torch.tensor([[1]], device="meta"),
+        ["a"],
+        None,
+        np.zeros(1500, bool),
+    ],  # fmt: skip
 )
 def test_indices_that_are_no_vector_of_integers_are_refused(small_set, indices, device):
-    with pytest.raises(ValueError, match="indices must be a vector of integers, but got"):
+    with pytest.raises(ValueError, match="indices must be a(n array| vector of integers), but"):
         small_set.images(indices, device)
 
 
-def test_index_out_of_range_is_refused(small_set):
-    with pytest.raises(IndexError):
-        small_set.images(np.array([1500]))
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("index", [1500, -1501, 2**64 - 1])
+def test_index_out_of_range_is_refused(small_set, index, device):
+    # 2**64 - 1 would be the last image, if it were cast to int64.
+    with pytest.raises(IndexError, match=rf"indices must be in -1500 \.\. 1499, but got {index}\."):
+        small_set.images(np.array([index]), device)
 
 
 def test_wrong_number_of_images_is_refused(small_packed, small_space):
@@ -158,10 +209,88 @@ def test_missing_official_file_is_refused(tmp_path):
         DSprites.open(cache=tmp_path, npz=tmp_path / "none.npz")
 
 
-def test_environment_without_the_file_renders_and_says_so(dsprites, monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(tmp_path))
+@pytest.mark.parametrize(
+    ("named", "came"),
+    [
+        ("", "there is no {named}/dsprites/dsprites_ndarray"),
+        ("nowhere", "there is no {named}/dsprites/dsprites_ndarray"),
+        ("data/dsprites", "there is no {named}/dsprites/dsprites_ndarray"),
+        (f"data/{OFFICIAL_FILE}", "{named} is a file"),
+    ],
+)
+def test_an_environment_that_names_no_folder_with_the_file_is_refused(dsprites, monkeypatch, tmp_path, named, came):
+    # Fails if the data is rendered instead: nobody who sets the variable asks for that.
+    official = tmp_path / "data" / OFFICIAL_FILE
+    official.parent.mkdir(parents=True)
+    official.touch()
+    path = tmp_path / named
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(path))
+    message = rf"DISENTANGLEMENT_LIB_DATA must be the folder that holds .*{came.format(named=path)}.*unset it to use"
+    with pytest.raises(ValueError, match=message):
+        DSprites.open(cache=dsprites.path.parent)
+
+
+def test_an_empty_variable_is_as_good_as_none(dsprites, monkeypatch):
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", "")
     assert DSprites.open(cache=dsprites.path.parent).source == "rendered"
-    assert f"there is no {tmp_path / OFFICIAL_FILE}; using rendered dSprites" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["data", "~/data", "./x/../data"])
+def test_the_variable_may_be_relative_or_begin_at_home(monkeypatch, tmp_path, small_npz, named):
+    official = tmp_path / "data" / OFFICIAL_FILE
+    official.parent.mkdir(parents=True)
+    small_npz.rename(official)
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", named)
+    with pytest.raises(ValueError, match=r"must have shape \(737280, 6\)"):  # it is looked at, and found too small
+        DSprites.open(cache="cache")
+    assert (tmp_path / "cache").is_dir()
+
+
+def test_pixels_overwritten_while_in_use_are_found_by_verify(tmp_path, small_npz, small_space, small_packed):
+    # In place, size and time as before: open trusts the record, the map shows the new pixels.
+    opened = _open_official(tmp_path, small_npz, small_space)
+    before = opened.path.stat()
+    with opened.path.open("r+b") as file:
+        file.seek(-small_packed.nbytes, os.SEEK_END)
+        file.write(bytes(1000))
+    os.utime(opened.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not opened.packed[0].any()
+    with pytest.raises(ValueError, match=f"overwritten, and scores taken since are wrong: delete {opened.path}"):
+        opened.verify()
+    opened.path.unlink()
+    _open_official(tmp_path, small_npz, small_space).verify()
+
+
+def test_pixels_overwritten_while_in_use_are_made_again_at_the_next_open(tmp_path, small_npz, small_space):
+    opened = _open_official(tmp_path, small_npz, small_space)
+    opened.path.write_bytes(bytes(opened.path.stat().st_size))
+    os.utime(opened.path, ns=(0, 0))  # a clock with coarse ticks could leave the old time
+    _open_official(tmp_path, small_npz, small_space).verify()
+    with pytest.raises(ValueError, match="scores taken since are wrong"):
+        opened.verify()  # its map shows the file that was replaced
+
+
+def test_a_cache_file_that_is_replaced_leaves_the_map_as_it_was(tmp_path, small_npz, small_space):
+    opened = _open_official(tmp_path / "cache", small_npz, small_space)
+    (tmp_path / "other").write_bytes(b"short")
+    os.replace(tmp_path / "other", opened.path)
+    opened.verify()
+    assert opened.images([0]).shape == (1, 1, 64, 64)
+
+
+def test_a_cache_file_cut_short_while_in_use_is_an_error_not_a_dead_process(tmp_path, small_npz, small_space):
+    # Without the check, SIGBUS ends the process at the first page beyond the end, and pytest with it.
+    opened = _open_official(tmp_path, small_npz, small_space)
+    os.truncate(opened.path, 1000)
+    for read in (lambda: opened.images([1499]), lambda: opened.images([1499], "meta"), opened.verify):
+        with pytest.raises(
+            OSError, match=f"{opened.path} must stay as it is while it is in use, but has been cut from"
+        ):
+            read()
+    _open_official(tmp_path, small_npz, small_space).verify()
 
 
 def test_environment_with_a_file_reads_it(monkeypatch, tmp_path, small_npz):
