@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from betavae.arrays import ArrayLike, as_float_tensor
 from betavae.data import DSprites
 from betavae.model import BetaVAE
 
@@ -35,20 +36,28 @@ class Samples:
 
 
 @torch.no_grad()
-def traverse(
-    model: BetaVAE, code: Float[Tensor, " latents"], *, values: Float[Tensor, " columns"]
-) -> Float[Tensor, "latents columns 64 64"]:
+def traverse(model: BetaVAE, code: ArrayLike, *, values: ArrayLike) -> Float[Tensor, "latents columns 64 64"]:
     """Probability of white when one latent at a time takes each of `values`.
 
     Args:
-        model: On the device of `code`.
-        code: Where the other latents stay.
-        values: What the moved latent takes, in standard deviations of the prior.
+        model: On any device.
+        code: Where the other latents stay: an array, a tensor or a list, one number per latent of the model.
+        values: What the moved latent takes, in standard deviations of the prior: a vector, as the code.
+
+    Raises:
+        ValueError: If either is no vector of real numbers, or the code has not one per latent.
     """
-    rows = torch.eye(len(code), dtype=torch.bool, device=code.device)
-    codes = torch.where(rows[:, None, :], values[None, :, None], code)
+    like = next(model.parameters())
+    start, moved = as_float_tensor("code", code, like=like), as_float_tensor("values", values, like=like)
+    if start.shape != (model.latent_size,) or moved.ndim != 1:
+        raise ValueError(
+            f"code must be a vector of {model.latent_size} numbers, the model's latents, and values a vector, but got "
+            f"shapes {tuple(start.shape)} and {tuple(moved.shape)}."
+        )
+    rows = torch.eye(len(start), dtype=torch.bool, device=start.device)
+    codes = torch.where(rows[:, None, :], moved[None, :, None], start)
     probabilities = torch.sigmoid(model.decode(codes.flatten(0, 1)))
-    return probabilities.view(len(code), len(values), *probabilities.shape[2:])
+    return probabilities.view(len(start), len(moved), *probabilities.shape[2:])
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from betavae.checkpoint import check_checkpoint, load_model, read_scores
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate, evaluation_rows
+from betavae.metrics.representation import Representation, represent
 from betavae.samples import traverse
 from betavae.training import ImageOrder, NonFiniteLossError, TrainingRun, decide_precision
 
@@ -186,6 +187,28 @@ def test_a_traversal_moves_one_latent_at_a_time(checkpoint: Path) -> None:
     with torch.no_grad():
         expected = torch.sigmoid(model.decode(torch.tensor([[0.5, 2.0, 2.0]])))[0, 0]
     torch.testing.assert_close(pictures[1, 1], expected)
+    for form in (list, np.array, lambda v: torch.tensor(v, dtype=torch.float64, requires_grad=True)):
+        assert torch.equal(traverse(model, form([0.5, -1.0, 2.0]), values=form([-2, 2])), pictures)
+
+
+@pytest.mark.parametrize(("code", "values"), [([0.0, 0.0], [1.0]), ([[0.0] * 3], [1.0]), ([0.0] * 3, 1.0)])
+def test_a_traversal_of_no_code_of_the_model_is_refused(checkpoint: Path, code: Any, values: Any) -> None:
+    with pytest.raises(
+        ValueError, match="code must be a vector of 3 numbers, the model's latents, and values a vector"
+    ):
+        traverse(load_model(checkpoint), code, values=values)
+
+
+def test_images_to_encode_may_be_given_as_a_list(data: DSprites, checkpoint: Path) -> None:
+    model = load_model(checkpoint)
+    expected = represent(model, data, indices=np.array([5, 737_279]))
+    for indices in ([5, -1], (5, -1), torch.tensor([5, -1])):
+        np.testing.assert_array_equal(represent(model, data, indices=indices).mean, expected.mean)
+    assert represent(model, data, indices=[]).mean.shape == (0, 3)
+    with pytest.raises(ValueError, match="indices must be a vector of integers, but got bool"):
+        represent(model, data, indices=np.zeros(len(data), bool))  # whatever its length, in batches too
+    with pytest.raises(IndexError, match=r"indices must be in -737280 \.\. 737279, but got 737280"):
+        represent(model, data, indices=[0] * 100 + [737_280])
 
 
 def test_the_names_that_torch_does_not_promise_are_there() -> None:

@@ -9,11 +9,13 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from betavae.arrays import ArrayLike, as_float_tensor
 from betavae.model import BetaVAE
 from betavae.samples import traverse
 
 _INCHES_PER_PICTURE = 0.9
 _SCREEN_DPI = 100
+_IMAGE_SHAPE = (64, 64)
 
 
 class ShownFigure(Figure):
@@ -31,7 +33,7 @@ def latent_traversal(
     device: torch.device | str = "cpu",
     *,
     dim: int = 0,
-    image: Float[Tensor, "1 64 64"] | None = None,
+    image: ArrayLike | None = None,
     limit: float = 3.0,
     num_columns: int = 9,
 ) -> ShownFigure:
@@ -43,17 +45,19 @@ def latent_traversal(
         model: On `device`.
         device: Where to decode.
         dim: The latent that moves, 0 .. latent_size - 1.
-        image: Its posterior mean is where the other latents stay; the prior's mean, all zeros, if None.
+        image: An array or tensor of 64 x 64 pixels, 0 to 1. Its posterior mean is where the other latents stay; the
+            prior's mean, all zeros, if None.
         limit: In standard deviations of the prior.
         num_columns: Pictures, from left to right in equal steps.
 
     Raises:
-        ValueError: If the model has no such latent, limit is not positive, or there are fewer than two columns.
+        ValueError: If the model has no such latent, the image is not 64 x 64 numbers, limit is not positive, or there
+            are fewer than two columns.
     """
     _check(model, dim=dim, limit=limit, num_columns=num_columns)
     code = torch.zeros(model.latent_size, device=device)
     if image is not None:
-        code = model.encode(image[None].to(device)).mean[0]
+        code = model.encode(_as_batch(image, like=code)).mean[0]
     values = torch.linspace(-limit, limit, num_columns, device=code.device)
     pictures = traverse(model, code, values=values)[dim].cpu().numpy()
     figure = ShownFigure(figsize=(_INCHES_PER_PICTURE * num_columns, 1.5 * _INCHES_PER_PICTURE), layout="constrained")
@@ -63,6 +67,15 @@ def latent_traversal(
         axes.set_axis_off()
     figure.suptitle(f"latent {dim}, in standard deviations of the prior", fontsize=9)
     return figure
+
+
+def _as_batch(image: ArrayLike, *, like: Tensor) -> Float[Tensor, "1 1 64 64"]:
+    pixels = as_float_tensor("image", image, like=like)
+    if pixels.shape not in (_IMAGE_SHAPE, (1, *_IMAGE_SHAPE)):
+        raise ValueError(
+            f"image must have shape {_IMAGE_SHAPE} or {(1, *_IMAGE_SHAPE)}, but got {tuple(pixels.shape)}."
+        )
+    return pixels.reshape(1, 1, *_IMAGE_SHAPE)
 
 
 def _check(model: BetaVAE, *, dim: int, limit: float, num_columns: int) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 
+from betavae.arrays import ArrayLike, as_indices
 from betavae.data import DSprites
 from betavae.model import BetaVAE
 
@@ -39,7 +40,7 @@ def represent(
     model: BetaVAE,
     data: DSprites,
     *,
-    indices: Integer[np.ndarray, " images"],
+    indices: ArrayLike,
     device: torch.device | str = "cpu",
     on_progress: Callable[[int], None] | None = None,
 ) -> Representation:
@@ -48,15 +49,20 @@ def represent(
     Args:
         model: On `device`.
         data: Where the images come from.
-        indices: Which images.
+        indices: Which images: as for `data.images`.
         device: Where to compute.
         on_progress: Called after every batch with the number of images it held.
+
+    Raises:
+        ValueError: If the indices are not a vector of integers.
+        IndexError: If an index is out of range.
     """
-    mean = np.empty((len(indices), model.latent_size), np.float32)
+    rows = as_indices("indices", indices, size=len(data))
+    mean = np.empty((len(rows), model.latent_size), np.float32)
     logvar = np.empty_like(mean)
-    for start in range(0, len(indices), _ENCODE_BATCH):
+    for start in range(0, len(rows), _ENCODE_BATCH):
         batch = slice(start, start + _ENCODE_BATCH)
-        posterior = model.encode(data.images(indices[batch], device))
+        posterior = model.encode(data.images(rows[batch], device))
         mean[batch], logvar[batch] = posterior.mean.cpu().numpy(), posterior.logvar.cpu().numpy()
         if on_progress is not None:
             on_progress(len(posterior.mean))

@@ -25,17 +25,24 @@ def test_the_pictures_are_the_decoders(model: BetaVAE) -> None:
 
 def test_an_image_sets_the_other_latents(model: BetaVAE) -> None:
     image = torch.ones(1, 64, 64)
-    figure = latent_traversal(model, "cpu", dim=0, image=image, num_columns=3)
     with torch.no_grad():
         code = model.encode(image[None]).mean
         code[0, 0] = 0
         expected = torch.sigmoid(model.decode(code))[0, 0].numpy()
-    np.testing.assert_allclose(figure.axes[1].images[0].get_array(), expected, atol=1e-6)
+    for given in (image, image[0], image.numpy(), image[0].tolist(), image.to(torch.uint8)):
+        figure = latent_traversal(model, "cpu", dim=0, image=given, num_columns=3)
+        np.testing.assert_allclose(figure.axes[1].images[0].get_array(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"dim": 3}, "0 .. 2"), ({"dim": -1}, "0 .. 2"), ({"limit": 0.0}, "limit"), ({"num_columns": 1}, "at least 2")],
+    [
+        ({"image": np.ones((2, 64, 64))}, r"shape \(64, 64\) or \(1, 64, 64\), but got \(2, 64, 64\)"),
+        ({"dim": 3}, "0 .. 2"),
+        ({"dim": -1}, "0 .. 2"),
+        ({"limit": 0.0}, "limit"),
+        ({"num_columns": 1}, "at least 2"),
+    ],
 )
 def test_impossible_options_are_refused(model: BetaVAE, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
