@@ -12,8 +12,9 @@ from jaxtyping import Float, Integer
 
 from betavae.data import DSprites
 from betavae.metrics import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
-from betavae.metrics.representation import represent
+from betavae.metrics.representation import Representation, represent
 from betavae.model import BetaVAE
+from betavae.objective import NonFiniteLossError
 
 NUM_ROWS = 10_000
 """Images a live score is taken of: drawn without replacement from the whole set, the same in every trial."""
@@ -134,9 +135,12 @@ def evaluate(
         device: Where to encode.
         trained_on: The first so many images the model was trained on; with fewer than all of them the seed study's
             own number is taken too.
+
+    Raises:
+        NonFiniteLossError: If the KL of a latent is infinite or nan: the model has diverged.
     """
     rows = evaluation_rows(len(data))
-    representation = represent(model, data, indices=rows, device=device)
+    representation = _finite_representation(model, data, rows, device=device)
     factors = data.factors.indices_to_factors(rows)
     return Scores(
         mig=mutual_information_gap(representation.mean, factors, num_bins=NUM_BINS, binning="width"),
@@ -188,13 +192,26 @@ def evaluation_rows(num_images: int) -> Integer[np.ndarray, " rows"]:
     return np.sort(rows)
 
 
+def _finite_representation(
+    model: BetaVAE, data: DSprites, rows: Integer[np.ndarray, " rows"], *, device: torch.device | str
+) -> Representation:
+    representation = represent(model, data, indices=rows, device=device)
+    bad = np.flatnonzero(~np.isfinite(representation.kl_per_latent()))
+    if bad.size:
+        raise NonFiniteLossError(
+            f"The KL must be finite, but that of latents {bad.tolist()} is infinite or nan on the {len(rows)} images "
+            "that are scored: the model has diverged; score an earlier checkpoint."
+        )
+    return representation
+
+
 def _seed_study_gap(model: BetaVAE, data: DSprites, *, device: torch.device | str, trained_on: int) -> SeedStudyGap:
     rows = np.arange(min(SEED_STUDY_ROWS, trained_on))
     factors = data.factors.indices_to_factors(rows)
     varying = (factors != factors[0]).any(axis=0)
     gaps = np.zeros(len(varying))
     if varying.any():
-        codes = represent(model, data, indices=rows, device=device).mean
+        codes = _finite_representation(model, data, rows, device=device).mean
         gaps[varying] = mutual_information_gap(codes, factors[:, varying], num_bins=NUM_BINS, binning="mass").gaps
     return SeedStudyGap(float(gaps.mean()), gaps, tuple(varying.tolist()), len(rows))
 

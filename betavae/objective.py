@@ -16,6 +16,10 @@ from betavae.gaussian import DiagonalGaussian
 from betavae.model import BetaVAE
 
 
+class NonFiniteLossError(ArithmeticError):
+    """A loss that is infinite or nan, or weights or posteriors that are: training cannot continue from there."""
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss and its terms: scalars, in nats per image.

@@ -16,16 +16,14 @@ from torch import Tensor
 from betavae.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
 from betavae.config import Precision, TrialConfig
 from betavae.data import DSprites
-from betavae.evaluation import Scores
+from betavae.evaluation import Scores, evaluate
 from betavae.model import BetaVAE
-from betavae.objective import OBJECTIVES, Loss
+from betavae.objective import OBJECTIVES, Loss, NonFiniteLossError
 from betavae.samples import draw_samples
 
+__all__ = ["ImageOrder", "MeanLoss", "NonFiniteLossError", "TrainingRun", "decide_precision"]
+
 _TERMS = ("total", "recon", "kl")
-
-
-class NonFiniteLossError(ArithmeticError):
-    """A loss that is infinite or not a number: training cannot go on from there."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,7 @@ class TrainingRun:
     def __init__(self, config: TrialConfig, data: DSprites, *, model: BetaVAE, device: torch.device) -> None:
         self.config, self.model, self.step = config, model, 0
         self._data, self._device = data, device
+        self._last_loss: Float[Tensor, " terms"] | None = None
         self._order = ImageOrder(config.images, config.batch_size, seed=config.seed, device=device)
         self._generator = torch.Generator(device).manual_seed(config.seed)
         self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
@@ -124,7 +123,8 @@ class TrainingRun:
         The losses stay on the device until the last step, so that the loop never waits for it.
 
         Raises:
-            NonFiniteLossError: If a loss was not finite; the message names the first such step and its terms.
+            NonFiniteLossError: If a loss was not finite, or the weights are not after the last step; the message names
+                the first such step and its terms.
         """
         terms = torch.empty(num_steps, len(_TERMS), device=self._device)
         start = time.perf_counter()
@@ -133,8 +133,21 @@ class TrainingRun:
         losses = terms.double().cpu()
         seconds = time.perf_counter() - start
         self._check_finite(losses)
+        self._check_weights()
         total, recon, kl = losses.mean(0).tolist()
         return MeanLoss(total, recon, kl, images_per_second=num_steps * self.config.batch_size / seconds)
+
+    def evaluate(self) -> Scores:
+        """Score the model as it is, with `betavae.evaluation.evaluate`.
+
+        Raises:
+            NonFiniteLossError: If it has diverged, though its weights are finite; the message names the step and the
+                terms of its loss.
+        """
+        try:
+            return evaluate(self.model, self._data, device=self._device, trained_on=self.config.images)
+        except NonFiniteLossError as error:
+            raise self._diverged("the KL of the images that are scored is infinite or nan") from error
 
     def save(
         self,
@@ -186,11 +199,30 @@ class TrainingRun:
         if bad.any():
             row = int(bad.nonzero()[0])
             step = self.step - len(losses) + row + 1
-            terms = ", ".join(f"{name} {value}" for name, value in zip(_TERMS, losses[row].tolist(), strict=True))
             raise NonFiniteLossError(
-                f"The loss must be finite, but at step {step} it was: {terms} (nats per image). "
-                f"A smaller lr than {self.config.lr:g} or beta than {self.config.beta:g} may help."
+                f"The loss must be finite, but at step {step} it was: {_in_words(losses[row])}. {self._advice()}"
             )
+        self._last_loss = losses[-1] if len(losses) else self._last_loss
+
+    def _check_weights(self) -> None:
+        """Look at what the last update made: no loss has been taken of it yet."""
+        finite = torch.stack([weight.isfinite().all() for weight in self.model.parameters()]).cpu()
+        if not finite.all():
+            raise self._diverged("the weights are infinite or nan")
+
+    def _diverged(self, reason: str) -> NonFiniteLossError:
+        loss = "" if self._last_loss is None else f", whose loss was {_in_words(self._last_loss)}"
+        return NonFiniteLossError(
+            f"The loss must be finite, but after step {self.step}{loss}, {reason}. {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        return f"A smaller lr than {self.config.lr:g} or beta than {self.config.beta:g} may help."
+
+
+def _in_words(loss: Float[Tensor, " terms"]) -> str:
+    terms = ", ".join(f"{name} {value}" for name, value in zip(_TERMS, loss.tolist(), strict=True))
+    return f"{terms} (nats per image)"
 
 
 def decide_precision(precision: Precision, device: torch.device) -> Precision:

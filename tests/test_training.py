@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -130,6 +131,54 @@ def test_a_loss_that_is_not_finite_names_step_and_terms(data: DSprites) -> None:
         next(run.model.decoder.parameters()).fill_(float("nan"))
     with pytest.raises(NonFiniteLossError, match=r"at step 3 .*recon nan"):
         run.advance(3)
+
+
+@pytest.mark.parametrize("lr", [3e38, 1e45])
+def test_weights_that_the_last_update_spoils_are_a_loss_that_is_not_finite(data: DSprites, lr: float) -> None:
+    """The loss is taken before the update: that of the last step is finite, and nothing else would be said of it."""
+    run = TrainingRun.start(replace(CONFIG, lr=lr), data)
+    with pytest.raises(
+        NonFiniteLossError,
+        match=rf"after step 1, .*total 28.*the weights are infinite.*than {re.escape(format(lr, 'g'))} or",
+    ):
+        run.advance(1)
+
+
+@pytest.mark.parametrize("lr", [1e30, 1e3])
+def test_codes_that_overflow_are_a_loss_that_is_not_finite(data: DSprites, lr: float) -> None:
+    """The weights are finite: at 1e30 the codes are not, at 1e3 their variances overflow."""
+    run = TrainingRun.start(replace(CONFIG, lr=lr), data)
+    run.advance(1)
+    with pytest.raises(
+        NonFiniteLossError,
+        match=rf"after step 1, .*total 28.*the KL of the images.*than {re.escape(format(lr, 'g'))} or",
+    ):
+        run.evaluate()
+    with pytest.raises(NonFiniteLossError, match=r"The KL must be finite, but that of latents \[0, 1, 2\]"):
+        evaluate(run.model, data)
+
+
+def test_a_run_scores_itself_as_evaluate_does(data: DSprites, checkpoint: Path) -> None:
+    """Right after a load, too, when there has been no loss yet."""
+    run = TrainingRun.load(checkpoint, data)
+    assert run.evaluate().to_dict() == evaluate(run.model, data, trained_on=CONFIG.images).to_dict()
+    with torch.no_grad():
+        run.model.encoder[-1].bias[0] = float("inf")
+    with pytest.raises(NonFiniteLossError, match="after step 4, the KL of the images"):
+        run.evaluate()
+
+
+def test_the_seed_studys_rows_are_checked_too(data: DSprites, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its images are others than those of the live score, and may be the only ones whose codes overflow."""
+
+    def overflow_in_few(model: Any, data: DSprites, *, indices: np.ndarray, device: Any) -> Representation:
+        values = np.full((len(indices), 3), np.nan if len(indices) == 5_000 else 0.5, np.float32)
+        return Representation(values, values)
+
+    monkeypatch.setattr("betavae.evaluation.represent", overflow_in_few)
+    run = TrainingRun.start(CONFIG, data)
+    with pytest.raises(NonFiniteLossError, match="on the 5000 images that are scored"):
+        evaluate(run.model, data, trained_on=10_000)
 
 
 def test_an_epoch_shows_each_image_once() -> None:

@@ -29,9 +29,10 @@ class Representation:
     logvar: Float[np.ndarray, "images latents"]
 
     def kl_per_latent(self) -> Float[np.ndarray, " latents"]:
-        """KL from the prior in nats, averaged over the images."""
+        """KL from the prior in nats, averaged over the images; finite only if all means and variances are."""
         mean, logvar = self.mean.astype(np.float64), self.logvar.astype(np.float64)
-        kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a model that has diverged
+            kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
         return kl
 
 
