@@ -15,7 +15,6 @@ from betavae.analysis.results import describe_fields, differing_fields
 from betavae.checkpoint import read_history
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.evaluation import evaluate
 from betavae.process import prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.search_folder import SearchFolder
@@ -94,7 +93,7 @@ def _train(config: TrialConfig, folder: TrialFolder, data_fingerprint: str) -> N
     run = _start_or_resume(config, folder, data, device=device)
     while run.step < config.steps:
         loss = run.advance(min(config.eval_every, config.steps - run.step))
-        scores = evaluate(run.model, data, device=device, trained_on=config.images)
+        scores = run.evaluate()
         _check_unchanged(data)
         report = {"step": run.step, **scores.numbers(), **loss.numbers()}
         folder.commit(run, scores=scores, report=report)
@@ -120,7 +119,7 @@ def _check_unchanged(data: DSprites) -> None:
     """Read all images again before a score of them is kept: a fraction of a second."""
     try:
         data.verify()
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # overwritten, or cut short
         raise OtherDataError(f"The images changed while the trial trained on them. {error}") from error
 
 
