@@ -8,7 +8,6 @@ import json
 import os
 import pickle
 import shutil
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from betavae.config import TrialConfig
-from betavae.files import read_json, replace_json, write_json
+from betavae.files import read_json, replace_json, sync_folder, temporary_beside, write_json
 from betavae.model import BetaVAE
 
 CONFIG_FILE = "config.json"
@@ -84,7 +83,8 @@ def write_checkpoint(
         OSError: If it cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    temporary = temporary_beside(folder)
+    temporary.mkdir()  # unlike mkdtemp's, a folder whose mode follows the umask
     try:
         write_json(temporary / CONFIG_FILE, config.to_dict())
         _save(temporary / MODEL_FILE, model.state_dict())
@@ -93,13 +93,13 @@ def write_checkpoint(
         np.savez_compressed(temporary / SAMPLES_FILE, allow_pickle=False, **samples)
         write_json(temporary / MANIFEST_FILE, {path.name: _sha256(path) for path in sorted(temporary.iterdir())})
         write_json(temporary / SCORES_FILE, _with_checksum(scores))
-        for path in (*temporary.iterdir(), temporary):
-            _sync(path)
-        temporary.chmod(0o755)  # mkdtemp's folder is its owner's alone
+        for path in temporary.iterdir():
+            _sync_file(path)
+        sync_folder(temporary)
         _rename(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _sync(folder.parent)
+    sync_folder(folder.parent)
 
 
 def check_checkpoint(folder: Path, *, only: Collection[str] | None = None) -> None:
@@ -221,9 +221,6 @@ def _rename(temporary: Path, folder: Path) -> None:
         raise
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

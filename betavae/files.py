@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+"""Errors of a sync that mean lost data; the others mean that the file system cannot sync this."""
 
 
 def read_json(path: Path) -> Any:
@@ -57,16 +62,39 @@ def replace_text(path: Path, text: str) -> None:
     Raises:
         OSError: If the folder cannot be written.
     """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    temporary = temporary_beside(path)
     try:
-        with os.fdopen(descriptor, "w") as file:
+        with temporary.open("x") as file:  # unlike mkstemp's, a file whose mode follows the umask
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's file is its owner's alone
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a hidden name in the folder of `path` that no file has yet."""
+    return path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut, where the file system can.
+
+    Raises:
+        OSError: If the disk is full or fails.
+    """
+    if os.name == "nt":  # Windows cannot, and does not need to
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _LOST:
+            raise
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import numpy as np
 from filelock import FileLock
 
 from betavae.data.render import IMAGE_BYTES, PackedImages
+from betavae.files import sync_folder
 
 CACHE_VARIABLE = "BETAVAE_CACHE"
 DATA_VARIABLE = "DISENTANGLEMENT_LIB_DATA"
@@ -211,7 +212,7 @@ def _written(
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return _recorded(path, _record_of(path, sha256, source))
 
 
@@ -261,15 +262,3 @@ def _recorded(path: Path, record: CacheRecord) -> CacheRecord:
     temporary.write_text(json.dumps(asdict(record)), encoding="utf-8")
     os.replace(temporary, path.with_suffix(".json"))
     return record
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in a folder survive a power cut; Windows cannot, and does not need to."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems refuse; the next open checks the file anyway
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
