@@ -28,6 +28,7 @@ from ray import tune
 
 from betavae.analysis.results import Trials, num_ended, read_sweep
 from betavae.data import DSprites
+from betavae.process import available_cores
 from sweeps.analyze import analyze
 from sweeps.board import Board
 from sweeps.cluster import Resources, quiet_ray, running_ray
@@ -71,7 +72,7 @@ def options_of(count: int, results: Path) -> Options:
 
 def run_all(options: Options, data: DSprites) -> dict[str, float]:
     """The driver's work on one sweep, as `run.py` does it: seconds, and its memory in MB."""
-    resources = Resources(num_cpus=os.cpu_count() or 1, num_gpus=0, trials_per_gpu=1)
+    resources = Resources(num_cpus=available_cores(), num_gpus=0, trials_per_gpu=1)
     quiet_ray(address=None)
     make = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
     folder = make(options, data=data, arguments=[])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import platform
 import statistics
 import sys
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from betavae.process import available_cores
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -112,7 +113,7 @@ def machine() -> dict[str, Any]:
         model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), model)
     return {
         "cpu": model,
-        "cores": os.cpu_count(),
+        "cores": available_cores(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "bfloat16": bool(torch.cpu._is_avx512_bf16_supported()),

@@ -19,7 +19,7 @@ from measure import REPOSITORY, Row, main, processes, seconds
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
-from betavae.process import prepare_process
+from betavae.process import available_cores, prepare_process
 from betavae.training import TrainingRun
 
 BETAS = (1, 2, 4, 6, 8, 10)
@@ -75,7 +75,7 @@ def measure() -> list[Row]:
         ours = seconds(partial(run_ours, folder))
     some = BETAS[: len(BETAS) // _SHELL_SHARE]
     shell = _SHELL_SHARE * seconds(partial(run_shell_loop, some))
-    how = f"{len(BETAS)} trials of {STEPS} steps of 64 on {os.cpu_count()} cores, start-up and scores included, once"
+    how = f"{len(BETAS)} trials of {STEPS} steps of 64 on {available_cores()} cores, start-up and scores included, once"
     raw = {"ours": ours, "without_ray": bare, "shell_loop": shell}
     return [
         Row("six trials, shell loop", f"{shell:.0f} s", "", f"{how}: {len(some)} of them, times {_SHELL_SHARE}", raw),

@@ -1,9 +1,12 @@
-"""How a process that trains on a CPU is set up."""
+"""How a process that trains on a CPU is set up, and how many cores it may use."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -23,3 +26,61 @@ def prepare_process(*, num_threads: int = 1) -> None:
         if hasattr(libc, "mallopt"):  # musl has no such knob
             libc.mallopt(_M_MMAP_THRESHOLD, 1 << 25)
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def available_cores(*, root: Path = Path("/")) -> int:
+    """Return how many cores this process may use: by its affinity, and by the CPU quotas of its control groups.
+
+    Args:
+        root: Where /proc and the file systems of the control groups are.
+
+    Returns:
+        The least of all limits, rounded down, but at least 1.
+    """
+    return max(1, int(min([_cores_by_affinity(), *_cores_by_quota(root)])))
+
+
+def _cores_by_affinity() -> int:
+    if hasattr(os, "process_cpu_count"):  # from Python 3.13 on
+        return os.process_cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cores_by_quota(root: Path) -> Iterator[float]:
+    """Cores that each control group of this process allows, itself and those around it; none without a quota."""
+    for folder in _control_groups(root):
+        quota = _read_numbers(folder / "cpu.max")  # version 2: microseconds of quota and of period, or "max" and that
+        if not quota:
+            quota = _read_numbers(folder / "cpu.cfs_quota_us") + _read_numbers(folder / "cpu.cfs_period_us")
+        if len(quota) == 2 and min(quota) > 0:  # version 1 has -1 for no quota
+            yield quota[0] / quota[1]
+
+
+def _control_groups(root: Path) -> Iterator[Path]:
+    """Folders of the control groups that limit this process's CPU time, of either version, from the inside out."""
+    groups: dict[str, str] = {}
+    for line in _read_lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        groups |= dict.fromkeys(controllers.split(","), path)  # version 2 has one group, with no controllers named
+    for line in _read_lines(root / "proc/self/mountinfo"):
+        words = line.split(" ")
+        mounted, mount_point, options = words[3], words[4], words[-1].split(",")
+        controller = "" if " - cgroup2 " in line else "cpu" if " - cgroup " in line and "cpu" in options else None
+        if controller in groups:
+            top, group_path = root / mount_point.lstrip("/"), Path(groups[controller])
+            folder = top / group_path.relative_to(mounted) if group_path.is_relative_to(mounted) else top
+            yield from (group for group in (folder, *folder.parents) if group.is_relative_to(top))
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:  # another system than Linux, or a group that this process does not see
+        return []
+
+
+def _read_numbers(path: Path) -> list[int]:
+    words = " ".join(_read_lines(path)).split()
+    return [int(word) for word in words if word.lstrip("-").isdigit()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from betavae.analysis.report import PAGE_FILE, Report, check_output, write_repor
 from betavae.analysis.results import CONFIRM_FOLDER, Checkpoint, Sweep, ranked, read_sweep
 from betavae.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError
 from betavae.data import DSprites
-from betavae.process import prepare_process
+from betavae.process import available_cores, prepare_process
 from sweeps.command_line import parse_analysis_options
 from sweeps.importance import importances
 from sweeps.options import ReportOptions
@@ -74,7 +73,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             best_checkpoint(sweep)  # before any work: it must be there, and whole
         place = mirror.local / REPORT_FOLDER if output is None else output
         check_output(place)
-        prepare_process(num_threads=os.cpu_count() or 1)
+        prepare_process(num_threads=available_cores())
         data, device = DSprites.open(), "cuda" if torch.cuda.is_available() else "cpu"
         wanted = _to_score_exactly(sweep, count=options.exact)
         problems = _score_exactly(wanted, data, device=device, mirror=mirror)

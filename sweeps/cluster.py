@@ -72,7 +72,10 @@ def decide_resources(asked: ResourceOptions, *, cpus_found: int, gpus_found: int
             f"ask for --num-gpus {gpus_found}, or run on a machine that has them."
         )
     if asked.num_cpus is not None and asked.num_cpus > cpus_found:
-        raise ValueError(f"--num-cpus asks for {asked.num_cpus} cores, but this machine has {cpus_found}.")
+        raise ValueError(
+            f"--num-cpus asks for {asked.num_cpus} cores, but this process may use {cpus_found} of this machine's; ask "
+            f"for --num-cpus {cpus_found}, or let it use more (taskset, SLURM's --cpus-per-task, a container's limit)."
+        )
     num_gpus = gpus_found if asked.num_gpus is None else asked.num_gpus
     return Resources(asked.num_cpus or cpus_found, num_gpus, asked.trials_per_gpu)
 

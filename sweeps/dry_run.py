@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
-from betavae.process import prepare_process
+from betavae.process import available_cores, prepare_process
 from betavae.training import TrainingRun
 from sweeps.axes import AXES, Range, written
 from sweeps.cluster import Resources, found_in_cluster
@@ -112,7 +111,7 @@ def describe_cost(options: Options, cost: Cost, *, resources: Resources) -> str:
 def describe_resources(options: Options, *, gpus_found: int) -> str:
     """What was asked for against what is there: on this machine, or in the cluster that was joined."""
     asked, where = options.resources, ""
-    cpus_found = os.cpu_count()
+    cpus_found = available_cores()
     if asked.address is not None:
         cpus_found, gpus_found = found_in_cluster()
         where = f" in the cluster at {asked.address}, whose speed is not measured"

@@ -84,7 +84,7 @@ class ResourceOptions:
     """Trials that share a GPU; these models fill only part of one."""
 
     num_cpus: int | None = None
-    """CPU cores in all. Without: all of them."""
+    """CPU cores in all. Without: all that this process may use, by its affinity and its control group's quota."""
 
 
 @dataclass(frozen=True)

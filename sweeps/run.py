@@ -11,6 +11,7 @@ from betavae.analysis.confirmation import confirmed
 from betavae.analysis.results import name_in_sweep, ranked
 from betavae.analysis.seed_study import reproduced
 from betavae.data import DSprites
+from betavae.process import available_cores
 from sweeps.analyze import analyze
 from sweeps.cluster import (
     Resources,
@@ -127,7 +128,7 @@ def _find_resources(options: Options, *, gpus_found: int) -> Resources:
     address = options.resources.address
     quiet_ray(address=address)
     if address is None:
-        return decide_resources(options.resources, cpus_found=os.cpu_count() or 1, gpus_found=gpus_found)
+        return decide_resources(options.resources, cpus_found=available_cores(), gpus_found=gpus_found)
     join_cluster(address)
     return resources_of_cluster(options.resources)
 

@@ -1,3 +1,4 @@
+import os
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -77,3 +78,17 @@ def test_a_cluster_is_joined_and_asked_but_not_measured(
 def test_what_the_sweep_would_refuse_it_refuses(wrong: str, tmp_path: Path) -> None:
     (tmp_path / "results" / "there").mkdir(parents=True)
     assert main(f"{SMALL} --images 700 --dry-run {wrong}".split()) == BAD_INPUT
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs an affinity")
+def test_the_cores_are_those_that_this_process_may_use(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = "--preset quick --num-gpus 0 --images 700 --steps 100 --dry-run"
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert main(asked.split()) == DONE
+        assert "CPU cores all of 1\n" in capsys.readouterr().out
+        assert main([*asked.split(), "--num-cpus", "2"]) == BAD_INPUT
+        assert "--num-cpus asks for 2 cores, but this process may use 1 " in capsys.readouterr().err
+    finally:
+        os.sched_setaffinity(0, allowed)
