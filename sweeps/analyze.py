@@ -32,8 +32,8 @@ REPORT_FOLDER = "report"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Analyse a sweep as the command line asks; return the exit code."""
-    options = parse_analysis_options(sys.argv[1:] if arguments is None else arguments)
     try:
+        options = parse_analysis_options(sys.argv[1:] if arguments is None else arguments)
         options.report.check()
         if options.export is not None:
             check_export(options.export)

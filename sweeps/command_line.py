@@ -19,7 +19,7 @@ from sweeps.config_file import words_of
 from sweeps.options import AnalysisOptions, Options, PresetName
 from sweeps.presets import PRESETS
 from sweeps.recorded_options import options_from_dict
-from sweeps.storage import fetched, is_sweep_file
+from sweeps.storage import check_no_secrets, fetched, is_sweep_file
 
 T = TypeVar("T", Options, AnalysisOptions)
 
@@ -33,11 +33,13 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
 
     Raises:
         SystemExit: With 0 for `--help`, with 2 for a word that is no option or no value of one.
-        ValueError: If `--resume` names no sweep, or `--config` no file of options.
+        ValueError: If `--resume` names no sweep, or `--config` no file of options, or a URL could hold a secret.
     """
+    check_no_secrets(arguments)  # first: tyro repeats words that it does not know
     config = _asked(arguments)["config"]
     if config:
         arguments = [*words_of(Path(config)), *arguments]
+        check_no_secrets(arguments)
     resumed = _asked(arguments)["resume"]
     if resumed:
         with fetched(resumed, is_sweep_file) as mirror:
@@ -54,7 +56,9 @@ def parse_analysis_options(arguments: Sequence[str]) -> AnalysisOptions:
 
     Raises:
         SystemExit: As `parse_options`.
+        ValueError: If a URL could hold a secret.
     """
+    check_no_secrets(arguments)
     return _parse(AnalysisOptions, arguments, command="analyze.py", default=AnalysisOptions(folder=tyro.MISSING))
 
 

@@ -206,7 +206,7 @@ def check_destination(options: Options, *, data: DSprites) -> str:
     if options.sweep.resume is not None:
         check_resumable(options, data=data)
         return resolved(options.sweep.resume)
-    mirror = Mirror.at(joined(resolved(options.sweep.results), _name(options)))
+    mirror = Mirror.at(joined(resolved(options.sweep.results), _name(options)), make=False)
     if mirror.exists():
         raise FileExistsError(_exists(mirror))
     return mirror.location

@@ -28,7 +28,7 @@ from sweeps.folder import SweepFolder, check_destination
 from sweeps.interrupts import Interruption
 from sweeps.options import Options
 from sweeps.plan import num_confirming, num_trials
-from sweeps.storage import Mirror, resolved
+from sweeps.storage import Mirror, check_location, resolved
 from sweeps.tables import describe_best, format_confirmation_table, format_seed_study_table, format_table
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse_options(arguments, gpus_found=gpus_found)
         options.check()
+        check_location(options.sweep.resume or options.sweep.results)
         if options.sweep.dry_run:
             return dry_run(options, arguments, gpus_found=gpus_found)
         resources = _find_resources(options, gpus_found=gpus_found)

@@ -6,16 +6,21 @@ that reads and writes a sweep knows folders only. The remote files are the truth
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
+import re
+import shlex
 import shutil
+import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote
 
 from betavae.analysis.results import SWEEP_COPY_FILE, SWEEP_FILE
 from betavae.checkpoint import MANIFEST_FILE
@@ -23,6 +28,17 @@ from sweeps import remote_files
 from sweeps.remote_files import patiently
 
 _NUM_THREADS = 16
+
+_LIKE_URL = re.compile(r"(--?[\w-]+=)?\s*[A-Za-z][\w+.-]+:[/\\]|.*://", re.DOTALL)
+"""A word that is a URL, or meant as one; a drive of Windows has one letter."""
+
+_PLAIN_URL = re.compile(r"[A-Za-z][\w+.-]*://([\w.-]*|\[[\da-fA-F:.]+\])(:\d+)?(/[^@?#\\]*)?", re.ASCII)
+"""A URL with no place for a key or an option: scheme, host and port, path."""
+
+_CLEAR_URL = re.compile(
+    r"(?P<scheme>[A-Za-z][\w+.-]*://)([^/@?#\\%]*@)?(?P<place>[\w.-]+(:\d+)?(/[^@?#\\%]*)?)([?#][^@?#\\%]*)?", re.ASCII
+)
+"""A URL whose key and options, if it has any, are surely in their places. A secret may hold slashes and more."""
 
 Wants = Callable[[str], bool]
 """Which files to copy, by their paths below a folder."""
@@ -37,18 +53,40 @@ def resolved(location: str) -> str:
     """A location in full: an absolute path, or a URL without a slash at its end.
 
     Raises:
-        ValueError: If it is a URL that holds a key or an option, which would be written down with it.
+        ValueError: As `check_no_secrets`.
     """
+    check_no_secrets([location])
     if not is_remote(location):
         return str(Path(location).expanduser().resolve())
-    parts = urlsplit(location)
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        raise ValueError(
-            f"{shown} must be given without keys and options, since it is written down; put them in the environment "
-            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_S3)."
-        )
     return location.rstrip("/")
+
+
+def check_no_secrets(words: Sequence[str]) -> None:
+    """See that no word is a URL that could hold a key or an option, which would be written down with it.
+
+    To be called before any other message shows the words: this one never shows a secret.
+
+    Raises:
+        ValueError: If one is, or is meant as a URL and is none.
+    """
+    for word in filter(_LIKE_URL.match, words):
+        url = re.sub(r"^--?[\w-]+=", "", word)
+        if not (_PLAIN_URL.fullmatch(url) and _PLAIN_URL.fullmatch(_decoded(url))):
+            raise ValueError(
+                f"{_without_secrets(url)} must be given without keys and options, since it is written down, and as "
+                "SCHEME://HOST/PATH; put keys in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
+                "AWS_ENDPOINT_URL_S3)."
+            )
+
+
+def check_location(location: str) -> None:
+    """Refuse what cannot hold results, as far as that is known without reaching storage.
+
+    Raises:
+        ValueError: As `resolved`; for a URL, also if this user's folder for copies is not safe.
+    """
+    if is_remote(resolved(location)):
+        _check_private(_copies_folder())
 
 
 def joined(location: str, name: str) -> str:
@@ -81,12 +119,23 @@ class Mirror:
     url: str | None = None
 
     @classmethod
-    def at(cls, location: str) -> Mirror:
-        """The folder itself if it is one of this machine; else a place for a copy, the same in every process."""
+    def at(cls, location: str, *, make: bool = True) -> Mirror:
+        """The folder itself if it is one of this machine; else a place for a copy, the same in every process of a user.
+
+        Args:
+            location: A path, or a URL.
+            make: Whether to make the folder that holds a user's copies.
+
+        Raises:
+            ValueError: If this user's folder for copies is not safe.
+        """
         if not is_remote(location):
             return cls(Path(location))
         name = hashlib.sha256(location.encode()).hexdigest()[:16]
-        return cls(Path(tempfile.gettempdir(), "betavae-lab", name), location)
+        copies = _copies_folder()
+        if make:
+            _make_private(copies)
+        return cls(copies / name, location)
 
     @property
     def location(self) -> str:
@@ -238,9 +287,58 @@ def fetched(location: str, wants: Wants = lambda name: True) -> Iterator[Mirror]
     if not is_remote(location):
         yield Mirror(Path(location))
         return
-    with tempfile.TemporaryDirectory(prefix="betavae-lab-") as folder:
+    with tempfile.TemporaryDirectory(prefix="betavae-lab-copy-") as folder:
         mirror = Mirror(Path(folder, location.rpartition("/")[2]), location)
         if not mirror.exists():
             raise ValueError(f"{location} must be a sweep's folder, but nothing is there.")
         mirror.pull(wants)
         yield mirror
+
+
+def _decoded(url: str) -> str:
+    """Return a URL without percent-encoding, however often it was encoded."""
+    while (decoded := unquote(url)) != url:
+        url = decoded
+    return url
+
+
+def _without_secrets(url: str) -> str:
+    """Return what is surely no secret of a URL that may hold one: its scheme, and the rest where there is no doubt."""
+    if clear := _CLEAR_URL.fullmatch(url):
+        return clear["scheme"] + clear["place"]
+    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]*(?=:)", url)
+    return f"{scheme[0]}://..." if scheme else "A URL"
+
+
+def _copies_folder() -> Path:
+    """Return this user's folder for copies and locks; Windows has a temporary folder per user anyway."""
+    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
+    return Path(tempfile.gettempdir(), f"betavae-lab{user}")
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that only this user can enter, or see that it is one; several processes may do so at once."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    _check_private(folder)
+
+
+def _check_private(folder: Path) -> None:
+    """Refuse a folder in which others could read, or plant links; one that is not there yet is made as it must be."""
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        problem, fix = "is a link or a file", f"remove it ('rm {shlex.quote(str(folder))}')"
+    elif not hasattr(os, "getuid"):
+        return
+    elif status.st_uid != os.getuid():
+        problem, fix = f"belongs to user {status.st_uid}", "have it removed"
+    elif status.st_mode & 0o077:
+        problem = f"has mode {stat.S_IMODE(status.st_mode):03o}"
+        fix = f"if nobody else has put anything there, 'chmod 700 {shlex.quote(str(folder))}'"
+    else:
+        return
+    raise ValueError(f"{folder} must be a folder that only you can enter, but it {problem}; {fix}, or set TMPDIR.")

@@ -2,7 +2,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.training import TrainingRun
-from sweeps import lease, remote_files, storage
+from sweeps import analyze, lease, remote_files, run, storage
 from sweeps.lease import Lease
 from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror, fetched, resolved
@@ -95,6 +96,155 @@ def test_keys_and_options_in_a_url_are_refused_and_not_repeated(url: str) -> Non
     with pytest.raises(ValueError, match="s3://bucket/x must be given without keys and options") as error:
         resolved(url)
     assert "secret" not in str(error.value)
+
+
+SECRETS = ("KEYKEY", "QQQ", "ZZZ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://KEYKEY:QQQ/ZZZ@bucket/x",
+        "s3://KEYKEY:QQQ@ZZZ@bucket/x",
+        "s3://KEYKEY:QQQ#ZZZ@bucket/x",
+        "s3://KEYKEY:QQQ?ZZZ@bucket/x",
+        "s3://KEYKEY:QQQ%2FZZZ@bucket/x",
+        "s3://KEYKEY%3AQQQ%2FZZZ%40bucket/x",
+        "s3://KEYKEY%253AQQQ%2540bucket/x",
+        "s3://KEYKEY:QQQ+ZZZ/bucket",
+        "s3://KEYKEY:QQQ\\ZZZ@bucket\\x",
+        "s3:\\\\KEYKEY:QQQ@bucket\\x",
+        "s3:/KEYKEY:QQQ@bucket/x",
+        "s3:///KEYKEY:QQQ@bucket/x",
+        " s3://KEYKEY:QQQ@bucket/x",
+        "S3://KEYKEY:QQQ@bucket/x",
+        "nosuch://KEYKEY:QQQ@bucket/x",
+        "://KEYKEY:QQQ@bucket/x",
+        "s3://bucket/x?access_key=KEYKEY&secret_key=QQQ/ZZZ",
+        "s3://bucket/x?secret_key=QQQ@ZZZ",
+        "s3://bucket/x%3Fsecret_key=QQQ",
+        "s3://bucket/x#QQQ/ZZZ",
+        "s3://KEYKEY:QQQ@bücket/x",
+        "s3://[KEYKEY:QQQ/x",
+        "s3://KEYKEY:QQQ\n@bucket/x",
+    ],
+)
+def test_a_url_that_could_hold_a_secret_is_refused_first_and_shows_none(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever it stands, before any work, in one sentence: in a known option, an unknown one, a file of options."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(DSprites, "open", None)  # as any work would need
+    (tmp_path / "options.toml").write_text(f"results = {json.dumps(url)}\n")
+    for command in (
+        lambda: run.main(["--results", url]),
+        lambda: run.main([f"--results={url}", "--dry-run"]),
+        lambda: run.main(["--resume", url]),
+        lambda: run.main(["--reslts", url]),
+        lambda: run.main(["--config", "options.toml"]),
+        lambda: analyze.main([url]),
+        lambda: analyze.main(["x", "--output", url]),
+    ):
+        assert command() == 2
+        output, errors = capsys.readouterr()
+        assert "must be given without keys and options" in errors
+        assert (output, errors.count("\n")) == ("", 1)
+        assert not any(secret in errors for secret in SECRETS)
+    with pytest.raises(ValueError, match="without keys and options"):
+        resolved(url)
+    assert [path.name for path in tmp_path.iterdir()] == ["options.toml"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://bucket/studies/a b",
+        "file:///tmp/x",
+        "gs://my_bucket.x/é/y=1",
+        "s3://h:9000/b",
+        "s3://b/x%20y",
+        "ray://h:10001",
+    ],
+)
+def test_a_plain_url_is_taken(url: str) -> None:
+    assert resolved(url) == url
+
+
+def test_a_path_may_hold_what_a_url_may_not(tmp_path: Path) -> None:
+    assert resolved(f"{tmp_path}/me@home#1?%40") == f"{tmp_path}/me@home#1?%40"
+
+
+def plant_link(folder: Path) -> None:
+    (folder.parent / "victim").mkdir()
+    folder.symlink_to(folder.parent / "victim")
+
+
+def open_to_others(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o755)
+
+
+def give_away(folder: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    folder.mkdir(mode=0o700)
+    os.chown(folder, os.getuid() + 1, -1)
+
+
+@pytest.mark.parametrize(
+    ("plant", "problem"),
+    [
+        (plant_link, "is a link or a file; remove it"),
+        (lambda folder: folder.symlink_to("nowhere"), "is a link or a file; remove it"),
+        (lambda folder: folder.write_text(""), "is a link or a file; remove it"),
+        (open_to_others, "has mode 755; if nobody else has put anything there, 'chmod 700 "),
+        (give_away, "belongs to user"),
+    ],
+)
+def test_copies_do_not_go_where_another_user_could_read_or_write(
+    plant: Callable[[Path], None],
+    problem: str,
+    remote: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A sweep of a URL ends before any work, and leaves what is planted as it is."""
+    (tmp_path / "copies").mkdir()
+    planted = tmp_path / "copies" / f"betavae-lab-{os.getuid()}"
+    plant(planted)
+    monkeypatch.setattr(DSprites, "open", None)  # as any work would need
+    before = sorted((tmp_path / "copies").rglob("*"))
+    for options in ([], ["--dry-run"]):
+        assert run.main(["--results", f"file://{remote}", *options]) == 2
+        output, errors = capsys.readouterr()
+        assert f"error: {planted} must be a folder that only you can enter, but it {problem}" in errors
+        assert (output, errors.count("\n")) == ("", 1)
+    with pytest.raises(ValueError, match="only you can enter"):
+        Mirror.at(f"file://{remote}/sweep")
+    assert sorted((tmp_path / "copies").rglob("*")) == before
+
+
+def test_all_processes_of_a_user_share_one_private_folder(remote: Path, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            mirrors = list(threads.map(lambda _: Mirror.at(f"file://{remote}/sweep"), range(32)))
+    finally:
+        os.umask(before)
+    (folder,) = (tmp_path / "copies").iterdir()
+    assert {mirror.local.parent for mirror in mirrors} == {mirrors[0].lock_file.parent} == {folder}
+    assert (folder.name, folder.stat().st_mode & 0o777) == (f"betavae-lab-{os.getuid()}", 0o700)
+
+
+def test_a_dry_run_does_not_make_the_folder_of_copies(
+    remote: Path, tmp_path: Path, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    monkeypatch.setattr("sweeps.dry_run._CALIBRATION_SECONDS", 0.1)
+    asked = f"--preset quick --num-gpus 0 --images 700 --steps 100 --dry-run --results file://{remote}"
+    assert run.main(asked.split()) == 0
+    assert not list(tmp_path.glob("copies/betavae-lab*"))
 
 
 def test_a_trial_goes_on_on_another_machine_from_what_was_pushed(
