@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import secrets
+import shlex
+import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +18,7 @@ from pathlib import Path
 import torch
 
 from sweeps.options import ResourceOptions
-from sweeps.storage import Mirror
+from sweeps.storage import Mirror, check_location
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -23,8 +28,11 @@ _QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails before its first report ends without one
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
-_TOKEN_FILE = Path.home() / ".betavae-lab-token"
-"""Where the cluster files put the cluster's token, on every machine."""
+_TOKEN_NAME = ".betavae-lab-token"
+"""The file in the home folder where the cluster files put the cluster's token, on every machine."""
+
+_CLEANING_SECONDS = 5.0
+"""How long the folder of a Ray that was ended may keep filling, while its last processes end."""
 
 _OBJECT_STORE_BYTES = 80 * 2**20  # the data set is mapped from a file; only small messages pass through the store
 
@@ -81,13 +89,59 @@ def decide_resources(asked: ResourceOptions, *, cpus_found: int, gpus_found: int
 
 
 def quiet_ray(*, address: str | None) -> None:
-    """Set what makes Ray start fast and without banners; to be called before Ray is first imported."""
+    """Set what makes Ray start fast, without banners, and with a token; to be called before Ray is first imported.
+
+    A Ray of our own listens on all interfaces, so it has a token of its own too, whatever token a cluster has.
+
+    Raises:
+        ValueError: If others could read the file of the cluster's token.
+    """
     os.environ.update(_QUIET)
     if address is None:
-        os.environ["RAY_AUTH_MODE"] = "disabled"  # a Ray of our own listens on this machine alone
-    elif _TOKEN_FILE.exists():
+        os.environ.pop("RAY_AUTH_TOKEN_PATH", None)
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_token_of_this_process())
+    elif not os.environ.get("RAY_AUTH_TOKEN") and (token_file := _token_file()) is not None:
+        _check_token_file(token_file)
         os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(_TOKEN_FILE))
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
+
+
+@functools.cache
+def _token_of_this_process() -> str:
+    """Return what only this process and its children know: it is never written down."""
+    return secrets.token_hex(32)
+
+
+def _token_file() -> Path | None:
+    """Return the file of the cluster's token: the one that the environment names, or ours if it is there."""
+    if named := os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return Path(named)
+    ours = Path(os.path.expanduser("~"), _TOKEN_NAME)
+    return ours if ours.exists() else None
+
+
+def _check_token_file(path: Path) -> None:
+    """Refuse a token that others know: who has it runs code on the cluster.
+
+    Raises:
+        ValueError: If it can be read or written by others, belongs to another user, or is not there.
+    """
+    if not hasattr(os, "getuid"):
+        return
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ValueError(f"The token file {path} must be there, but: {error.strerror}.") from error
+    quoted = shlex.quote(str(path))
+    if status.st_uid not in (os.getuid(), 0):
+        raise ValueError(
+            f"The token file {path} must be yours, but belongs to user {status.st_uid}: 'chown {os.getuid()} {quoted}'."
+        )
+    if status.st_mode & 0o077:
+        raise ValueError(
+            f"The token file {path} must be readable by you alone, but has mode {status.st_mode & 0o777:03o}: "
+            f"'chmod 600 {quoted}'; who has read it can run code on the cluster."
+        )
 
 
 def join_cluster(address: str) -> None:
@@ -110,23 +164,70 @@ def join_cluster(address: str) -> None:
 def running_ray(resources: Resources, *, address: str | None) -> Iterator[dict[str, float]]:
     """Give the resources of the cluster that was joined, or of a Ray of our own on this machine; then leave it."""
     import ray
+    from ray.tune.execution import class_cache
 
-    if address is None:
-        ray.init(
-            address="local",
-            num_cpus=resources.num_cpus,
-            num_gpus=resources.num_gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=_OBJECT_STORE_BYTES,
-        )
+    # Tune would copy keys (AWS_SECRET_ACCESS_KEY) to where Ray logs them; each machine has its own environment
+    class_cache.ENV_VARS_TO_PROPAGATE.clear()
     # a trial's error is said by ourselves, in a line; Ray would print the whole chain of tracebacks, twice
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    with contextlib.nullcontext() if address is not None else _no_session_left():
+        try:
+            if address is None:
+                _start_ray(resources)
+            yield ray.cluster_resources()  # type: ignore[no-untyped-call]
+        finally:
+            ray.shutdown()
+
+
+def _start_ray(resources: Resources) -> None:
+    """Start a Ray on this machine that refuses whoever lacks this process's token."""
+    import ray
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+
+    # Ray reads the environment when it is imported: again, in case that was before `quiet_ray`
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+    ray.init(
+        address="local",
+        num_cpus=resources.num_cpus,
+        num_gpus=resources.num_gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        object_store_memory=_OBJECT_STORE_BYTES,
+    )
+
+
+@contextmanager
+def _no_session_left() -> Iterator[None]:
+    """Delete the folders that this process's Ray makes meanwhile, however it ends, and nobody else's."""
+    before = _sessions()
     try:
-        yield ray.cluster_resources()  # type: ignore[no-untyped-call]
+        yield
     finally:
-        ray.shutdown()
+        for session in _sessions() - before:
+            _delete_session(session)
+
+
+def _sessions() -> set[Path]:
+    """Return folders of Rays that this process has started; their names end in its number."""
+    from ray._common.utils import get_default_ray_temp_dir
+
+    folder = Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]
+    return set(folder.glob(f"session_*_{os.getpid()}"))
+
+
+def _delete_session(session: Path) -> None:
+    """Delete a session's folder, while its last processes may be writing, and the link to it."""
+    deadline = time.monotonic() + _CLEANING_SECONDS
+    shutil.rmtree(session, ignore_errors=True)
+    while session.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+        shutil.rmtree(session, ignore_errors=True)
+    latest = session.with_name("session_latest")
+    if latest.is_symlink() and not latest.exists():
+        with contextlib.suppress(OSError):  # another's, or gone already
+            latest.unlink()
 
 
 def resources_of_cluster(asked: ResourceOptions) -> Resources:
@@ -167,7 +268,9 @@ def check_shared(results: Mirror) -> None:
     for node in [node for node in ray.nodes() if node["Alive"]]:  # type: ignore[no-untyped-call]
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         name = f".shared-{node['NodeID']}"
-        ray.get(ray.remote(num_cpus=0)(_leave_note).options(scheduling_strategy=there).remote(results, name))
+        problem = ray.get(ray.remote(num_cpus=0)(_leave_note).options(scheduling_strategy=there).remote(results, name))
+        if problem is not None:
+            raise ValueError(f"{node['NodeManagerAddress']}: {problem}")
         if results.read_text(name) is None:
             raise ValueError(
                 "--results must be a folder that every machine of the cluster shares, but "
@@ -176,7 +279,13 @@ def check_shared(results: Mirror) -> None:
         results.delete(name)
 
 
-def _leave_note(results: Mirror, name: str) -> None:
+def _leave_note(results: Mirror, name: str) -> str | None:
+    """Write a note where the results go, if that can be done; return why copies of them cannot be kept here."""
+    try:
+        check_location(results.location)
+    except ValueError as error:
+        return str(error)
     with contextlib.suppress(OSError, ValueError):
         results.check_writable()
         results.write_text(name, "")
+    return None
