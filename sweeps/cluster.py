@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from betavae.data import data_environment
 from sweeps.options import ResourceOptions
 from sweeps.storage import Mirror, check_location
 
@@ -145,7 +146,7 @@ def _check_token_file(path: Path) -> None:
 
 
 def join_cluster(address: str) -> None:
-    """Join the Ray cluster at an address; the trials will run this process's own code, which is sent along.
+    """Join the Ray cluster at an address; the trials will run this process's own code on the data that it names.
 
     Raises:
         ValueError: If there is none.
@@ -153,7 +154,7 @@ def join_cluster(address: str) -> None:
     import ray  # late, see quiet_ray
 
     root = Path(__file__).parent.parent
-    own_code = {"py_modules": [str(root / "betavae"), str(root / "sweeps")]}
+    own_code = {"py_modules": [str(root / "betavae"), str(root / "sweeps")], "env_vars": data_environment()}
     try:
         ray.init(address=address, runtime_env=own_code, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:

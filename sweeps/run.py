@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from betavae.analysis.confirmation import confirmed
 from betavae.analysis.results import name_in_sweep, ranked
 from betavae.analysis.seed_study import reproduced
-from betavae.data import DSprites
+from betavae.data import DSprites, data_environment
 from betavae.process import available_cores
 from sweeps.analyze import analyze
 from sweeps.cluster import (
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse_options(arguments, gpus_found=gpus_found)
         options.check()
         check_location(options.sweep.resume or options.sweep.results)
+        os.environ.update(data_environment())  # absolute, so that trials, which run in other folders, open the same
         if options.sweep.dry_run:
             return dry_run(options, arguments, gpus_found=gpus_found)
         resources = _find_resources(options, gpus_found=gpus_found)
