@@ -53,7 +53,7 @@ def train_trial(config: dict[str, Any], *, search_folder: SearchFolder, data_fin
     try:
         with folder.held() as held:
             error = _error_to_retry(TrialConfig.from_dict(config), held, data_fingerprint)
-    except OSError as unwritten:
+    except (OSError, ValueError) as unwritten:  # the second: this machine has no safe folder for copies
         explained = _explained(unwritten)
         tune.report({UNWRITTEN: f"Trial {folder.name} could not use its folder: {explained}"})
         return
