@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import shutil
+import zipfile
+import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,9 +165,23 @@ def read_scores(folder: Path) -> dict[str, Any]:
         scores: dict[str, Any] = read_json(folder / SCORES_FILE)
         if not isinstance(scores, dict) or scores.pop(_CHECKSUM) != _checksum(scores):
             raise ValueError("its content is not what was written.")
+        _check_scored(scores)
     except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold {SCORES_FILE}, but: {_first_line(error)}") from error
     return scores
+
+
+def read_samples(folder: Path) -> dict[str, np.ndarray]:
+    """Read the pictures of a checkpoint folder, by name.
+
+    Raises:
+        CheckpointError: If it has none, or they are damaged.
+    """
+    try:
+        with np.load(folder / SAMPLES_FILE, allow_pickle=False) as samples:
+            return dict(samples)
+    except (*_DAMAGE, zipfile.BadZipFile, zlib.error, AttributeError) as error:  # a single array is no archive
+        raise CheckpointError(f"{folder} must hold {SAMPLES_FILE}, but: {_first_line(error)}") from error
 
 
 def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
@@ -206,6 +223,16 @@ def _checksum(scores: Mapping[str, Any]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_scored(scores: Mapping[str, Any]) -> None:
+    """See that there is a step, and a number in every score: all that ranks a checkpoint."""
+    if not isinstance(scores.get("step"), int):
+        raise ValueError(f"step must be a whole number, but is {scores.get('step')!r}.")
+    for name in ("mig", *(name for name in scores if name.startswith("mig_"))):
+        score = scores[name].get("score") if isinstance(scores.get(name), dict) else None
+        if not isinstance(score, (int, float)) or not math.isfinite(score):
+            raise ValueError(f"{name} must have a finite score, but has {score!r}.")
 
 
 def _first_line(error: Exception) -> str:

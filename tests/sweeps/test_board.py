@@ -1,8 +1,9 @@
 """What TensorBoard is given, read back."""
 
 import contextlib
-import itertools
+import errno
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,26 +20,20 @@ from selenium.webdriver import Chrome
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from tensorboard.summary.writer import event_file_writer
 
+from betavae.checkpoint import SAMPLES_FILE
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.training import TrainingRun
 from sweeps.board import Board
+from sweeps.event_file import EventFile
 from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror
 from sweeps.trial_folder import TrialFolder
 
 CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=4, eval_every=1, images=100, beta=8.0)
 TRIAL = SimpleNamespace(config=CONFIG.to_dict())
-
-
-@pytest.fixture(autouse=True)
-def _files_a_second_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """TensorBoard reads them in the order of their names, which hold the second."""
-    seconds = itertools.count(1_700_000_000)
-    monkeypatch.setattr(event_file_writer, "time", SimpleNamespace(time=lambda: next(seconds)))
 
 
 @pytest.fixture
@@ -152,6 +147,121 @@ def test_how_a_trial_ended_is_to_be_seen(board: Board, search: SearchFolder, end
 
 def test_the_curves_are_grouped(board: Board, tmp_path: Path) -> None:
     assert written(tmp_path).Tags()["tensors"] == ["custom_scalars__config__"]
+
+
+def run_to_its_end(board: Board, trial: Any = TRIAL) -> None:
+    """Every callback that Ray calls of a trial."""
+    board.on_trial_start(0, [], trial)
+    for step in (1, 2):
+        board.on_trial_result(0, [], trial, {"step": step, "mig": 0.1})
+    board.on_trial_complete(0, [], trial)
+
+
+def fill_disk(self: EventFile) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_the_curves_and_one_warning(
+    board: Board, search: SearchFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(EventFile, "flush", fill_disk)
+    for seed in range(60):
+        config = replace(CONFIG, seed=seed).to_dict()
+        search.trial(seed).plan(config)
+        run_to_its_end(board, SimpleNamespace(config=config))
+    assert capsys.readouterr().err == (
+        "warning: no more TensorBoard curves of trial 0000: No space left on device; the sweep goes on "
+        "(not said again of other trials)\n"
+    )
+
+
+def test_the_layout_that_cannot_be_written_costs_a_warning(
+    search: SearchFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = Board(Mirror(tmp_path / "gone"), search)
+    assert "no layout of TensorBoard's curves: No such file or directory" in capsys.readouterr().err
+    run_to_its_end(board)
+    assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.1)]
+
+
+@pytest.mark.parametrize("when", ["before its start", "after its start"])
+def test_a_removed_folder_costs_the_curves_of_that_trial_alone(
+    board: Board, search: SearchFolder, when: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = SimpleNamespace(config=replace(CONFIG, seed=1).to_dict())
+    search.trial(1).plan(other.config)
+    if when == "after its start":
+        board.on_trial_start(0, [], TRIAL)
+    shutil.rmtree(search.trial(0).path)
+    run_to_its_end(board)
+    run_to_its_end(board, other)
+    assert capsys.readouterr().err.count("no more TensorBoard curves of trial 0000") == 1
+    assert not search.trial(0).path.exists()
+    assert curve(search.trial(1).path, "mig") == [(1, 0.1), (2, 0.1)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("result.json", b"\x80"),
+        ("result.json", b"[]\n"),
+        ("outcome.json", b"[]"),
+        ("outcome.json", b""),
+        ("params.json", b"null"),
+        ("error.txt", b"\xff"),
+    ],
+)
+def test_a_trial_that_cannot_be_read_ends_without_an_error(
+    board: Board, search: SearchFolder, damage: tuple[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, content = damage
+    (search.trial(0).path / name).write_bytes(content)
+    run_to_its_end(board)
+    assert capsys.readouterr().err.count("\n") <= 1
+    assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.1)]
+
+
+def test_what_is_no_number_costs_its_point(board: Board, search: SearchFolder) -> None:
+    board.on_trial_start(0, [], TRIAL)
+    board.on_trial_result(0, [], TRIAL, {"step": 1, "mig": "high", "mig/posX": None, "loss/kl_nats": float("nan")})
+    board.on_trial_result(0, [], TRIAL, {"step": 2, "mig": 0.2})
+    assert curve(search.trial(0).path, "mig") == [(2, 0.2)]
+
+
+@pytest.mark.parametrize("step", ["second", None, [], float("nan")])
+def test_a_report_of_no_step_raises_nothing(board: Board, step: object) -> None:
+    board.on_trial_start(0, [], TRIAL)
+    board.on_trial_result(0, [], TRIAL, {"step": step, "mig": 0.1})
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"null", None])
+def test_pictures_that_cannot_be_read_cost_no_curve(
+    board: Board, search: SearchFolder, small_data: DSprites, content: bytes | None
+) -> None:
+    run = TrainingRun.start(CONFIG, small_data)
+    run.step = 1
+    search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
+    samples = search.trial(0).path / "checkpoint_000000001" / SAMPLES_FILE
+    samples.unlink() if content is None else samples.write_bytes(content)
+    run_to_its_end(board)
+    assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.1)]
+    assert written(search.trial(0).path).Tags()["images"] == []
+
+
+def test_no_event_goes_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, target = tmp_path / "trial", tmp_path / "target"
+    folder.mkdir()
+    events = EventFile(folder)
+    (path,) = folder.iterdir()
+    path.unlink()
+    path.symlink_to(target)
+    with pytest.raises(OSError, match="symbolic links"):
+        events.flush()
+    monkeypatch.setattr("sweeps.event_file._numbers", iter([int(path.suffix[1:])]))
+    monkeypatch.setattr("sweeps.event_file.time.time", lambda: int(path.name.split(".")[3]))
+    with pytest.raises(FileExistsError):
+        EventFile(folder)
+    assert not target.exists()
 
 
 TEXT = """
