@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,6 +20,7 @@ from betavae.analysis.findings import counted
 from betavae.analysis.results import ERROR_FILE, Trial, num_ended, ranked
 from betavae.config import TrialConfig
 from betavae.data import DSprites
+from betavae.text import one_line, printable
 from sweeps.axes import ends, written
 from sweeps.cluster import Resources
 from sweeps.options import Options
@@ -69,7 +72,7 @@ class _Running:
 class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no lines of its own
     """Says when a trial ends, with the best so far; on a terminal a bar below says how far the sweep is.
 
-    To be used as a context: at its end the bar goes.
+    To be used as a context: at its end the bar goes. What cannot be shown costs its line, never the trial.
 
     Args:
         search_folder: Where the trials are kept: what a trial has come to is read there.
@@ -116,25 +119,41 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Count it as one that runs."""
-        seed = trial.config["seed"]
-        self._running[seed] = _Running(self._steps_before.get(seed, 0), 0.0, time.monotonic())
-        if self._verbose:
-            self._say(f"{self._name(seed)}  started")
-        self._draw()
+        self._attempt(trial, self._note_start)
 
     def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
         """Take in a report."""
         if "step" in result:  # else it is Ray's own, of a trial that failed before its first report
-            seed = trial.config["seed"]
-            self._running[seed] = _Running(result["step"], result["images_per_second"], time.monotonic())
-            if self._verbose:
-                self._say(f"{self._name(seed)}  step {result['step']:<7} {_numbers(result)}")
-            self._draw()
+            self._attempt(trial, lambda seed: self._note_report(seed, result))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say how a trial ended."""
-        seed = trial.config["seed"]
         self._num_ended += 1
+        self._attempt(trial, self._note_end)
+
+    def _attempt(self, trial: Any, note: Callable[[int], None]) -> None:
+        """Note something of a trial, and draw the bar anew."""
+        seed = trial.config["seed"]
+        try:
+            note(seed)
+            self._draw()
+        except Exception as error:  # of any kind: Ray takes it for a failure of the trial, or of the sweep
+            if not self._quiet:
+                with contextlib.suppress(Exception):  # the output itself cannot be written
+                    self._say(f"{self._name(seed)}  cannot be shown: {type(error).__name__}: {one_line(str(error))}")
+
+    def _note_start(self, seed: int) -> None:
+        self._running[seed] = _Running(self._steps_before.get(seed, 0), 0.0, time.monotonic())
+        if self._verbose:
+            self._say(f"{self._name(seed)}  started")
+
+    def _note_report(self, seed: int, report: dict[str, Any]) -> None:
+        speed = float(report["images_per_second"])
+        self._running[seed] = _Running(int(report["step"]), speed if math.isfinite(speed) else 0.0, time.monotonic())
+        if self._verbose:
+            self._say(f"{self._name(seed)}  step {report['step']:<7} {_numbers(report)}")
+
+    def _note_end(self, seed: int) -> None:
         self._running.pop(seed, None)
         ended = self._folder.read(seed)
         others = [best for best in self._best if best.config.seed != seed]
@@ -143,13 +162,12 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
         so_far = f"   best so far {self._best[0].score:.3f} ({self._best[0].trial_id})" if self._best else ""
         if not self._quiet:
             self._say(f"{count:>8} {ended.trial_id}  {_describe_ending(ended)}{so_far}")
-        self._draw()
 
     def _name(self, seed: int) -> str:
         return f"{self._folder.index(seed):04}"
 
     def _say(self, line: str) -> None:
-        self._console.print(line, markup=False)
+        self._console.print(printable(line), markup=False)
 
     def _draw(self) -> None:
         if self._live is not None:
@@ -171,9 +189,9 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
             ProgressBar(in_all, done, width=30),
             f"{self._num_ended}/{self._num_planned} trials, {len(running)} running",
         ]
-        if rate:
-            left = timedelta(seconds=round((in_all - done) * self._batch_size / rate))
-            row += [f"{rate:,.0f} images/s", f"about {left} left"]
+        if rate > 0:
+            left = min((in_all - done) * self._batch_size / rate, timedelta.max.total_seconds() / 2)
+            row += [f"{rate:,.0f} images/s", f"about {timedelta(seconds=round(left))} left"]
         bar = Table.grid(padding=(0, 2))
         bar.add_row(*row)
         return bar
@@ -184,7 +202,9 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
 
 def _describe_ending(trial: Trial) -> str:
     if trial.error is not None:
-        return f"FAILED: {trial.error} (traceback: {trial.folder.parent.name}/{trial.folder.name}/{ERROR_FILE})"
+        return (
+            f"FAILED: {one_line(trial.error)} (traceback: {trial.folder.parent.name}/{trial.folder.name}/{ERROR_FILE})"
+        )
     how = "finished" if trial.is_complete else f"{trial.status} at {trial.step}"
     return f"{_describe_config(trial)} {how:<16} mig {trial.score:.3f}"
 

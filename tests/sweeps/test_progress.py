@@ -104,3 +104,61 @@ def test_a_trial_that_goes_on_is_among_the_best_once(tmp_path: Path) -> None:
         log.on_trial_complete(0, [], trial)
     assert [(best.trial_id, best.score) for best in log._best] == [("0000", 0.3)]
     assert "[1/2]" in console.file.getvalue()
+
+
+def shown(tmp_path: Path, reports: list[Any], damage: tuple[str, bytes] | None = None) -> str:
+    """What is said of one trial that reports this, and whose folder is then damaged."""
+    search = SearchFolder(Mirror(tmp_path / "search"), sweep_seed=0)
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=True, width=120, highlight=False, no_color=True)
+    options = replace(OPTIONS, sweep=SweepOptions(verbose=True))
+    trial = SimpleNamespace(config=TrialConfig(steps=100, eval_every=50).to_dict())
+    search.trial(0).plan(trial.config)
+    with TrialLog(search, options, num_planned=1, console=console) as log:
+        log.on_trial_start(0, [], trial)
+        for line in reports:
+            log.on_trial_result(0, [], trial, line)
+        if damage is not None:
+            (search.trial(0).path / damage[0]).write_bytes(damage[1])
+        log.on_trial_complete(0, [], trial)
+    return output.getvalue()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"step": 50},
+        {"step": 50, "mig": "high", "images_per_second": 1.0},
+        {"step": "second", "mig": 0.1, "images_per_second": 1.0},
+        report(50, float("nan")) | {"images_per_second": float("nan")},
+        report(50, 0.1) | {"images_per_second": 1e-300},
+        report(50, 0.1) | {"images_per_second": -1.0},
+        report(50, 0.1) | {"images_per_second": []},
+    ],
+)
+def test_a_report_that_cannot_be_shown_costs_its_line(tmp_path: Path, broken: dict[str, Any]) -> None:
+    said = shown(tmp_path, [broken, report(100, 0.25)])
+    assert "0000  step 100     mig 0.250" in said
+    assert "[1/1] 0000" in said
+
+
+@pytest.mark.parametrize("damage", [("result.json", b"[]\n"), ("outcome.json", b""), ("params.json", b"\x80")])
+def test_a_trial_that_cannot_be_read_costs_its_line(tmp_path: Path, damage: tuple[str, bytes]) -> None:
+    assert "0000  cannot be shown: " in shown(tmp_path, [], damage)
+
+
+def test_no_error_of_a_trial_reaches_the_terminal_as_a_command(tmp_path: Path) -> None:
+    said = shown(tmp_path, [], ("error.txt", "Error: \x1b]0;title\x07\x9b31m\u202edehsinif".encode()))
+    assert r"FAILED: Error: \x1b]0;title\x07\x9b31m\u202edehsinif" in said
+
+
+def test_an_output_that_cannot_be_written_ends_no_trial(tmp_path: Path) -> None:
+    full = io.StringIO()
+    full.write = _raise_disk_full  # type: ignore[method-assign,assignment]
+    search = SearchFolder(Mirror(tmp_path), sweep_seed=0)
+    log = TrialLog(search, OPTIONS, num_planned=1, console=Console(file=full))
+    log.on_trial_complete(0, [], SimpleNamespace(config={"seed": 0}))
+
+
+def _raise_disk_full(text: str) -> int:
+    raise OSError("No space left on device")
