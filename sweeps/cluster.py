@@ -23,6 +23,7 @@ from sweeps.storage import Mirror, check_location
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of trials that fail while a sweep ends: they go on with the next resume
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of a change to come
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 from ray import tune
+from ray.tune.error import TuneError
 from ray.tune.search import Searcher
 
 from betavae.analysis.results import Trial, Trials
@@ -94,6 +95,9 @@ def run_stage(
             before any new one; those that cannot be read are left alone.
         resources: What one trial takes, and how many run at a time.
         callbacks: Told of every report, after it is written down.
+
+    Raises:
+        OSError: If what the sweep has decided cannot be written.
     """
     search = SweepSearch(stage, known=known)
     if search.num_left == 0:
@@ -119,7 +123,10 @@ def run_stage(
             failure_config=tune.FailureConfig(max_failures=-1),  # train_trial says itself when it is enough
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except TuneError as error:
+        raise _failed_write(error) or error from None
     return search.unwritten
 
 
@@ -275,6 +282,13 @@ def informed(rule: StoppingRule, known: Sequence[Trial]) -> StoppingRule:
         for report in trial.reports:
             rule.stops(trial.config.seed, step=report["step"], score=report[METRIC])
     return rule
+
+
+def _failed_write(error: BaseException | None) -> OSError | None:
+    """The error of the system that Ray has wrapped, as text, once or twice; None if it was another."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _score(trial: Trial) -> float | None:

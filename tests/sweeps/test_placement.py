@@ -1,5 +1,7 @@
+import errno
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,10 +10,12 @@ import pytest
 import torch
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
+from betavae.analysis.results import Trials
 from sweeps.cluster import Resources, quiet_ray, running_ray
 from sweeps.options import Options, SearchOptions, TrialOptions
 from sweeps.search_folder import SearchFolder
 from sweeps.storage import Mirror
+from sweeps.trial_folder import TrialFolder
 
 
 @pytest.fixture
@@ -61,7 +65,8 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
 
     options = Options(search=SearchOptions(beta=(4.0,), trials=8), trial=TrialOptions(steps=1, batch_size=1))
     folder = SearchFolder(Mirror(tmp_path / "sweep" / "search"), sweep_seed=0)
-    run_stage(search_stage(options, folder), trainable=note_gpu, resources=resources, callbacks=[])
+    stage = search_stage(options, folder)
+    run_stage(stage, trainable=note_gpu, known=Trials([], {}), resources=resources, callbacks=[])
     assert [(tmp_path / f"in_time_{seed}").read_text() for seed in range(8)] == ["True"] * 8
     for batch in (range(4), range(4, 8)):
         gpus = [(tmp_path / f"seed_{seed}").read_text() for seed in batch]
@@ -69,3 +74,36 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
     assert [path.parent.name for path in sorted(folder.path.glob("*/params.json"))] == [
         f"trial_{i:04}" for i in range(8)
     ]
+
+
+class StopAll:
+    """Stops every trial at its first report."""
+
+    def stops(self, trial: int, *, step: int, score: float) -> bool:
+        return True
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_a_decision_that_cannot_be_written_ends_the_sweep_with_its_reason(
+    resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is raised while a report is taken in, Ray wraps as text: it must come out as the system's own."""
+    from ray import tune
+
+    from sweeps.search import run_stage, search_stage
+
+    def report(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
+        tune.report({"step": 1, "mig": 0.5})
+
+    options = Options(search=SearchOptions(beta=(4.0,), trials=1), trial=TrialOptions(steps=2, batch_size=1))
+    folder = SearchFolder(Mirror(tmp_path / "sweep" / "search"), sweep_seed=0)
+    stage = replace(search_stage(options, folder), rule=StopAll())
+    monkeypatch.setattr(TrialFolder, "stop", _raise_disk_full)
+    with pytest.raises(OSError, match="No space left on device"):
+        run_stage(stage, trainable=report, known=Trials([], {}), resources=resources, callbacks=[])
+
+
+def _raise_disk_full(folder: TrialFolder, step: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
