@@ -142,9 +142,9 @@ def test_a_report_that_cannot_be_shown_costs_its_line(tmp_path: Path, broken: di
     assert "[1/1] 0000" in said
 
 
-@pytest.mark.parametrize("damage", [("result.json", b"[]\n"), ("outcome.json", b""), ("params.json", b"\x80")])
-def test_a_trial_that_cannot_be_read_costs_its_line(tmp_path: Path, damage: tuple[str, bytes]) -> None:
-    assert "0000  cannot be shown: " in shown(tmp_path, [], damage)
+@pytest.mark.parametrize("content", [b"", b"\x80", b"null", b"[]", b"{}x"])
+def test_a_trial_that_cannot_be_read_costs_its_line(tmp_path: Path, content: bytes) -> None:
+    assert "0000  cannot be shown: " in shown(tmp_path, [], ("params.json", content))
 
 
 def test_no_error_of_a_trial_reaches_the_terminal_as_a_command(tmp_path: Path) -> None:
