@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":  # until `main` takes it: what interrupts an import would print a page
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from betavae.analysis.confirmation import confirmed
-from betavae.analysis.exact import EXACT_SCORE, add_exact_score
+from betavae.analysis.exact import EXACT_SCORE, show_exact_scores, take_exact_score
 from betavae.analysis.export import CARD_FILE, best_checkpoint, check_export, export_best
+from betavae.analysis.findings import counted
 from betavae.analysis.report import PAGE_FILE, Report, check_output, write_report
-from betavae.analysis.results import CONFIRM_FOLDER, Checkpoint, Sweep, ranked, read_sweep
-from betavae.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError
+from betavae.analysis.results import CONFIRM_FOLDER, Checkpoint, Sweep, name_in_sweep, ranked, read_sweep
+from betavae.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError, add_scores
 from betavae.data import DSprites
 from betavae.process import available_cores, prepare_process
+from betavae.text import one_line
 from sweeps.command_line import parse_analysis_options
 from sweeps.importance import importances
 from sweeps.options import ReportOptions
 from sweeps.storage import Mirror, fetched, is_record, joined
+from sweeps.terminal import say
 
-DONE, BAD_INPUT = 0, 2
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+
+_NUM_NAMED = 3
+"""Trials that a message names, of those that failed for one reason or another."""
 
 REPORT_FOLDER = "report"
 """Where a sweep's report goes, below its folder; it may be deleted and made again."""
@@ -39,13 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             check_export(options.export)
         report = analyze(options.folder, output=options.output, options=options.report, export=options.export)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        say("interrupted", file=sys.stderr)
+        return INTERRUPTED
     for problem in report.problems:
-        print(f"warning: {problem}", file=sys.stderr)
-    print(report.page)
+        say(f"warning: {one_line(problem)}", file=sys.stderr)
+    say(report.page)
     if options.export is not None:
-        print(options.export / CARD_FILE)
+        say(str(options.export / CARD_FILE))
     return DONE
 
 
@@ -53,7 +68,8 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
     """Write the report of a sweep that has ended, runs still or was killed, or of a copy of one.
 
     Args:
-        location: The sweep's folder or URL. Only its checkpoints are written to, and only exact scores.
+        location: The sweep's folder or URL. Only its checkpoints are written to, and only exact scores: where they
+            cannot be, the report shows the scores all the same.
         output: Where the report goes; `report` below the sweep's folder if None.
         options: What it shows.
         export: Where the best model goes, in a folder of its own; None for nowhere.
@@ -66,8 +82,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         sweep = read_sweep(mirror.local)
         if not ranked(sweep.trials):
             raise ValueError(
-                f"{mirror.location} must hold a trial with a finished evaluation, but none of its trials "
-                "has one yet; wait for the first."
+                f"{mirror.location} must hold a trial with a finished evaluation, but {_why_no_score(sweep)}"
             )
         if export is not None:
             best_checkpoint(sweep)  # before any work: it must be there, and whole
@@ -76,15 +91,17 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         prepare_process(num_threads=available_cores())
         data, device = DSprites.open(), "cuda" if torch.cuda.is_available() else "cpu"
         wanted = _to_score_exactly(sweep, count=options.exact)
-        problems = _score_exactly(wanted, data, device=device, mirror=mirror)
+        exact = _score_exactly(wanted, data, device=device, mirror=mirror)
+        sweep = read_sweep(mirror.local)  # with what the exact scores have added, and a running sweep meanwhile
+        show_exact_scores(sweep, exact.unkept)
         report = write_report(
-            read_sweep(mirror.local),  # with what the exact scores have added, and a running sweep meanwhile
+            sweep,
             place,
             data=data,
             device=device,
             num_best=options.top,
             importances=importances(sweep.trials),
-            problems=problems,
+            problems=exact.problems,
         )
         if output is None:
             mirror.drop(REPORT_FOLDER)
@@ -92,13 +109,31 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             page = joined(joined(mirror.location, REPORT_FOLDER), PAGE_FILE)
             report = replace(report, page=page)
         if export is not None:
-            export_best(read_sweep(mirror.local), export)
+            export_best(sweep, export)
         return report
 
 
 def _is_shown(name: str) -> bool:
     """Whether a report needs a file of a sweep's folder."""
     return is_record(name) or name.endswith((MODEL_FILE, SAMPLES_FILE))
+
+
+def _why_no_score(sweep: Sweep) -> str:
+    """Say what has become of the trials of a sweep that has no score, and what to do."""
+    trials = (*sweep.trials, *sweep.confirming)
+    failed = [f"{name_in_sweep(trial)}: {trial.error}" for trial in trials if trial.status == "failed"]
+    waiting = len(trials) - len(failed)
+    if not failed and not sweep.unreadable:
+        return f"none of its trials has one yet; {'wait for the first' if waiting else 'none has started'}."
+    facts = [f"{counted(len(failed), 'trial')} failed ({_first_few(failed)})"] if failed else []
+    facts += [f"some cannot be read ({_first_few(sweep.unreadable)})"] if sweep.unreadable else []
+    facts += [f"{counted(waiting, 'trial')} had none yet"] if waiting else []
+    return f"{' and '.join(facts)}."
+
+
+def _first_few(reasons: Sequence[str]) -> str:
+    shown = "; ".join(reason.rstrip(".") for reason in reasons[:_NUM_NAMED])
+    return f"{shown}; and {len(reasons) - _NUM_NAMED} more" if len(reasons) > _NUM_NAMED else shown
 
 
 def _to_score_exactly(sweep: Sweep, *, count: int) -> dict[str, Checkpoint | None]:
@@ -108,32 +143,61 @@ def _to_score_exactly(sweep: Sweep, *, count: int) -> dict[str, Checkpoint | Non
     return best | {f"{CONFIRM_FOLDER}/{trial.trial_id}": trial.final_checkpoint for trial in confirming}
 
 
-def _score_exactly(
-    wanted: Mapping[str, Checkpoint | None], data: DSprites, *, device: str, mirror: Mirror
-) -> list[str]:
-    """Take the exact scores that have not been taken; say which could not be."""
-    problems = []
+@dataclass(frozen=True)
+class _Exact:
+    """The exact scores that were taken.
+
+    Attributes:
+        unkept: By checkpoint, what could not be written there.
+        problems: Which could not be taken or kept, and why: a sentence each.
+    """
+
+    unkept: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+def _score_exactly(wanted: Mapping[str, Checkpoint | None], data: DSprites, *, device: str, mirror: Mirror) -> _Exact:
+    """Take the exact scores that have not been taken; say which could not be, or could not be kept."""
+    exact = _Exact()
     for name, checkpoint in wanted.items():
         try:
             if checkpoint is None:
                 raise CheckpointError("no checkpoint can be read.")
-            if checkpoint.scores.get(EXACT_SCORE, {}).get("data", {}).get("sha256") != data.fingerprint:
-                _score_with_bar(checkpoint.folder, data, device=device, name=name)
-                mirror.push(str((checkpoint.folder / SCORES_FILE).relative_to(mirror.local)))
+            if _scored_on(checkpoint) == data.fingerprint:
+                continue
+            score = _score_with_bar(checkpoint.folder, data, device=device, name=name)
         except (CheckpointError, OSError) as error:
-            problems.append(f"Trial {name} has no exact MIG: {error}")
-    return problems
+            exact.problems.append(f"Trial {name} has no exact MIG: {error}")
+            continue
+        try:
+            add_scores(checkpoint.folder, {EXACT_SCORE: score})
+            mirror.push(str((checkpoint.folder / SCORES_FILE).relative_to(mirror.local)))
+        except (CheckpointError, OSError) as error:
+            exact.unkept[checkpoint.folder] = score
+            exact.problems.append(
+                f"Trial {name} has an exact MIG, which is shown here, but its checkpoint could not keep it: {error}"
+            )
+    return exact
 
 
-def _score_with_bar(checkpoint: Path, data: DSprites, *, device: str, name: str) -> None:
+def _scored_on(checkpoint: Checkpoint) -> str | None:
+    """The fingerprint of the images that a checkpoint's exact score was taken of, if it was."""
+    data = checkpoint.scores.get(EXACT_SCORE, {}).get("data")
+    return data.get("sha256") if isinstance(data, dict) else None
+
+
+def _score_with_bar(checkpoint: Path, data: DSprites, *, device: str, name: str) -> dict[str, Any]:
     console = Console(stderr=True)
     if not console.is_terminal:
-        print(f"exact MIG of {name}: encoding {len(data):,} images ...", file=sys.stderr, flush=True)
+        say(f"exact MIG of {one_line(name)}: encoding {len(data):,} images ...", file=sys.stderr)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(f"exact MIG of {name}", total=len(data))
-        add_exact_score(checkpoint, data, device=device, on_progress=lambda count: progress.advance(task, count))
+        task = progress.add_task(f"exact MIG of {one_line(name)}", total=len(data))
+        return take_exact_score(
+            checkpoint, data, device=device, on_progress=lambda count: progress.advance(task, count)
+        )
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

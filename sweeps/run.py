@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from betavae.analysis.results import name_in_sweep, ranked
 from betavae.analysis.seed_study import reproduced
 from betavae.data import DSprites, data_environment
 from betavae.process import available_cores
+from betavae.text import one_line
 from sweeps.analyze import analyze
 from sweeps.cluster import (
     Resources,
@@ -30,6 +32,7 @@ from sweeps.options import Options
 from sweeps.plan import num_confirming, num_trials
 from sweeps.storage import Mirror, check_location, resolved
 from sweeps.tables import describe_best, format_confirmation_table, format_seed_study_table, format_table
+from sweeps.terminal import say
 
 if TYPE_CHECKING:
     from sweeps.stages import Ran
@@ -121,7 +124,7 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
     if ranked(trials):
         print(describe_best(trials, confirmations), flush=True)
         ending = (_write_report(folder) if options.sweep.report else DONE) or ending
-    print(f"curves     tensorboard --logdir {folder.location}")
+    say(f"curves     {shlex.join(['tensorboard', '--logdir', folder.location])}")
     return ending
 
 
@@ -139,9 +142,9 @@ def _name_failures(folder: SweepFolder, ran: Ran) -> int:
     """Say which trials failed, could not be read or could not write, and why; return the exit code that says so."""
     failed = [trial for trial in ran.trials if trial.status == "failed"]
     for trial in failed:
-        print(f"error: trial {name_in_sweep(trial)} failed: {trial.error}", file=sys.stderr)
+        say(one_line(f"error: trial {name_in_sweep(trial)} failed: {trial.error}"), file=sys.stderr)
     for why in ran.lost.values():
-        print(f"error: {why}", file=sys.stderr)
+        say(one_line(f"error: {why}"), file=sys.stderr)
     if not all(ran.done.values()):
         print(f"go on with: {folder.resume_command}", file=sys.stderr)
     if any("NonFiniteLossError" not in str(trial.error) for trial in failed):  # which would be so again
@@ -152,9 +155,10 @@ def _name_failures(folder: SweepFolder, ran: Ran) -> int:
 def _write_report(folder: SweepFolder) -> int:
     """Analyse the sweep as `analyze.py` does; a report that fails leaves the sweep as it is."""
     try:
-        print(f"report     {analyze(folder.location, options=folder.options.report).page}", flush=True)
+        say(f"report     {analyze(folder.location, options=folder.options.report).page}")
     except (ValueError, OSError) as error:
-        print(f"error: no report: {error}\nmake it with: python sweeps/analyze.py {folder.location}", file=sys.stderr)
+        command = shlex.join(["python", "sweeps/analyze.py", folder.location])
+        say(f"error: no report: {one_line(str(error))}\nmake it with: {command}", file=sys.stderr)
         return FAILED
     return DONE
 

@@ -13,6 +13,7 @@ from betavae.analysis.findings import counted
 from betavae.analysis.results import Trial, ranked
 from betavae.analysis.seed_study import Reproduced, explain
 from betavae.config import TrialConfig
+from betavae.text import one_line
 
 
 def format_table(trials: Sequence[Trial], *, factor_names: Sequence[str], root: Path) -> str:
@@ -71,7 +72,7 @@ def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = 
     scored = ranked(trials)
     best, middle = scored[0], float(np.median([trial.last_score for trial in scored]))
     return (
-        f"best       {best.trial_id}, mig {best.score:.3f}, selected with labels (median of all at their end "
+        f"best       {one_line(best.trial_id)}, mig {best.score:.3f}, selected with labels (median of all at their end "
         f"{middle:.3f}): {_describe_whole(best.config)}, seed {best.config.seed}"
     )
 
@@ -81,17 +82,21 @@ def _row(trial: Trial, factor_names: Sequence[str], root: Path) -> list[str]:
     assert best is not None  # a ranked trial has a score
     return [
         f"{best['mig']:.4f}",
-        *(f"{best[f'mig/{name}']:.3f}" for name in factor_names),
+        *(_number(best.get(f"mig/{name}"), ".3f") for name in factor_names),
         f"{config.beta:.4g}",
         f"{config.beta_norm:.4g}",
         f"{config.latent_size}",
         f"{config.lr:.3g}",
         f"{best['step']}",
-        f"{best['loss/recon_nats']:.1f}",
-        f"{best['loss/kl_nats']:.2f}",
-        f"{best['active_units']:.0f}",
-        str(checkpoint.folder.relative_to(root)) if checkpoint else "-",
+        _number(best.get("loss/recon_nats"), ".1f"),
+        _number(best.get("loss/kl_nats"), ".2f"),
+        _number(best.get("active_units"), ".0f"),
+        one_line(str(checkpoint.folder.relative_to(root))) if checkpoint else "-",
     ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _align(rows: Sequence[Sequence[str]]) -> str:

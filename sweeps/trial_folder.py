@@ -30,6 +30,7 @@ from betavae.checkpoint import CheckpointError, check_checkpoint, read_history, 
 from betavae.config import TrialConfig
 from betavae.evaluation import Scores
 from betavae.files import read_json, replace_json, replace_text
+from betavae.text import printable
 from betavae.training import TrainingRun
 from sweeps.storage import Mirror
 
@@ -191,7 +192,7 @@ class TrialFolder:
 
     def fail(self, error: BaseException) -> None:
         """Note that the trial has failed for good, and why: the last line says it."""
-        (self.path / ERROR_FILE).write_text("".join(traceback.format_exception(error)))
+        replace_text(self.path / ERROR_FILE, printable("".join(traceback.format_exception(error))))  # through no link
         self.mirror.push(ERROR_FILE)
 
     def forget_failure(self) -> None:

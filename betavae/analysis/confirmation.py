@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from betavae.analysis.exact import EXACT_SCORE
 from betavae.analysis.results import Trial
+from betavae.analysis.scores import exact_score
 from betavae.analysis.settings import Setting, setting_values
 from betavae.config import TrialConfig
 
@@ -84,11 +84,7 @@ def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Conf
 
 def exact_scores(trials: Sequence[Trial]) -> tuple[float | None, ...]:
     """`mig_exact` of each trial, where it has been taken of the last step."""
-    checkpoints = [trial.final_checkpoint for trial in trials]
-    return tuple(
-        None if checkpoint is None else checkpoint.scores.get(EXACT_SCORE, {}).get("score")
-        for checkpoint in checkpoints
-    )
+    return tuple(exact_score(trial.final_checkpoint) for trial in trials)
 
 
 def probability_better(scores: Sequence[float], others: Sequence[float]) -> float:

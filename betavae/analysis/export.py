@@ -10,10 +10,13 @@ import jinja2
 import numpy as np
 
 from betavae.analysis.confirmation import confirmed
+from betavae.analysis.exact import EXACT_SCORE
 from betavae.analysis.results import Checkpoint, Sweep, Trial, ranked
-from betavae.checkpoint import CONFIG_FILE, MODEL_FILE, SCORES_FILE, CheckpointError, check_checkpoint
+from betavae.analysis.scores import check_scores
+from betavae.checkpoint import CONFIG_FILE, MODEL_FILE, SCORES_FILE, CheckpointError, add_scores, check_checkpoint
 from betavae.config import TrialConfig
 from betavae.files import replacing_folder
+from betavae.text import markdown
 
 CARD_FILE = "README.md"
 SCRIPT_FILE = "traverse.py"
@@ -39,6 +42,8 @@ def export_best(sweep: Sweep, output: Path) -> None:
     with replacing_folder(output) as folder:
         for name in (CONFIG_FILE, MODEL_FILE, SCORES_FILE):
             shutil.copyfile(checkpoint.folder / name, folder / name)
+        if EXACT_SCORE in checkpoint.scores:  # which the sweep's own folder may not have kept
+            add_scores(folder, {EXACT_SCORE: checkpoint.scores[EXACT_SCORE]})
         (folder / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())
         (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
 
@@ -47,13 +52,14 @@ def best_checkpoint(sweep: Sweep) -> Checkpoint:
     """The one to export: the best of the search, its weights as they were written.
 
     Raises:
-        CheckpointError: If the best trial has none that is whole.
+        CheckpointError: If the best trial has none that is whole, or its scores are not.
     """
     trial = ranked(sweep.trials)[0]
     checkpoint = trial.best_checkpoint
     if checkpoint is None:
         raise CheckpointError(f"{trial.folder} must hold a checkpoint to be exported, but has none that can be read.")
     check_checkpoint(checkpoint.folder, only=(CONFIG_FILE, MODEL_FILE))
+    check_scores(checkpoint)
     return checkpoint
 
 
@@ -69,6 +75,7 @@ def check_export(output: Path) -> None:
 
 def _card(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, template: str) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["text"] = markdown  # for all that a sweep's files say in words
     confirmations = confirmed(sweep.trials, sweep.confirming)
     return environment.from_string(template).render(
         config=TrialConfig.read(checkpoint.folder / CONFIG_FILE),

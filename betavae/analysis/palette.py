@@ -41,6 +41,7 @@ CODE_COLORS = "PuOr"
 
 RC_PARAMS: dict[Any, Any] = {
     "text.color": INK,
+    "text.parse_math": False,  # a name may hold a dollar
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "xtick.color": INK,

@@ -18,6 +18,7 @@ from betavae.analysis.portrait import Portrait
 from betavae.analysis.results import Status, Sweep, Trial, ranked
 from betavae.analysis.settings import settings_of
 from betavae.config import TrialConfig
+from betavae.text import one_line
 
 LABELS = FIELD_NAMES | {"lr": "learning rate"}
 _LOG_AXES = ("beta", "lr")
@@ -164,9 +165,10 @@ def factor_bars(portraits: Sequence[Portrait]) -> Figure:
     axes.set_xticks(
         range(len(portraits)),
         [
-            f"{portrait.title}: {portrait.trial.trial_id}\nMIG {portrait.scores['mig']['score']:.3f}"
+            f"{portrait.title}: {one_line(portrait.trial.trial_id)}\nMIG {portrait.scores['mig']['score']:.3f}"
             for portrait in portraits
         ],
+        parse_math=False,  # a name may hold a dollar
     )
     score_axis(axes, label="gap of the factor")
     axes.legend(ncols=len(names), loc="upper right")
@@ -197,7 +199,7 @@ def importance_bars(importances: Importances) -> Figure:
 
 def _draw_curve(axes: Axes, trial: Trial, curve: str, *, color: object, status: Status, many: bool) -> None:
     steps = [report["step"] for report in trial.reports]
-    values = [report[curve] for report in trial.reports]
+    values = [report.get(curve, np.nan) for report in trial.reports]
     axes.plot(steps, values, color=color, linewidth=1, alpha=0.8, rasterized=many)
     axes.plot(steps[-1:], values[-1:], _ENDS[status], color=color, markersize=5, markeredgewidth=0, rasterized=many)
 

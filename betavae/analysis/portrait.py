@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 
 from betavae.analysis.results import Checkpoint, Trial
 from betavae.analysis.rotation import Rotation, best_rotation
-from betavae.checkpoint import load_model
+from betavae.analysis.scores import check_scores
+from betavae.checkpoint import CheckpointError, load_model
 from betavae.data import DSprites
 from betavae.evaluation import ACTIVE_UNIT_NATS, NUM_BINS, evaluation_rows
 from betavae.metrics import mutual_information_gap
@@ -117,7 +118,9 @@ def portray(
     Raises:
         CheckpointError: If the checkpoint is damaged.
     """
+    check_scores(checkpoint)
     model = load_model(checkpoint.folder, device)
+    _check_fits(checkpoint, num_latents=model.latent_size, names=data.factors.names)
     rows = evaluation_rows(len(data))
     codes = represent(model, data, indices=rows, device=device).mean
     factors = data.factors.indices_to_factors(rows)
@@ -137,6 +140,15 @@ def portray(
         rescored=mutual_information_gap(codes, factors, num_bins=NUM_BINS, binning="width").score,
         position=best_rotation(codes, factors, columns=_POSITION) if model.latent_size > 1 else None,
     )
+
+
+def _check_fits(checkpoint: Checkpoint, *, num_latents: int, names: Sequence[str]) -> None:
+    scored = len(checkpoint.scores["kl_nats_per_latent"]), set(checkpoint.scores["mig"]["gaps"])
+    if scored != (num_latents, set(names)):
+        raise CheckpointError(
+            f"The scores of {checkpoint.folder} must be of its model's {num_latents} latents and of the factors "
+            f"{', '.join(names)}, but are of {scored[0]} latents and of {', '.join(sorted(scored[1]))}."
+        )
 
 
 def first_and_matched(latents: Sequence[Latent], limit: int) -> tuple[Latent, ...]:

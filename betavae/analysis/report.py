@@ -12,11 +12,12 @@ import matplotlib
 import torch
 
 from betavae.analysis.confirmation import confirmed
+from betavae.analysis.exact import EXACT_SCORE
 from betavae.analysis.findings import Importances, headline
 from betavae.analysis.page import render_page
 from betavae.analysis.palette import RC_PARAMS
 from betavae.analysis.portrait import Portrait, portray
-from betavae.analysis.results import Sweep, Trial, ranked
+from betavae.analysis.results import Sweep, Trial, name_in_sweep, ranked
 from betavae.analysis.seed_study import reproduced
 from betavae.analysis.settings import setting_values, settings_of
 from betavae.analysis.table import Row, table_rows, write_csv
@@ -80,7 +81,7 @@ def write_report(
         page = render_page(
             sweep, rows=rows, portraits=portraits, importances=importances, problems=problems, folder=folder
         )
-        (folder / PAGE_FILE).write_text(page, encoding="utf-8")
+        (folder / PAGE_FILE).write_text(page, encoding="utf-8", errors="backslashreplace")
     return Report(str(output / PAGE_FILE), tuple(problems))
 
 
@@ -102,7 +103,8 @@ def check_output(output: Path) -> None:
             pass
     except OSError as error:
         raise OSError(
-            f"The report's folder must be one that can be written, but {output}: {error.strerror}."
+            f"The report's folder must be one that can be written, but {output}: {error.strerror}; name another with "
+            "--output."
         ) from error
 
 
@@ -137,13 +139,7 @@ def _portray_trial(trial: Trial, title: str, *, data: DSprites, device: torch.de
 
 def _differences(sweep: Sweep, portraits: Sequence[Portrait], data: DSprites) -> list[str]:
     """What is not here as it was in the sweep."""
-    said = []
-    trained = sweep.record.get("data", {}).get("sha256")
-    if trained not in (None, data.fingerprint):
-        said.append(
-            f"The sweep trained on data of SHA-256 {trained[:12]}..., but these pictures are of "
-            f"{data.fingerprint[:12]}..."
-        )
+    said = _data_differences(sweep, data)
     for portrait in portraits:
         recorded = portrait.scores["mig"]["score"]
         if abs(recorded - portrait.trial.score) > 1e-9:
@@ -157,6 +153,38 @@ def _differences(sweep: Sweep, portraits: Sequence[Portrait], data: DSprites) ->
                 f"{portrait.rescored:.4f} here, on the same rows."
             )
     return said
+
+
+def _data_differences(sweep: Sweep, data: DSprites) -> list[str]:
+    """Where the images are not the same ones: the sweep's, those that a trial was scored on, and this machine's."""
+    trained = sweep.record.get("data", {}).get("sha256")
+    differences = []
+    if trained not in (None, data.fingerprint):
+        differences.append(
+            f"The sweep trained on data of SHA-256 {trained[:12]}..., but these pictures are of "
+            f"{data.fingerprint[:12]}..."
+        )
+    expected, whose = (data.fingerprint, "this machine has") if trained is None else (trained, "the sweep trained on")
+    others: dict[str, list[str]] = {}
+    for trial in (*sweep.trials, *sweep.confirming):
+        for score, fingerprint in _scored_on(trial):
+            if fingerprint != expected:
+                others.setdefault(f"{score} data of SHA-256 {fingerprint[:12]}...", []).append(name_in_sweep(trial))
+    return differences + [
+        f"{'Trial' if len(names) == 1 else 'Trials'} {', '.join(names)}: {what}, but {whose} {expected[:12]}..."
+        for what, names in others.items()
+    ]
+
+
+def _scored_on(trial: Trial) -> set[tuple[str, str]]:
+    """The fingerprints that a trial's checkpoints name, each with the score that was taken there."""
+    checkpoints = [known for known in (trial.best_checkpoint, trial.final_checkpoint) if known is not None]
+    scores = [("scored on", known.scores) for known in checkpoints]
+    scores += [
+        ("exact MIG taken of", known.scores[EXACT_SCORE]) for known in checkpoints if EXACT_SCORE in known.scores
+    ]
+    recorded = [(name, score.get("data")) for name, score in scores]
+    return {(name, str(of["sha256"])) for name, of in recorded if isinstance(of, dict) and "sha256" in of}
 
 
 def _summary(

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from betavae.analysis.results import Report, Sweep, Trial, ranked
+from betavae.analysis.scores import exact_score
+from betavae.text import spreadsheet_cell
 
 Row = dict[str, Any]
 
@@ -24,12 +26,16 @@ def table_rows(sweep: Sweep) -> list[Row]:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows with a header; what a trial lacks is empty."""
+    """Write the rows with a header; what a trial lacks is empty, and no text is a formula to a spreadsheet."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow([spreadsheet_cell(name) for name in names])
+        writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+
+
+def _cell(value: object) -> object:
+    return spreadsheet_cell(value) if isinstance(value, str) else value
 
 
 def _row(sweep: Sweep, trial: Trial, rank: int | None) -> Row:
@@ -39,7 +45,7 @@ def _row(sweep: Sweep, trial: Trial, rank: int | None) -> Row:
         "trial": trial.trial_id,
         "status": trial.status,
         **_scores(trial.best or {}),
-        "mig_exact": None if checkpoint is None else checkpoint.scores.get("mig_exact", {}).get("score"),
+        "mig_exact": exact_score(checkpoint),
         **config.to_dict(),
         "beta_norm": config.beta_norm,
         "last_step": trial.step,
