@@ -240,6 +240,7 @@ def test_all_processes_of_a_user_share_one_private_folder(remote: Path, tmp_path
 def test_a_dry_run_does_not_make_the_folder_of_copies(
     remote: Path, tmp_path: Path, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "copies").mkdir()
     monkeypatch.setattr(DSprites, "open", lambda: small_data)
     monkeypatch.setattr("sweeps.dry_run._CALIBRATION_SECONDS", 0.1)
     asked = f"--preset quick --num-gpus 0 --images 700 --steps 100 --dry-run --results file://{remote}"
