@@ -14,7 +14,7 @@ from measure import Row, main, processes, ratios, take_turns
 from torch import nn
 from training_step import BATCH_SIZE, NUM_STEPS, images_per_second, start_ours, training_of_this_process
 
-from betavae.model import Upsample, UpsampleToPixels
+from betavae.models.layers import Upsample, UpsampleToPixels
 
 REPEATS = 5
 WHOLE = "all of it, bfloat16"

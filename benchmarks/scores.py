@@ -20,7 +20,7 @@ from betavae.data import DSprites
 from betavae.evaluation import evaluate, evaluation_rows
 from betavae.metrics import exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.representation import Representation, represent
-from betavae.model import BetaVAE
+from betavae.models import VAE
 from betavae.process import prepare_process
 from betavae.training import TrainingRun
 from sweeps.presets import PRESETS
@@ -29,14 +29,14 @@ TRAINED_STEPS = 1_500
 REPEATS = 5
 
 
-def trained_model(data: DSprites) -> BetaVAE:
+def trained_model(data: DSprites) -> VAE:
     """A model past its plateau, with ten latents: the posteriors of an untrained one are all alike."""
     run = TrainingRun.start(TrialConfig(steps=TRAINED_STEPS, eval_every=TRAINED_STEPS, batch_size=32), data)
     run.advance(TRAINED_STEPS)
     return run.model
 
 
-def binned_rows(model: BetaVAE, data: DSprites) -> list[Row]:
+def binned_rows(model: VAE, data: DSprites) -> list[Row]:
     """Ours against the loop over `mutual_info_score`, on the same codes."""
     rows = evaluation_rows(len(data))
     codes, factors = represent(model, data, indices=rows).mean, data.factors.indices_to_factors(rows)
@@ -55,7 +55,7 @@ def binned_rows(model: BetaVAE, data: DSprites) -> list[Row]:
     ]  # fmt: skip
 
 
-def encoding_rows(model: BetaVAE, data: DSprites) -> tuple[list[Row], Representation]:
+def encoding_rows(model: VAE, data: DSprites) -> tuple[list[Row], Representation]:
     """The whole set encoded, by one core and by two."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.encode(data.images(np.arange(64)))

@@ -21,7 +21,7 @@ import torch
 
 from betavae.config import TrialConfig
 from betavae.files import read_json, replace_json, sync_folder, temporary_beside, write_json
-from betavae.model import BetaVAE
+from betavae.models import VAE
 
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.pt"
@@ -62,7 +62,7 @@ def write_checkpoint(
     folder: Path,
     *,
     config: TrialConfig,
-    model: BetaVAE,
+    model: VAE,
     training: Mapping[str, Any],
     scores: Mapping[str, Any],
     report: Mapping[str, Any],
@@ -139,7 +139,7 @@ def read_training(folder: Path, *, device: torch.device | str) -> dict[str, Any]
     return state
 
 
-def load_model(folder: Path | str, device: torch.device | str = "cpu") -> BetaVAE:
+def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VAE:
     """Build the model of a checkpoint folder, with its weights, on `device`.
 
     Raises:
@@ -148,7 +148,7 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> BetaVA
     folder = Path(folder)
     try:
         config = TrialConfig.read(folder / CONFIG_FILE)
-        model = BetaVAE(config.latent_size, architecture=config.architecture)
+        model = VAE(config.latent_size, architecture=config.architecture)
         model.load_state_dict(torch.load(folder / MODEL_FILE, map_location=device, weights_only=True))
     except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold a model, but: {_first_line(error)}") from error

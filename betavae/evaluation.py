@@ -13,7 +13,7 @@ from jaxtyping import Float, Integer
 from betavae.data import DSprites
 from betavae.metrics import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.representation import Representation, represent
-from betavae.model import BetaVAE
+from betavae.models import VAE
 from betavae.objective import NonFiniteLossError
 
 NUM_ROWS = 10_000
@@ -125,7 +125,7 @@ class Scores:
 
 
 def evaluate(
-    model: BetaVAE, data: DSprites, *, device: torch.device | str = "cpu", trained_on: int | None = None
+    model: VAE, data: DSprites, *, device: torch.device | str = "cpu", trained_on: int | None = None
 ) -> Scores:
     """Score a model on a fixed sample of the whole set.
 
@@ -160,7 +160,7 @@ def evaluate(
 
 
 def evaluate_exactly(
-    model: BetaVAE,
+    model: VAE,
     data: DSprites,
     *,
     device: torch.device | str = "cpu",
@@ -193,7 +193,7 @@ def evaluation_rows(num_images: int) -> Integer[np.ndarray, " rows"]:
 
 
 def _finite_representation(
-    model: BetaVAE, data: DSprites, rows: Integer[np.ndarray, " rows"], *, device: torch.device | str
+    model: VAE, data: DSprites, rows: Integer[np.ndarray, " rows"], *, device: torch.device | str
 ) -> Representation:
     representation = represent(model, data, indices=rows, device=device)
     bad = np.flatnonzero(~np.isfinite(representation.kl_per_latent()))
@@ -205,7 +205,7 @@ def _finite_representation(
     return representation
 
 
-def _seed_study_gap(model: BetaVAE, data: DSprites, *, device: torch.device | str, trained_on: int) -> SeedStudyGap:
+def _seed_study_gap(model: VAE, data: DSprites, *, device: torch.device | str, trained_on: int) -> SeedStudyGap:
     rows = np.arange(min(SEED_STUDY_ROWS, trained_on))
     factors = data.factors.indices_to_factors(rows)
     varying = (factors != factors[0]).any(axis=0)

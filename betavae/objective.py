@@ -13,7 +13,7 @@ from torch import Tensor
 
 from betavae.config import Objective
 from betavae.gaussian import DiagonalGaussian
-from betavae.model import BetaVAE
+from betavae.models import VAE
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -36,7 +36,7 @@ class Loss:
 
 
 def beta_vae_loss(
-    model: BetaVAE, images: Float[Tensor, "images 1 64 64"], *, beta: float, generator: torch.Generator | None = None
+    model: VAE, images: Float[Tensor, "images 1 64 64"], *, beta: float, generator: torch.Generator | None = None
 ) -> Loss:
     """The beta-VAE's loss, recon + beta * KL, with one posterior sample per image.
 
@@ -50,7 +50,7 @@ def beta_vae_loss(
 
 
 def beta_tcvae_loss(
-    model: BetaVAE, images: Float[Tensor, "images 1 64 64"], *, beta: float, generator: torch.Generator | None = None
+    model: VAE, images: Float[Tensor, "images 1 64 64"], *, beta: float, generator: torch.Generator | None = None
 ) -> Loss:
     """The beta-TCVAE's loss, recon + KL + (beta - 1) * TC: of the KL, beta weighs the total correlation alone.
 
@@ -87,7 +87,7 @@ def total_correlation(posterior: DiagonalGaussian, codes: Float[Tensor, "images 
 
 
 def _reconstruction(
-    model: BetaVAE, codes: Float[Tensor, "images latents"], images: Float[Tensor, "images 1 64 64"]
+    model: VAE, codes: Float[Tensor, "images latents"], images: Float[Tensor, "images 1 64 64"]
 ) -> Float[Tensor, ""]:
     # summed over pixels, averaged over images, as the KL over latents: only then does beta mean what it says
     return F.binary_cross_entropy_with_logits(model.decode(codes), images, reduction="sum") / len(images)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from betavae.arrays import ArrayLike, as_float_tensor
 from betavae.data import DSprites
-from betavae.model import BetaVAE
+from betavae.models import VAE
 
 TRAVERSAL_RANGE = 2.0
 """A traversal goes from minus to plus this many standard deviations of the prior."""
@@ -36,7 +36,7 @@ class Samples:
 
 
 @torch.no_grad()
-def traverse(model: BetaVAE, code: ArrayLike, *, values: ArrayLike) -> Float[Tensor, "latents columns 64 64"]:
+def traverse(model: VAE, code: ArrayLike, *, values: ArrayLike) -> Float[Tensor, "latents columns 64 64"]:
     """Probability of white when one latent at a time takes each of `values`.
 
     Args:
@@ -61,9 +61,7 @@ def traverse(model: BetaVAE, code: ArrayLike, *, values: ArrayLike) -> Float[Ten
 
 
 @torch.no_grad()
-def draw_samples(
-    model: BetaVAE, data: DSprites, *, device: torch.device | str = "cpu", num_columns: int = 7
-) -> Samples:
+def draw_samples(model: VAE, data: DSprites, *, device: torch.device | str = "cpu", num_columns: int = 7) -> Samples:
     """Reconstruct and traverse the same few images, whatever the model and the step."""
     indices = np.random.default_rng(_SAMPLE_SEED).choice(len(data), _NUM_RECONSTRUCTIONS, replace=False)
     originals = data.images(indices, device)

@@ -17,7 +17,7 @@ from betavae.checkpoint import CONFIG_FILE, load_model, read_training, write_che
 from betavae.config import Precision, TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import Scores, evaluate
-from betavae.model import BetaVAE
+from betavae.models import VAE
 from betavae.objective import OBJECTIVES, Loss, NonFiniteLossError
 from betavae.samples import draw_samples
 
@@ -85,7 +85,7 @@ class TrainingRun:
         step: Steps done.
     """
 
-    def __init__(self, config: TrialConfig, data: DSprites, *, model: BetaVAE, device: torch.device) -> None:
+    def __init__(self, config: TrialConfig, data: DSprites, *, model: VAE, device: torch.device) -> None:
         self.config, self.model, self.step = config, model, 0
         self._data, self._device = data, device
         self._last_loss: Float[Tensor, " terms"] | None = None
@@ -103,7 +103,7 @@ class TrainingRun:
         config = replace(config, precision=decide_precision(config.precision, device))
         # drawn on the CPU, so that a seed means the same weights on every device
         weights = torch.Generator().manual_seed(config.seed)
-        model = BetaVAE(config.latent_size, architecture=config.architecture, generator=weights)
+        model = VAE(config.latent_size, architecture=config.architecture, generator=weights)
         return cls(config, data, model=model.to(device), device=device)
 
     @classmethod

@@ -16,7 +16,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites, FactorSpace
 from betavae.data.render import PackedImages
 from betavae.evaluation import evaluate
-from betavae.model import BetaVAE
+from betavae.models import VAE
 from sweeps.importance import importances
 
 WriteSweep = Callable[..., Path]
@@ -46,9 +46,9 @@ def scores(small_data: DSprites) -> dict[str, Any]:
     return own | {"kl_nats_per_latent": [0.5, 1.0, 0.001]}
 
 
-def _model() -> BetaVAE:
+def _model() -> VAE:
     """Three latents, untrained; their pictures differ, since the decoder is told them loudly."""
-    model = BetaVAE(3, generator=torch.Generator().manual_seed(0))
+    model = VAE(3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.decoder[0].weight.mul_(30)
     return model

@@ -12,14 +12,14 @@ from betavae.config import TrialConfig
 from betavae.data.cache import ensure_cached
 from betavae.data.render import IMAGE_BYTES
 from betavae.files import replace_text, replacing_folder, sync_folder
-from betavae.model import BetaVAE
+from betavae.models import VAE
 
 CONFIG = TrialConfig(latent_size=2)
 PACKED = np.zeros((3, IMAGE_BYTES), np.uint8)
 
 
 def save(folder: Path) -> None:
-    model = BetaVAE(2, architecture=CONFIG.architecture)
+    model = VAE(2, architecture=CONFIG.architecture)
     scores = {"step": 1, "mig": {"score": 0.1}}
     write_checkpoint(folder, config=CONFIG, model=model, training={}, scores=scores, report={}, samples={})
 

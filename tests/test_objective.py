@@ -7,7 +7,7 @@ import torch
 
 from betavae.config import Objective
 from betavae.gaussian import DiagonalGaussian
-from betavae.model import BetaVAE
+from betavae.models import VAE
 from betavae.objective import OBJECTIVES, beta_tcvae_loss, beta_vae_loss, total_correlation
 
 
@@ -17,7 +17,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def test_loss_is_summed_over_pixels_and_averaged_over_images() -> None:
     """All-zero logits cost ln 2 nats a pixel; fails where a mean over pixels is taken, or a sum over images."""
-    model = BetaVAE(2, generator=generator())
+    model = VAE(2, generator=generator())
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
     loss = beta_vae_loss(model, torch.zeros(3, 1, 64, 64), beta=7.0, generator=generator())
@@ -26,7 +26,7 @@ def test_loss_is_summed_over_pixels_and_averaged_over_images() -> None:
 
 
 def test_beta_weighs_the_kl_alone() -> None:
-    model, images = BetaVAE(4, generator=generator()), torch.ones(2, 1, 64, 64)
+    model, images = VAE(4, generator=generator()), torch.ones(2, 1, 64, 64)
     loss = beta_vae_loss(model, images, beta=7.0, generator=generator())
     assert loss.total.item() == pytest.approx((loss.recon + 7 * loss.kl).item(), rel=1e-6)
     assert loss.kl.item() > 0
@@ -37,13 +37,13 @@ def test_every_objective_that_can_be_asked_for_is_there() -> None:
 
 
 def test_at_beta_1_both_objectives_are_the_evidence_bound() -> None:
-    model, images = BetaVAE(4, generator=generator()), torch.ones(2, 1, 64, 64)
+    model, images = VAE(4, generator=generator()), torch.ones(2, 1, 64, 64)
     losses = [objective(model, images, beta=1.0, generator=generator()) for objective in OBJECTIVES.values()]
     assert losses[0].total.item() == pytest.approx(losses[1].total.item(), rel=1e-6)
 
 
 def test_beta_weighs_the_total_correlation_alone() -> None:
-    model, images = BetaVAE(4, generator=generator()), torch.rand(8, 1, 64, 64, generator=generator())
+    model, images = VAE(4, generator=generator()), torch.rand(8, 1, 64, 64, generator=generator())
     loss = beta_tcvae_loss(model, images, beta=7.0, generator=generator())
     posterior = model.encode(images)
     correlation = total_correlation(posterior, posterior.sample(generator()))

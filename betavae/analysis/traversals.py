@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from betavae.arrays import ArrayLike, as_float_tensor
-from betavae.model import BetaVAE
+from betavae.models import VAE
 from betavae.samples import traverse
 
 _INCHES_PER_PICTURE = 0.9
@@ -29,7 +29,7 @@ class ShownFigure(Figure):
 
 @torch.no_grad()
 def latent_traversal(
-    model: BetaVAE,
+    model: VAE,
     device: torch.device | str = "cpu",
     *,
     dim: int = 0,
@@ -78,7 +78,7 @@ def _as_batch(image: ArrayLike, *, like: Tensor) -> Float[Tensor, "1 1 64 64"]:
     return pixels.reshape(1, 1, *_IMAGE_SHAPE)
 
 
-def _check(model: BetaVAE, *, dim: int, limit: float, num_columns: int) -> None:
+def _check(model: VAE, *, dim: int, limit: float, num_columns: int) -> None:
     if not 0 <= dim < model.latent_size:
         raise ValueError(f"dim must be in 0 .. {model.latent_size - 1}, the model's latents, but got {dim}.")
     if not limit > 0:

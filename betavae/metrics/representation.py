@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from betavae.arrays import ArrayLike, as_indices
 from betavae.data import DSprites
-from betavae.model import BetaVAE
+from betavae.models import VAE
 
 _ENCODE_BATCH = 64  # the first activation takes 8 MiB; as fast as 128 on a CPU, with half the memory
 
@@ -38,7 +38,7 @@ class Representation:
 
 @torch.no_grad()
 def represent(
-    model: BetaVAE,
+    model: VAE,
     data: DSprites,
     *,
     indices: ArrayLike,

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from betavae.analysis import latent_traversal
-from betavae.model import BetaVAE
+from betavae.models import VAE
 
 
 @pytest.fixture
-def model() -> BetaVAE:
-    return BetaVAE(3, generator=torch.Generator().manual_seed(0))
+def model() -> VAE:
+    return VAE(3, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_pictures_are_the_decoders(model: BetaVAE) -> None:
+def test_the_pictures_are_the_decoders(model: VAE) -> None:
     """Fails if another latent moves, or the columns run the other way."""
     figure = latent_traversal(model, "cpu", dim=1, limit=2.0, num_columns=5)
     with torch.no_grad():
@@ -23,7 +23,7 @@ def test_the_pictures_are_the_decoders(model: BetaVAE) -> None:
     assert [axes.get_title() for axes in figure.axes] == ["-2", "-1", "0", "+1", "+2"]
 
 
-def test_an_image_sets_the_other_latents(model: BetaVAE) -> None:
+def test_an_image_sets_the_other_latents(model: VAE) -> None:
     image = torch.ones(1, 64, 64)
     with torch.no_grad():
         code = model.encode(image[None]).mean
@@ -44,6 +44,6 @@ def test_an_image_sets_the_other_latents(model: BetaVAE) -> None:
         ({"num_columns": 1}, "at least 2"),
     ],
 )
-def test_impossible_options_are_refused(model: BetaVAE, options: dict[str, Any], message: str) -> None:
+def test_impossible_options_are_refused(model: VAE, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         latent_traversal(model, "cpu", **options)

@@ -1,0 +1,61 @@
+"""A variational autoencoder: an encoder and a decoder of one architecture."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from betavae.gaussian import DiagonalGaussian
+from betavae.models.architectures import ARCHITECTURES, ImageShape
+
+
+class VAE(nn.Module):
+    """An encoder to a diagonal Gaussian posterior and a decoder to Bernoulli logits.
+
+    It behaves the same in `train()` and `eval()`: write `posterior.mean` or `posterior.sample(generator)`.
+
+    Args:
+        latent_size: Number of latents.
+        architecture: A name in ARCHITECTURES.
+        image_shape: Channels, height and width of an image.
+        generator: Source of the initial weights, on the CPU; torch's global one if None.
+
+    Raises:
+        ValueError: If the architecture is unknown, or is not made for such images.
+    """
+
+    def __init__(
+        self,
+        latent_size: int,
+        *,
+        architecture: str = "burgess",
+        image_shape: ImageShape = (1, 64, 64),
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, but got {architecture!r}.")
+        self.latent_size, self.image_shape = latent_size, image_shape
+        self.encoder, self.decoder = ARCHITECTURES[architecture](latent_size, image_shape)
+        self.apply(lambda module: _initialize(module, generator))
+        # faster convolutions on CPUs and on tensor cores; torch's stub lacks this overload
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def encode(self, images: Float[Tensor, "images channels height width"]) -> DiagonalGaussian:
+        """Return the posterior of each image's code."""
+        mean, logvar = self.encoder(images).float().chunk(2, dim=1)
+        return DiagonalGaussian(mean, logvar)
+
+    def decode(self, codes: Float[Tensor, "images latents"]) -> Float[Tensor, "images channels height width"]:
+        """Return the logit of every pixel and channel being 1."""
+        logits: Tensor = self.decoder(codes)
+        return logits.float()
+
+
+def _initialize(module: nn.Module, generator: torch.Generator | None) -> None:
+    """Glorot uniform weights, zero biases: with them training leaves its plateau soonest."""
+    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        nn.init.xavier_uniform_(module.weight, generator=generator)
+        assert module.bias is not None
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,71 @@
+"""Convolutions that halve and double an image's sides, as networks of this field use them."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_SIDE = 64
+_CHANNELS = (1, 3)
+
+
+def channels_of(image_shape: tuple[int, int, int]) -> int:
+    """Return the number of channels of images that the networks of this field are made for.
+
+    Raises:
+        ValueError: If the images are not 64 x 64 with 1 or 3 channels.
+    """
+    channels, height, width = image_shape
+    if (height, width) != (_SIDE, _SIDE) or channels not in _CHANNELS:
+        raise ValueError(
+            f"Images must be {_SIDE} x {_SIDE} with 1 or 3 channels, but are {height} x {width} with {channels}; scale "
+            "them first."
+        )
+    return channels
+
+
+def upsample_to_image(in_channels: int, channels: int) -> nn.Module:
+    """Return the last layer of a decoder: it doubles height and width, and gives an image's channels."""
+    return UpsampleToPixels(in_channels) if channels == 1 else Upsample(in_channels, channels)
+
+
+def downsample(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """Return a convolution that halves height and width (kernel 4, stride 2, padding 1)."""
+    return nn.Conv2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1)
+
+
+class Upsample(nn.ConvTranspose2d):
+    """A transposed convolution that doubles height and width (kernel 4, stride 2, padding 1).
+
+    The bias is added apart: as an argument of the convolution its gradient makes the weight's much slower on a CPU.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=4, stride=2, padding=1)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map (images, in_channels, h, w) to (images, out_channels, 2h, 2w)."""
+        y = F.conv_transpose2d(x, self.weight, None, stride=2, padding=1)
+        return y + self._bias_of(y)
+
+    def _bias_of(self, y: Tensor) -> Tensor:
+        assert self.bias is not None
+        return self.bias.view(1, -1, 1, 1).to(y.dtype)
+
+
+class UpsampleToPixels(Upsample):
+    """The same map, computed as one matrix product to a pixel's 16 taps and their overlap-add.
+
+    With a single output channel a general transposed convolution leaves most of a CPU's vector lanes idle.
+    """
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(in_channels, 1)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map (images, in_channels, h, w) to (images, 1, 2h, 2w)."""
+        height, width = x.shape[2:]
+        pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
+        taps = F.linear(pixels, self.weight.flatten(1).t())
+        y = F.fold(taps.transpose(1, 2), (2 * height, 2 * width), kernel_size=4, stride=2, padding=1)
+        return y + self._bias_of(y)
