@@ -14,7 +14,7 @@ from betavae.data import DSprites
 from betavae.metrics import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.representation import Representation, represent
 from betavae.models import VAE
-from betavae.objective import NonFiniteLossError
+from betavae.objectives import NonFiniteLossError
 
 NUM_ROWS = 10_000
 """Images a live score is taken of: drawn without replacement from the whole set, the same in every trial."""

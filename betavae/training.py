@@ -18,31 +18,35 @@ from betavae.config import Precision, TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import Scores, evaluate
 from betavae.models import VAE
-from betavae.objective import OBJECTIVES, Loss, NonFiniteLossError
+from betavae.objectives import OBJECTIVES, Batch, Loss, NonFiniteLossError
 from betavae.samples import draw_samples
 
 __all__ = ["ImageOrder", "MeanLoss", "NonFiniteLossError", "TrainingRun", "decide_precision"]
 
-_TERMS = ("total", "recon", "kl")
+_TOTAL = "total_nats"
 
 
 @dataclass(frozen=True)
 class MeanLoss:
-    """The loss averaged over the steps of one `advance`, in nats per image, and how fast they went."""
+    """The loss averaged over the steps of one `advance`, and how fast they went.
 
-    total_nats: float
-    recon_nats: float
-    kl_nats: float
+    Attributes:
+        terms: By name, `total_nats` first, then the terms of the objective, in nats per image.
+        images_per_second: Images trained on, per second.
+    """
+
+    terms: Mapping[str, float]
     images_per_second: float
 
+    @property
+    def total_nats(self) -> float:
+        """What is minimised, in nats per image."""
+        return self.terms[_TOTAL]
+
     def numbers(self) -> dict[str, float]:
-        """What a trial reports of this: plain numbers under TensorBoard's names."""
-        return {
-            "loss/total_nats": self.total_nats,
-            "loss/recon_nats": self.recon_nats,
-            "loss/kl_nats": self.kl_nats,
-            "images_per_second": self.images_per_second,
-        }
+        """Return what a trial reports of this: plain numbers under TensorBoard's names."""
+        terms = {f"loss/{name}": value for name, value in self.terms.items()}
+        return {**terms, "images_per_second": self.images_per_second}
 
 
 class ImageOrder:
@@ -88,6 +92,8 @@ class TrainingRun:
     def __init__(self, config: TrialConfig, data: DSprites, *, model: VAE, device: torch.device) -> None:
         self.config, self.model, self.step = config, model, 0
         self._data, self._device = data, device
+        self._objective = OBJECTIVES[config.objective](beta=config.beta)
+        self._term_names: tuple[str, ...] = ()
         self._last_loss: Float[Tensor, " terms"] | None = None
         self._order = ImageOrder(config.images, config.batch_size, seed=config.seed, device=device)
         self._generator = torch.Generator(device).manual_seed(config.seed)
@@ -126,16 +132,19 @@ class TrainingRun:
             NonFiniteLossError: If a loss was not finite, or the weights are not after the last step; the message names
                 the first such step and its terms.
         """
-        terms = torch.empty(num_steps, len(_TERMS), device=self._device)
+        terms = torch.empty(num_steps, 0, device=self._device)
         start = time.perf_counter()
         for row in range(num_steps):
-            terms[row] = self._train_step()
+            step_terms = self._train_step()
+            if row == 0:
+                terms = step_terms.new_empty(num_steps, len(step_terms))
+            terms[row] = step_terms
         losses = terms.double().cpu()
         seconds = time.perf_counter() - start
         self._check_finite(losses)
         self._check_weights()
-        total, recon, kl = losses.mean(0).tolist()
-        return MeanLoss(total, recon, kl, images_per_second=num_steps * self.config.batch_size / seconds)
+        means = dict(zip(self._term_names, losses.mean(0).tolist(), strict=True))
+        return MeanLoss(means, images_per_second=num_steps * self.config.batch_size / seconds)
 
     def evaluate(self) -> Scores:
         """Score the model as it is, with `betavae.evaluation.evaluate`.
@@ -187,12 +196,13 @@ class TrainingRun:
         loss.total.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         self.step += 1
-        return torch.stack((loss.total, loss.recon, loss.kl)).detach()
+        self._term_names = (_TOTAL, *loss.terms)
+        return torch.stack((loss.total, *loss.terms.values())).detach()
 
-    def _loss(self, images: Float[Tensor, "images 1 64 64"]) -> Loss:
-        objective = OBJECTIVES[self.config.objective]
+    def _loss(self, images: Float[Tensor, "images channels height width"]) -> Loss:
+        batch = Batch(self.model, images, step=self.step, generator=self._generator)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return objective(self.model, images, beta=self.config.beta, generator=self._generator)
+            return self._objective.loss(batch)
 
     def _check_finite(self, losses: Float[Tensor, "steps terms"]) -> None:
         bad = ~torch.isfinite(losses).all(1)
@@ -200,7 +210,7 @@ class TrainingRun:
             row = int(bad.nonzero()[0])
             step = self.step - len(losses) + row + 1
             raise NonFiniteLossError(
-                f"The loss must be finite, but at step {step} it was: {_in_words(losses[row])}. {self._advice()}"
+                f"The loss must be finite, but at step {step} it was: {self._in_words(losses[row])}. {self._advice()}"
             )
         self._last_loss = losses[-1] if len(losses) else self._last_loss
 
@@ -211,7 +221,7 @@ class TrainingRun:
             raise self._diverged("the weights are infinite or nan")
 
     def _diverged(self, reason: str) -> NonFiniteLossError:
-        loss = "" if self._last_loss is None else f", whose loss was {_in_words(self._last_loss)}"
+        loss = "" if self._last_loss is None else f", whose loss was {self._in_words(self._last_loss)}"
         return NonFiniteLossError(
             f"The loss must be finite, but after step {self.step}{loss}, {reason}. {self._advice()}"
         )
@@ -219,10 +229,10 @@ class TrainingRun:
     def _advice(self) -> str:
         return f"A smaller lr than {self.config.lr:g} or beta than {self.config.beta:g} may help."
 
-
-def _in_words(loss: Float[Tensor, " terms"]) -> str:
-    terms = ", ".join(f"{name} {value}" for name, value in zip(_TERMS, loss.tolist(), strict=True))
-    return f"{terms} (nats per image)"
+    def _in_words(self, loss: Float[Tensor, " terms"]) -> str:
+        names = [name.removesuffix("_nats") for name in self._term_names]
+        terms = ", ".join(f"{name} {value}" for name, value in zip(names, loss.tolist(), strict=True))
+        return f"{terms} (nats per image)"
 
 
 def decide_precision(precision: Precision, device: torch.device) -> Precision:

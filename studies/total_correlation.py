@@ -16,7 +16,7 @@ from angles import asked_folders, models_of
 from betavae.analysis.results import name_in_sweep
 from betavae.data import DSprites
 from betavae.gaussian import DiagonalGaussian
-from betavae.objective import total_correlation
+from betavae.objectives import total_correlation
 
 BATCH_SIZES = (16, 64, 128, 256, 1024)
 MIN_DEGREES = 10

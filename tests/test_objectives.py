@@ -8,7 +8,7 @@ import torch
 from betavae.config import Objective
 from betavae.gaussian import DiagonalGaussian
 from betavae.models import VAE
-from betavae.objective import OBJECTIVES, beta_tcvae_loss, beta_vae_loss, total_correlation
+from betavae.objectives import OBJECTIVES, Batch, BetaTCVAE, BetaVAE, total_correlation
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -20,16 +20,16 @@ def test_loss_is_summed_over_pixels_and_averaged_over_images() -> None:
     model = VAE(2, generator=generator())
     for parameter in model.parameters():
         torch.nn.init.zeros_(parameter)
-    loss = beta_vae_loss(model, torch.zeros(3, 1, 64, 64), beta=7.0, generator=generator())
-    assert loss.recon.item() == pytest.approx(64 * 64 * math.log(2), rel=1e-6)
-    assert loss.kl.item() == 0
+    loss = BetaVAE(beta=7.0).loss(Batch(model, torch.zeros(3, 1, 64, 64), generator=generator()))
+    assert loss.terms["recon_nats"].item() == pytest.approx(64 * 64 * math.log(2), rel=1e-6)
+    assert loss.terms["kl_nats"].item() == 0
 
 
 def test_beta_weighs_the_kl_alone() -> None:
     model, images = VAE(4, generator=generator()), torch.ones(2, 1, 64, 64)
-    loss = beta_vae_loss(model, images, beta=7.0, generator=generator())
-    assert loss.total.item() == pytest.approx((loss.recon + 7 * loss.kl).item(), rel=1e-6)
-    assert loss.kl.item() > 0
+    loss = BetaVAE(beta=7.0).loss(Batch(model, images, generator=generator()))
+    assert loss.total.item() == pytest.approx((loss.terms["recon_nats"] + 7 * loss.terms["kl_nats"]).item(), rel=1e-6)
+    assert loss.terms["kl_nats"].item() > 0
 
 
 def test_every_objective_that_can_be_asked_for_is_there() -> None:
@@ -38,16 +38,18 @@ def test_every_objective_that_can_be_asked_for_is_there() -> None:
 
 def test_at_beta_1_both_objectives_are_the_evidence_bound() -> None:
     model, images = VAE(4, generator=generator()), torch.ones(2, 1, 64, 64)
-    losses = [objective(model, images, beta=1.0, generator=generator()) for objective in OBJECTIVES.values()]
+    losses = [part(beta=1.0).loss(Batch(model, images, generator=generator())) for part in OBJECTIVES.values()]
     assert losses[0].total.item() == pytest.approx(losses[1].total.item(), rel=1e-6)
 
 
 def test_beta_weighs_the_total_correlation_alone() -> None:
     model, images = VAE(4, generator=generator()), torch.rand(8, 1, 64, 64, generator=generator())
-    loss = beta_tcvae_loss(model, images, beta=7.0, generator=generator())
+    loss = BetaTCVAE(beta=7.0).loss(Batch(model, images, generator=generator()))
     posterior = model.encode(images)
     correlation = total_correlation(posterior, posterior.sample(generator()))
-    assert loss.total.item() == pytest.approx((loss.recon + loss.kl + 6 * correlation).item(), rel=1e-6)
+    assert loss.total.item() == pytest.approx(
+        (loss.terms["recon_nats"] + loss.terms["kl_nats"] + 6 * correlation).item(), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""What every objective is given and returns, in nats per image."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from betavae.models import VAE
+from betavae.parts import Part
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss that is infinite or nan, or weights or posteriors that are: training cannot continue from there."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """All that a loss may use.
+
+    Attributes:
+        model: What is trained.
+        images: Of this step.
+        step: Steps done before this one.
+        generator: Source of every random number; torch's global one if None.
+    """
+
+    model: VAE
+    images: Float[Tensor, "images channels height width"]
+    step: int = 0
+    generator: torch.Generator | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss and its terms: scalars, in nats per image.
+
+    Attributes:
+        total: What is minimised.
+        terms: By name, what is reported beside it: a term `kl_nats` as `loss/kl_nats`. Every objective has two:
+            `recon_nats`, the negative log likelihood summed over pixels and averaged over images, and `kl_nats`, the
+            KL from the prior summed over latents and averaged over images, not times any weight.
+    """
+
+    total: Float[Tensor, ""]
+    terms: Mapping[str, Float[Tensor, ""]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(Part):
+    """What training minimises; its fields are its parameters."""
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Loss:
+        """Return the loss of a batch, with every random number from the batch's generator."""
+
+
+def reconstruction_nats(
+    model: VAE, codes: Float[Tensor, "images latents"], images: Float[Tensor, "images channels height width"]
+) -> Float[Tensor, ""]:
+    """Return the negative Bernoulli log likelihood, summed over pixels and averaged over images.
+
+    Only where it is summed as the KL is does a weight between the two mean what it says.
+    """
+    return F.binary_cross_entropy_with_logits(model.decode(codes), images, reduction="sum") / len(images)

@@ -1,0 +1,28 @@
+"""The beta-VAE's objective."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from betavae.objectives.base import Batch, Loss, Objective, reconstruction_nats
+
+
+@dataclass(frozen=True, kw_only=True)
+class BetaVAE(Objective):
+    """Minimise recon + beta * KL, with one posterior sample per image.
+
+    Source:
+        Higgins et al. 2017, openreview.net/forum?id=Sy2fzU9gl.
+    """
+
+    name = "beta-vae"
+
+    beta: float = 4.0
+    """Weight of the KL term; 1 is the plain VAE."""
+
+    def loss(self, batch: Batch) -> Loss:
+        """Return the loss, with the terms `recon_nats` and `kl_nats`."""
+        posterior = batch.model.encode(batch.images)
+        recon = reconstruction_nats(batch.model, posterior.sample(batch.generator), batch.images)
+        kl = posterior.kl().sum(1).mean()
+        return Loss(recon + self.beta * kl, {"recon_nats": recon, "kl_nats": kl})
