@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # until `main` takes it: what interrupts an import would print a page
-    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
+if __name__ == "__main__":  # first: what is imported below takes seconds, and may be installed from another checkout
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from sweeps.interrupts import begin_script
+
+    script_interruption = begin_script()
 
 import torch
 from rich.console import Console
@@ -33,7 +34,7 @@ from sweeps.options import ReportOptions
 from sweeps.storage import Mirror, fetched, is_record, joined
 from sweeps.terminal import say
 
-DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+DONE, BAD_INPUT = 0, 2
 
 _NUM_NAMED = 3
 """Trials that a message names, of those that failed for one reason or another."""
@@ -53,9 +54,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         say(f"error: {one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        say("interrupted", file=sys.stderr)
-        return INTERRUPTED
     for problem in report.problems:
         say(f"warning: {one_line(problem)}", file=sys.stderr)
     say(report.page)
@@ -199,5 +197,4 @@ def _score_with_bar(checkpoint: Path, data: DSprites, *, device: str, name: str)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(main())
+    sys.exit(script_interruption.run(main))

@@ -51,6 +51,13 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     return _parse(Options, arguments, command="run.py", default=values)
 
 
+def leaves_preset_open(arguments: Sequence[str]) -> bool:
+    """Whether a new sweep is asked for, and nothing names its preset."""
+    asked = _asked(arguments)
+    words = words_of(Path(asked["config"])) if asked["config"] else []
+    return not asked["resume"] and _asked([*words, *arguments])["preset"] is None
+
+
 def parse_analysis_options(arguments: Sequence[str]) -> AnalysisOptions:
     """Read the command line of `analyze.py`.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.process import available_cores, prepare_process
-from betavae.training import TrainingRun
+from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.axes import AXES, Range, written
 from sweeps.cluster import Resources, found_in_cluster
 from sweeps.config_file import names_in
@@ -23,6 +25,9 @@ from sweeps.presets import PRESETS
 from sweeps.trial_folder import NUM_KEPT
 
 _CALIBRATION_SECONDS = 3.0
+_TOO_LARGE = (RuntimeError, MemoryError, OverflowError, TypeError)
+"""What torch and numpy raise for arrays that they cannot make."""
+
 _NUM_SHOWN = 8
 _ALIASES = {"-z": "latent_size", "-b": "batch_size", "-s": "seed"}
 
@@ -45,9 +50,24 @@ class Cost:
 
 
 def measure_cost(options: Options, data: DSprites, *, device: str) -> Cost:
-    """Train the first planned trial for three seconds, score it once and save it once, in a passing folder."""
-    prepare_process()
+    """Train the first planned trial for three seconds, score it once and save it once, in a passing folder.
+
+    Raises:
+        ValueError: If that trial cannot be trained: its loss is not finite, or it does not fit into memory.
+    """
     config = TrialConfig.from_dict(options.trial_values() | _first_params(options))
+    try:
+        return _measure(config, data, device=device)
+    except (NonFiniteLossError, *_TOO_LARGE) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"The first trial must train for the estimate, but with beta {config.beta:g}, latent size "
+            f"{config.latent_size}, lr {config.lr:g} and batch size {config.batch_size} it failed: {reason}"
+        ) from error
+
+
+def _measure(config: TrialConfig, data: DSprites, *, device: str) -> Cost:
+    prepare_process()
     run = TrainingRun.start(config, data, device=device)
     run.advance(2)  # the first steps build what the others use
     start, first = time.perf_counter(), run.step
@@ -63,6 +83,16 @@ def measure_cost(options: Options, data: DSprites, *, device: str) -> Cost:
     num_evaluations = math.ceil(config.steps / config.eval_every)
     seconds = config.steps * config.batch_size / images_per_second + num_evaluations * evaluation_seconds
     return Cost(seconds, images_per_second, evaluation_seconds, size)
+
+
+def estimate(arguments: Sequence[str]) -> str:
+    """Return what `--dry-run` says of time and disk, or why it does not.
+
+    It is measured in a process of its own, which lets go of the GPU when it ends.
+    """
+    command = [sys.executable, str(Path(__file__).with_name("run.py")), *arguments, "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout.rpartition("\n\n")[2].strip() if done.returncode == 0 else f"no estimate: {done.stderr.strip()}"
 
 
 def describe_options(options: Options, *, arguments: Sequence[str]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import platform
 import shlex
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ _LEASE_FILE = ".driver"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")
 
 
+class _TakenError(ValueError):
+    """Another process of this machine works on the folder."""
+
+
 class SweepFolder:
     """A sweep's folder, held by this process alone, with its record.
 
@@ -59,7 +64,7 @@ class SweepFolder:
         try:
             self._lock.acquire()  # the system lets go of it when this process ends, however it ends
         except Timeout as error:
-            raise ValueError(
+            raise _TakenError(
                 f"{mirror.location} is being worked on by another run.py; wait for it, or end it first."
             ) from error
         if self._lease is not None:
@@ -74,9 +79,8 @@ class SweepFolder:
             FileExistsError: If there is one of that name: nothing is ever written over.
             ValueError: If it cannot be written.
         """
-        mirror = Mirror.at(joined(resolved(options.sweep.results), _name(options)))
-        _check_new(mirror)
-        folder = cls(mirror, options)
+        folder = cls._at_new(options)
+        mirror = folder.mirror
         mirror.clear()
         mirror.local.mkdir(parents=True, exist_ok=True)
         folder._write(
@@ -89,6 +93,18 @@ class SweepFolder:
             }
         )
         return folder
+
+    @classmethod
+    def _at_new(cls, options: Options) -> SweepFolder:
+        """Take the name that was asked for, or the first default one that no other driver has, whoever comes first."""
+        for mirror in _new_places(options):
+            try:
+                _check_new(mirror)
+                return cls(mirror, options)
+            except (FileExistsError, _TakenError):
+                if options.sweep.name is not None:
+                    raise
+        raise AssertionError("there is always one more name")
 
     @classmethod
     def resume(cls, options: Options, *, data: DSprites, arguments: Sequence[str]) -> SweepFolder:
@@ -206,10 +222,12 @@ def check_destination(options: Options, *, data: DSprites) -> str:
     if options.sweep.resume is not None:
         check_resumable(options, data=data)
         return resolved(options.sweep.resume)
-    mirror = Mirror.at(joined(resolved(options.sweep.results), _name(options)), make=False)
-    if mirror.exists():
-        raise FileExistsError(_exists(mirror))
-    return mirror.location
+    for mirror in _new_places(options, make=False):
+        if not mirror.exists():
+            return mirror.location
+        if options.sweep.name is not None:
+            raise FileExistsError(_exists(mirror))
+    raise AssertionError("there is always one more name")
 
 
 def check_resumable(options: Options, *, data: DSprites) -> None:
@@ -230,8 +248,12 @@ def check_resumable(options: Options, *, data: DSprites) -> None:
         )
 
 
-def _name(options: Options) -> str:
-    return options.sweep.name or f"{options.sweep.preset}-{datetime.now():%Y%m%d-%H%M%S}"
+def _new_places(options: Options, *, make: bool = True) -> Iterator[Mirror]:
+    """Give the place with the name that was asked for; else without end those of the preset and the time."""
+    name = options.sweep.name or f"{options.sweep.preset}-{datetime.now():%Y%m%d-%H%M%S}"
+    for count in itertools.count(1):
+        numbered = name if count == 1 else f"{name}-{count}"
+        yield Mirror.at(joined(resolved(options.sweep.results), numbered), make=make)
 
 
 def _check_new(mirror: Mirror) -> None:

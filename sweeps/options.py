@@ -26,6 +26,9 @@ _NUM_SEEDS = 5
 MAX_SEEDS = 1_000
 """New seeds that one configuration may be confirmed with."""
 
+MAX_SEED = 2**63 // 1_000_000 - 1
+"""A sweep's largest seed: each of its million trials' seeds, which follow from it, must be below 2**63."""
+
 
 @dataclass(frozen=True)
 class SweepOptions:
@@ -207,7 +210,7 @@ class Options:
 
     Each trial trains one model, scores it on 10,000 images of the whole set, and leaves a folder that can be resumed,
     judged and drawn. Exit codes: 0 done; 1 a trial, the report or the storage failed; 2 bad input and nothing
-    started; 130/143 interrupted.
+    started; 129/130/143 interrupted.
     """
 
     sweep: SweepOptions = field(default_factory=SweepOptions)
@@ -259,7 +262,8 @@ class Options:
         _at_least("--num-cpus", self.resources.num_cpus, 1)
         _at_least("--trials", self.search.trials, 1)
         _at_least("--grace-steps", self.search.grace_steps, 1)
-        _at_least("--seed", self.sweep.seed, 0)
+        if not 0 <= self.sweep.seed <= MAX_SEED:
+            raise ValueError(f"--seed must be in 0 .. {MAX_SEED}, but got {self.sweep.seed}.")
         _at_least("--confirm", self.confirm.confirm, 1)
         if not 1 <= self.num_seeds <= MAX_SEEDS:
             raise ValueError(f"--seeds must be in 1 .. {MAX_SEEDS}, but got {self.num_seeds}.")

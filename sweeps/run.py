@@ -6,7 +6,14 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+if __name__ == "__main__":  # first: what is imported below takes seconds, and may be installed from another checkout
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from sweeps.interrupts import begin_script
+
+    script_interruption = begin_script()
 
 from betavae.analysis.confirmation import confirmed
 from betavae.analysis.results import name_in_sweep, ranked
@@ -24,14 +31,22 @@ from sweeps.cluster import (
     quiet_ray,
     resources_of_cluster,
 )
-from sweeps.command_line import parse_options
-from sweeps.dry_run import describe_cost, describe_options, describe_resources, describe_trials, measure_cost
+from sweeps.command_line import leaves_preset_open, parse_options
+from sweeps.dry_run import (
+    describe_cost,
+    describe_options,
+    describe_resources,
+    describe_trials,
+    estimate,
+    measure_cost,
+)
 from sweeps.folder import SweepFolder, check_destination
-from sweeps.interrupts import Interruption
+from sweeps.interrupts import Interruption, starting_ray
 from sweeps.options import Options
 from sweeps.plan import num_confirming, num_trials
 from sweeps.storage import Mirror, check_location, resolved
 from sweeps.tables import describe_best, format_confirmation_table, format_seed_study_table, format_table
+from sweeps.temporary import check_temporary_folder
 from sweeps.terminal import say
 
 if TYPE_CHECKING:
@@ -40,34 +55,59 @@ if TYPE_CHECKING:
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sweep as the command line asks; return its exit code."""
+def main(arguments: Sequence[str] | None = None, *, interruption: Interruption | None = None) -> int:
+    """Run a sweep as the command line asks; return its exit code.
+
+    Args:
+        arguments: The words after the command's name; those of this process if None.
+        interruption: What this process's signals go to, if something takes them already.
+    """
+    interruption = interruption or Interruption()
     arguments = sys.argv[1:] if arguments is None else arguments
-    gpus_found = available_gpus()
+    return interruption.run(lambda: _run_checked(arguments, interruption=interruption))
+
+
+def _run_checked(arguments: Sequence[str], *, interruption: Interruption) -> int:
     try:
-        options = parse_options(arguments, gpus_found=gpus_found)
-        options.check()
-        check_location(options.sweep.resume or options.sweep.results)
-        os.environ.update(data_environment())  # absolute, so that trials, which run in other folders, open the same
-        if options.sweep.dry_run:
-            return dry_run(options, arguments, gpus_found=gpus_found)
-        resources = _find_resources(options, gpus_found=gpus_found)
-        if options.resources.address is not None:
-            check_shared(Mirror.at(resolved(options.sweep.resume or options.sweep.results)))
-        data = DSprites.open()
-        open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
-        folder = open_folder(options, data=data, arguments=arguments)
+        return _run(arguments, interruption=interruption)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
-    interruption = Interruption()
-    interruption.watch()
+
+
+def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
+    """Check what is asked for, make the folder, and sweep.
+
+    Raises:
+        ValueError: If something is asked for that cannot be; then nothing has been started.
+        OSError: If something cannot be written; then nothing has been started.
+    """
+    gpus_found = available_gpus()
+    options = parse_options(arguments, gpus_found=gpus_found)
+    options.check()
+    check_location(options.sweep.resume or options.sweep.results)
+    os.environ.update(data_environment())  # absolute, so that trials, which run in other folders, open the same
+    if options.resources.address is None:
+        check_temporary_folder()
+    if options.sweep.dry_run:
+        return dry_run(options, arguments, gpus_found=gpus_found)
+    resources = _find_resources(options, gpus_found=gpus_found)
+    if options.resources.address is not None:
+        check_shared(Mirror.at(resolved(options.sweep.resume or options.sweep.results)))
+    data = DSprites.open()
+    open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
+    if options.sweep.preset == "full" and leaves_preset_open(arguments) and not options.sweep.quiet:
+        announce_full(options, arguments)
+    with interruption.held():  # one that is made without its record could not be resumed
+        folder = open_folder(options, data=data, arguments=arguments)
     try:
+        interruption.check()
         return sweep(folder, resources=resources, data=data, interruption=interruption)
     except OSError as error:
         print(f"error: {error}\ngo on with: {folder.resume_command}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
+        sys.stdout.flush()
         print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr, flush=True)
         os._exit(interruption.exit_code)  # at once: Ray's own ending takes seconds, and its processes end with this one
     finally:
@@ -93,6 +133,18 @@ def dry_run(options: Options, arguments: Sequence[str], *, gpus_found: int) -> i
         cost = measure_cost(options, data, device="cuda" if resources.num_gpus else "cpu")
         print(f"\n{describe_cost(options, cost, resources=resources)}")
     return DONE
+
+
+def announce_full(options: Options, arguments: Sequence[str]) -> None:
+    """Say, before days of work begin that nobody may have wanted, that they will, and what takes minutes."""
+    count, steps = num_trials(options), options.trial.steps
+    print(
+        f"With GPUs and without --preset this is the preset full: {count} trials of at most {steps:,} steps.\n"
+        "For a first look in minutes end it (Ctrl-C), and take: python sweeps/run.py --preset quick",
+        flush=True,
+    )
+    if options.resources.address is None:
+        print(f"{estimate(arguments)}\n", flush=True)
 
 
 def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interruption: Interruption) -> int:
@@ -134,7 +186,8 @@ def _find_resources(options: Options, *, gpus_found: int) -> Resources:
     quiet_ray(address=address)
     if address is None:
         return decide_resources(options.resources, cpus_found=available_cores(), gpus_found=gpus_found)
-    join_cluster(address)
+    with starting_ray():
+        join_cluster(address)
     return resources_of_cluster(options.resources)
 
 
@@ -164,4 +217,4 @@ def _write_report(folder: SweepFolder) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(interruption=script_interruption))

@@ -175,7 +175,8 @@ class OptunaDraw:
             multivariate=True,
             constant_liar=True,  # several trials run at once: the liar keeps them apart
             n_startup_trials=min(_MAX_STARTUP_TRIALS, math.ceil(num_trials(options) / 3)),
-            seed=options.sweep.seed + 7919 * num_known,  # after a resume it must not draw its first trials again
+            # after a resume it must not draw its first trials again; numpy's generator takes 32 bits
+            seed=(options.sweep.seed + 7919 * num_known) % 2**32,
         )
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
 

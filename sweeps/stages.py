@@ -11,8 +11,9 @@ from betavae.analysis.results import CONFIRM_FOLDER, SEARCH_FOLDER, Trial, Trial
 from sweeps.board import Board
 from sweeps.cluster import Resources, running_ray
 from sweeps.folder import SweepFolder
-from sweeps.interrupts import Interruption
+from sweeps.interrupts import Interruption, starting_ray
 from sweeps.progress import TrialLog
+from sweeps.ray_watch import watched_ray
 from sweeps.search import Stage, confirmation_stage, run_stage, search_stage
 from sweeps.trial import train_trial
 
@@ -105,10 +106,7 @@ class _LateRay(ExitStack):
             return StageResult(known)
         folder, resources = self._folder, self._resources
         if not self._is_running:
-            started = self.enter_context(running_ray(resources, address=folder.options.resources.address))
-            self._is_running = True
-            self._interruption.watch()
-            folder.note_resources(started)
+            self._start()
         with TrialLog(stage.folder, folder.options, num_planned=len(stage.planned), known=known.read) as log:
             callbacks = [Board(folder.mirror, stage.folder, known=known.read), log]
             unwritten = run_stage(
@@ -118,8 +116,26 @@ class _LateRay(ExitStack):
                 resources=resources,
                 callbacks=callbacks,
             )
-        self._interruption.watch()  # Ray's search, which took the signals, has left its own handlers
+        self._interruption.watch()  # Ray's search has left its own handler
         return StageResult(folder.mended_trials(stage.folder), unwritten)
+
+    def _start(self) -> None:
+        folder, interruption = self._folder, self._interruption
+        with ExitStack() as starting:
+            end = partial(interruption.end_lost, resume_command=folder.resume_command)
+            starting.enter_context(watched_ray(end))
+            started = self._enter_ray()
+            self.push(starting.pop_all())  # so that the watch ends before Ray does
+        self._is_running = True
+        interruption.check()
+        folder.note_resources(started)
+
+    def _enter_ray(self) -> dict[str, float]:
+        try:
+            with starting_ray():
+                return self.enter_context(running_ray(self._resources, address=self._folder.options.resources.address))
+        except Exception as error:  # Ray raises this class itself
+            raise OSError(f"Ray must start, but: {str(error).partition(chr(10))[0]}") from error
 
 
 def _has_ended(stage: Stage, trials: Trials) -> bool:

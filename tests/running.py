@@ -16,7 +16,14 @@ from sweeps.search_folder import FIRST_CONFIRMING
 REPOSITORY = Path(__file__).parents[1]
 STEPS, EVERY = 120, 40
 SMALL = f"-z 3 -b 16 --lr 1e-3 --steps {STEPS} --eval-every {EVERY} --scheduler none --num-gpus 0 --exact 0 --no-report"
-PATIENCE = 120.0  # seconds, after which something that should have happened has not
+IDLE_SECONDS = 120.0
+"""Processes that have done nothing for so long wait for something that will not come."""
+
+CPU_SECONDS = 1800.0
+"""Processes that have used so much will not end by themselves: the longest sweep of a test uses about 100."""
+
+_BUSY_CORES = 0.2
+"""An idle Ray wants less: 0.06 of a core, measured; one that starts or trains wants 0.3 to 3."""
 
 Numbers = dict[int, list[dict[str, Any]]]
 """By seed, what each report of a trial said, without the speed."""
@@ -41,7 +48,7 @@ class RunningSweep:
 
     def end(self, *, code: int = 0) -> tuple[str, str]:
         """Wait for it, and return what it said."""
-        output, errors = self.process.communicate(timeout=PATIENCE)
+        output, errors = output_of(self.process)
         assert self.process.returncode == code, errors
         return output, errors
 
@@ -55,7 +62,7 @@ class RunningSweep:
     def kill(self) -> None:
         """The driver alone, as the system would; its Ray goes with it."""
         self.process.kill()
-        self.process.communicate(timeout=PATIENCE)
+        output_of(self.process)
 
     def trial(self, index: int) -> Path:
         return self.folder / "search" / f"trial_{index:04}"
@@ -91,10 +98,67 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def wait_for(what: Callable[[], Any], *, pause: float = 0.05, patience: float = PATIENCE) -> Any:
-    deadline = time.monotonic() + patience
+class Patience:
+    """How long to wait for processes: as long as they work, or would if they got a processor.
+
+    So a machine that is loaded makes a test slow, and does not make it fail.
+
+    Args:
+        root: The processes are those below this one; below the test's own if None.
+        idle_seconds: A spell without work that is too long.
+        cpu_seconds: Work that is too much.
+    """
+
+    def __init__(
+        self, root: int | None = None, *, idle_seconds: float = IDLE_SECONDS, cpu_seconds: float = CPU_SECONDS
+    ) -> None:
+        self._root, self._idle_seconds, self._cpu_seconds = root, idle_seconds, cpu_seconds
+        self._used, self._idle = 0.0, 0.0
+        self._looked, self._times = time.monotonic(), self._times_of_threads()
+
+    def check(self) -> None:
+        """Raise AssertionError if it is at its end."""
+        passed = time.monotonic() - self._looked
+        if passed < min(1.0, self._idle_seconds / 4):
+            return
+        before, self._times = self._times, self._times_of_threads()
+        self._looked += passed
+        gains = [
+            (ran - before.get(thread, (0, 0))[0], waited - before.get(thread, (0, 0))[1])
+            for thread, (ran, waited) in self._times.items()
+        ]
+        self._used += sum(ran for ran, _ in gains)
+        is_busy = sum(ran + waited for ran, waited in gains) > _BUSY_CORES * passed
+        self._idle = 0.0 if is_busy else self._idle + passed
+        assert self._idle < self._idle_seconds, f"nothing has been done for {self._idle:.0f} s"
+        assert self._used < self._cpu_seconds, f"it has not ended after {self._used:.0f} s of computing"
+
+    def _times_of_threads(self) -> dict[Path, tuple[float, float]]:
+        """Seconds that each thread has run, and has waited for a processor."""
+        times = {}
+        root = os.getpid() if self._root is None else self._root
+        for pid in [*descendants(root), *([] if self._root is None else [root])]:
+            for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):  # it has ended
+                    ran, waited, _ = map(int, path.read_text().split())
+                    times[path] = ran / 1e9, waited / 1e9
+        return times
+
+
+def output_of(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a process says until it ends, which is waited for patiently."""
+    patience = Patience(process.pid)
+    while True:
+        try:
+            return process.communicate(timeout=1)
+        except subprocess.TimeoutExpired:
+            patience.check()
+
+
+def wait_for(what: Callable[[], Any], *, pause: float = 0.05, idle_seconds: float = IDLE_SECONDS) -> Any:
+    patience = Patience(idle_seconds=idle_seconds)
     while not (result := what()):
-        assert time.monotonic() < deadline, "it did not happen"
+        patience.check()
         time.sleep(pause)
     return result
 

@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from running import output_of
 
 from betavae.data import DSPRITES_FACTORS, DSprites
 from betavae.data.dsprites import OFFICIAL_FILE, _open_official, unpacked_images
@@ -312,7 +313,7 @@ def test_eight_processes_at_once_render_once(tmp_path):
         )
         for _ in range(8)
     ]
-    outputs = [process.communicate(timeout=120) for process in processes]
+    outputs = [output_of(process) for process in processes]
     assert [output.strip() for output, _ in outputs] == [RENDERED_FINGERPRINT] * 8
     assert sum("Rendering dSprites" in messages for _, messages in outputs) == 1
 

@@ -62,7 +62,7 @@ def launch() -> None:
     (RIG / "cluster.yaml").write_text(text)
     ray = str(PYTHON / "bin" / "ray")
     on_laptop(f"RAY_UP_enable_autoscaler_v2=0 {ray} up -y --no-config-cache {RIG}/cluster.yaml")
-    wait_for(lambda: "/2.0 CPU" in on_head(f"{TOKEN} {ray} status").communicate()[0], pause=0.5, patience=PATIENCE)
+    wait_for(lambda: "/2.0 CPU" in on_head(f"{TOKEN} {ray} status").communicate()[0], pause=0.5, idle_seconds=PATIENCE)
 
 
 def on_laptop(command: str) -> None:
@@ -141,7 +141,7 @@ def test_a_sweep_is_submitted_as_a_job(undisturbed: Numbers) -> None:
 
 def test_a_worker_machine_is_killed(undisturbed: Numbers) -> None:
     sweep = run(f"{SMALL} --results {RIG}/results --name worker")
-    wait_for(lambda: half_way("worker"), pause=0.5, patience=PATIENCE)
+    wait_for(lambda: half_way("worker"), pause=0.5, idle_seconds=PATIENCE)
     kill_machine(WORKER)
     output = sweep.communicate()[0]
     assert sweep.returncode == 0, output
@@ -153,7 +153,7 @@ def test_the_head_is_killed_and_the_sweep_resumed(undisturbed: Numbers) -> None:
     on_rig("up.sh")
     launch()
     sweep = run(f"{SMALL} --results {RIG}/results --name head")
-    wait_for(lambda: half_way("head"), pause=0.5, patience=PATIENCE)
+    wait_for(lambda: half_way("head"), pause=0.5, idle_seconds=PATIENCE)
     for machine in (HEAD, WORKER, "rig-worker2"):
         kill_machine(machine)
     sweep.communicate()

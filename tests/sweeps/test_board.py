@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from running import Patience
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -299,7 +300,7 @@ def tensorboard(tmp_path: Path) -> Iterator[str]:
 
 
 def wait_for_texts(browser: Chrome, address: str, wanted: set[str]) -> list[str]:
-    deadline = time.monotonic() + 60
+    patience = Patience(cpu_seconds=300)
     while True:
         with contextlib.suppress(WebDriverException):  # it does not listen yet
             browser.get(address)
@@ -308,7 +309,10 @@ def wait_for_texts(browser: Chrome, address: str, wanted: set[str]) -> list[str]
             texts: list[str] = browser.execute_script(TEXT)
             if wanted <= set(texts):
                 return texts
-        assert time.monotonic() < deadline, (wanted - set(texts), " ".join(texts)[-3000:])
+        try:
+            patience.check()
+        except AssertionError as error:
+            raise AssertionError(wanted - set(texts), " ".join(texts)[-3000:]) from error
 
 
 @pytest.mark.slow  # the server takes five seconds to start

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from betavae.data import DSprites
-from sweeps.dry_run import describe_options, measure_cost
+from sweeps.dry_run import describe_options, estimate, measure_cost
 from sweeps.options import SweepOptions
 from sweeps.presets import PRESETS
 from sweeps.run import BAD_INPUT, DONE, main
@@ -72,6 +72,38 @@ def test_a_cluster_is_joined_and_asked_but_not_measured(
     assert joined == ["10.0.0.1:6379"]
     assert "resources  GPUs 4 of 8, CPU cores all of 48 in the cluster at 10.0.0.1:6379" in said
     assert "images/s" not in said
+
+
+@pytest.mark.parametrize(
+    ("hopeless", "reason"),
+    [
+        ("--beta 1e308", "The loss must be finite, but at step 1 it was: total inf"),
+        ("--lr 1e30", "The loss must be finite"),
+        ("-z 1000000000000", "allocate"),
+        ("-b 10000000000000", "allocate"),
+        ("-z 1000000000000000000000000", "Overflow"),
+    ],
+)
+def test_a_first_trial_that_cannot_be_trained_is_bad_input_in_one_line(
+    hopeless: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(f"{SMALL} --images 700 --beta 4 --lr 1e-3 -z 3 --dry-run {hopeless}".split()) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert error.startswith("error: The first trial must train for the estimate, but with beta ")
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_an_estimate_that_cannot_be_made_says_why() -> None:
+    assert estimate(["--steps", "0"]) == "no estimate: error: --steps must be at least 1, but got 0."
+
+
+@pytest.mark.slow
+def test_an_estimate_is_what_the_dry_run_says_of_time_and_disk() -> None:
+    said = estimate(["--num-gpus", "0", "-z", "3", "-b", "4", "--steps", "1000000"])
+    assert said.startswith("at most ")
+    assert " h: " in said
+    assert " MB: " in said
 
 
 @pytest.mark.parametrize("wrong", ["--steps 0", "--num-cpus 1000", "--name there"])

@@ -11,7 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import EVERY, REPOSITORY, STEPS, Numbers, RunningSweep, numbers, searched, wait_for
+from running import (
+    EVERY,
+    REPOSITORY,
+    STEPS,
+    Numbers,
+    RunningSweep,
+    command_of,
+    descendants,
+    numbers,
+    searched,
+    wait_for,
+)
 
 from betavae.analysis.results import ranked, read_record, read_sweep
 from betavae.checkpoint import load_model
@@ -48,6 +59,10 @@ def check_whole(folder: Path, undisturbed: Numbers, *, with_confirmation: bool =
 
 def has_report(sweep: RunningSweep) -> bool:
     return (sweep.trial(0) / "result.json").exists()
+
+
+def processes_of_ray(sweep: RunningSweep, name: str) -> list[int]:
+    return [pid for pid in descendants(sweep.process.pid) if command_of(pid).split("\0")[0].endswith(f"/{name}")]
 
 
 def steps_started_from(sweep: RunningSweep) -> list[int]:
@@ -136,8 +151,25 @@ def test_the_driver_killed_at_four_moments(jump: Path, sweep: RunningSweep, undi
 
 
 @pytest.mark.slow
-def test_signals_a_second_driver_and_a_flipped_bit(sweep: RunningSweep, undisturbed: Numbers) -> None:
+def test_signals_the_end_of_ray_a_second_driver_and_a_flipped_bit(sweep: RunningSweep, undisturbed: Numbers) -> None:
+    wait_for(lambda: processes_of_ray(sweep, "gcs_server"))
+    sweep.process.send_signal(signal.SIGTERM)  # while Ray starts, which takes the signal for itself
+    _, errors = sweep.end(code=143)
+    assert errors == f"interrupted; go on with: python sweeps/run.py --resume {sweep.folder}\n"
+
+    sweep.resume()
     wait_for(lambda: has_report(sweep))
+    for pid in processes_of_ray(sweep, "raylet"):
+        os.kill(pid, signal.SIGKILL)
+    output, errors = sweep.end(code=1)
+    assert "Raylet is terminated" not in output  # with pages of Ray's state
+    assert errors == (
+        "error: Ray's raylet has ended, killed or out of memory; no checkpoint is lost\n"
+        f"go on with: python sweeps/run.py --resume {sweep.folder}\n"
+    )
+
+    sweep.resume()
+    wait_for(lambda: len(steps_started_from(sweep)) >= 2)
     sweep.process.send_signal(signal.SIGTERM)
     output, errors = sweep.end(code=143)
     assert errors == f"interrupted; go on with: python sweeps/run.py --resume {sweep.folder}\n"

@@ -1,17 +1,26 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, tzinfo
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
+from running import output_of
 
 from betavae.analysis.results import ranked, read_trials
+from betavae.data import DSprites
 from sweeps.cluster import decide_resources
 from sweeps.command_line import parse_options
-from sweeps.options import ResourceOptions
+from sweeps.folder import SweepFolder, check_destination
+from sweeps.options import Options, ResourceOptions, SweepOptions
 from sweeps.presets import PRESETS
 from sweeps.run import BAD_INPUT, DONE, FAILED, main
+from sweeps.temporary import check_temporary_folder
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -70,6 +79,131 @@ def test_a_folder_that_exists_is_not_written_into(tmp_path: Path, capsys: pytest
     assert not list((tmp_path / "taken").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "folder", "problem"),
+    [
+        ("TMPDIR", "not-there", "it cannot be written (No such file or directory)"),
+        ("TMPDIR", "file", "it cannot be written (Not a directory)"),
+        ("RAY_TMPDIR", "x" * 60, "a socket's path would be longer than 107 bytes"),
+    ],
+)
+@pytest.mark.parametrize("more", ["", "--dry-run"])
+def test_a_folder_that_ray_cannot_start_in_is_found_out_first(
+    name: str,
+    folder: str,
+    problem: str,
+    more: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / ("x" * 60)).mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(name, str(tmp_path / folder))
+    assert main(["--results", str(tmp_path / "results"), "--num-gpus", "0", *more.split()]) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {name} must be the absolute path of a folder in which Ray can put its sockets")
+    assert f"{problem}. Set RAY_TMPDIR" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("folder", ["", "relative"])
+def test_a_temporary_folder_is_absolute(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", folder)
+    with pytest.raises(ValueError, match=f"but got '{folder}': it is not absolute"):
+        check_temporary_folder()
+
+
+@pytest.fixture
+def same_second(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The default name of every sweep that starts now."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Clock":
+            return cls(2026, 11, 25, 20, 21, tzinfo=tz)
+
+    monkeypatch.setattr("sweeps.folder.datetime", Clock)
+    return "quick-20261125-202100"
+
+
+def create(results: Path, small_data: DSprites, *, name: str | None = None) -> SweepFolder:
+    options = Options(sweep=SweepOptions(preset="quick", results=str(results), name=name))
+    return SweepFolder.create(options, data=small_data, arguments=[])
+
+
+def test_default_names_of_the_same_second_are_numbered(same_second: str, tmp_path: Path, small_data: DSprites) -> None:
+    """However many drivers start at once."""
+    together = Barrier(8)
+
+    def start(_: int) -> str:
+        together.wait()
+        folder = create(tmp_path, small_data)
+        folder.close()
+        return Path(folder.location).name
+
+    with ThreadPoolExecutor(8) as drivers:
+        names = sorted(drivers.map(start, range(8)))
+    assert names == [same_second, *(f"{same_second}-{count}" for count in range(2, 9))]
+    assert all((tmp_path / name / "sweep.json").is_file() for name in names)
+    options = Options(sweep=SweepOptions(preset="quick", results=str(tmp_path)))
+    assert check_destination(options, data=small_data) == str(tmp_path / f"{same_second}-9")
+    with pytest.raises(FileExistsError, match="is not written over"):
+        create(tmp_path, small_data, name=same_second)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "announced"),
+    [("", True), ("--beta 4..8", True), ("--num-gpus 0", False), ("--preset full", False), ("--preset=quick", False),
+     ("--quiet", False), ("--config full.toml", False)],
+)  # fmt: skip
+def test_days_on_gpus_that_nobody_asked_for_are_announced_before_they_begin(
+    arguments: str,
+    announced: bool,
+    tmp_path: Path,
+    small_data: DSprites,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise ValueError(f"the folder is made after: {capsys.readouterr().out}")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full.toml").write_text('preset = "full"\n')
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    monkeypatch.setattr("sweeps.run.available_gpus", lambda: 1)
+    monkeypatch.setattr("sweeps.run.estimate", lambda arguments: "at most 31.0 h")
+    monkeypatch.setattr(SweepFolder, "create", stop)
+    assert main(arguments.split()) == BAD_INPUT
+    _, _, said = capsys.readouterr().err.partition("the folder is made after: ")
+    assert ("60 trials of at most 300,000 steps" in said) == announced
+    assert ("python sweeps/run.py --preset quick" in said) == announced
+    assert ("at most 31.0 h" in said) == announced
+
+
+@pytest.mark.parametrize("name", ["run.py", "analyze.py"])
+def test_a_second_checkout_runs_its_own_code_in_the_environment_of_the_first(name: str, second: Path) -> None:
+    """Wherever it is called: here from the first one's folder, which PYTHONPATH names too."""
+    command = [sys.executable, str(second / "sweeps" / name), "--help"]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    subprocess.run(command, cwd=REPOSITORY, env=environment, check=True, capture_output=True)
+    notes = (second / "imported").read_text().splitlines()
+    assert {note.split()[1] for note in notes} == {"sweeps", "betavae"}
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Path:
+    """Another checkout, whose packages note in it which process imports them."""
+    root = tmp_path / "second"
+    for package in ("betavae", "sweeps"):
+        shutil.copytree(REPOSITORY / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+        module = root / package / "__init__.py"
+        note = f"import os; print(os.getpid(), {package!r}, file=open({str(root / 'imported')!r}, 'a'))"
+        module.write_text(f"{module.read_text()}{note}\n")
+    return root
+
+
 def test_an_option_overrides_its_preset_and_no_other() -> None:
     options = parse_options(["--preset", "full", "--steps", "20000"], gpus_found=0)
     assert options.trial.steps == 20_000
@@ -98,10 +232,10 @@ def test_trials_share_gpus() -> None:
     assert resources.per_trial == {"cpu": 1, "gpu": 0.25}
 
 
-def start_sweep(results: Path, options: str) -> subprocess.Popen[str]:
+def start_sweep(results: Path, options: str, *, checkout: Path = REPOSITORY) -> subprocess.Popen[str]:
     """The command as a user types it, on small trials of three latents on the CPU."""
     small = f"--results {results} --name s -z 3 -b 4 --scheduler none --num-gpus 0 --exact 0"
-    command = [sys.executable, "sweeps/run.py", *small.split(), *options.split()]
+    command = [sys.executable, str(checkout / "sweeps" / "run.py"), *small.split(), *options.split()]
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -110,7 +244,7 @@ def start_sweep(results: Path, options: str) -> subprocess.Popen[str]:
 def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     """Two short trials: the folder is design.md's, down to the names."""
     process = start_sweep(tmp_path, "--beta 2 8 --lr 1e-3 --steps 4 --eval-every 2 --images 10000")
-    output, errors = process.communicate()
+    output, errors = output_of(process)
     assert process.returncode == DONE, errors
     record = json.loads((tmp_path / "s" / "sweep.json").read_text())
     assert record["outcome"] == {"search": "done", "finished": 2, "failures": {}}
@@ -138,9 +272,11 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    process = start_sweep(tmp_path, "--beta 4 --lr 1e-3 1e30 --steps 4 --eval-every 2 --no-report")
-    output, errors = process.communicate()
+def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(tmp_path: Path, second: Path) -> None:
+    """All of it by the code of a second checkout, called from the folder of the first."""
+    options = "--beta 4 --lr 1e-3 1e30 --steps 4 --eval-every 2 --no-report"
+    process = start_sweep(tmp_path, options, checkout=second)
+    output, errors = output_of(process)
     assert process.returncode == FAILED
     (line,) = errors.splitlines()  # with no hint to try it again
     assert "The loss must be finite, but at step 2 it was" in line
@@ -149,4 +285,6 @@ def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(tmp_path: Path) -> No
     (trial,) = ranked(read_trials(tmp_path / "s" / "search"))
     assert trial.is_complete
     assert "FAILED" in output
+    importers = {note.split()[0] for note in (second / "imported").read_text().splitlines()}
+    assert len(importers - {str(process.pid)}) >= 1  # the trials' processes too
     assert not (tmp_path / "s" / "report").exists()

@@ -5,16 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from betavae.analysis.results import Trial, Trials
 from betavae.config import TrialConfig
 from sweeps.axes import Range
-from sweeps.options import ConfirmOptions, Options, SearchOptions, SweepOptions, TrialOptions
+from sweeps.options import MAX_SEED, ConfirmOptions, Options, SearchOptions, SweepOptions, TrialOptions
 from sweeps.plan import check_resume, planned_trials
 from sweeps.recorded_options import options_from_dict, options_to_dict
 from sweeps.search import SweepSearch, confirmation_stage, informed, search_stage, stopping_rule
-from sweeps.search_folder import FIRST_CONFIRMING, SearchFolder
+from sweeps.search_folder import FIRST_CONFIRMING, SearchFolder, trial_seed
 from sweeps.storage import Mirror
 
 
@@ -46,6 +48,45 @@ def test_random_draws_stay_in_range_and_repeat() -> None:
     assert {trial["latent_size"] for trial in trials} == {4, 5, 6}
     assert {trial["lr"] for trial in trials} == {1e-3, 1e-4}
     assert trials == planned_trials(asked)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1, 2**32, 2**40, MAX_SEED])
+@pytest.mark.parametrize("search", ["grid", "random", "optuna"])
+def test_every_seed_that_is_accepted_starts_resumes_and_confirms(search: str, seed: int, tmp_path: Path) -> None:
+    asked = replace(options(search=search, trials=4, beta=(1.0, 4.0)), sweep=SweepOptions(seed=seed))
+    asked.check()
+    for num_known in (0, 1, 60, 100_000):
+        stage = search_stage(asked, SearchFolder(Mirror(tmp_path), seed), num_known=num_known)
+        assert TrialConfig.from_dict(stage.draw.next(0)).seed == seed * 1_000_000
+    chosen = [{"beta": 4.0, "latent_size": 10, "lr": 1e-3}]
+    confirmation = confirmation_stage(asked, SearchFolder(Mirror(tmp_path), seed, first=FIRST_CONFIRMING), chosen)
+    for index in confirmation.planned:
+        assert TrialConfig.from_dict(confirmation.draw.next(index)).seed == seed * 1_000_000 + FIRST_CONFIRMING + index
+    assert TrialConfig(seed=trial_seed(seed, 999_999)).seed < 2**63
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1])
+def test_another_seed_is_refused_at_the_door(seed: int) -> None:
+    with pytest.raises(ValueError, match=f"--seed must be in 0 .. {MAX_SEED}, but got {seed}"):
+        replace(options(), sweep=SweepOptions(seed=seed)).check()
+
+
+@pytest.mark.parametrize(("seed", "num_known"), [(0, 0), (3, 2), (2**32 - 1, 0)])
+def test_a_seed_of_32_bits_draws_what_it_always_drew(seed: int, num_known: int, tmp_path: Path) -> None:
+    asked = options(search="optuna", trials=9, beta=Range(1, 32), latent_size=(5, 10), lr=Range(1e-4, 1e-3))
+    asked = replace(asked, sweep=SweepOptions(seed=seed))
+    stage = search_stage(asked, SearchFolder(Mirror(tmp_path), seed), num_known=num_known)
+    sampler = optuna.samplers.TPESampler(
+        multivariate=True, constant_liar=True, n_startup_trials=3, seed=seed + 7919 * num_known
+    )
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    space = {
+        "beta": FloatDistribution(1, 32, log=True),
+        "latent_size": CategoricalDistribution((5, 10)),
+        "lr": FloatDistribution(1e-4, 1e-3, log=True),
+    }
+    for index in range(3):
+        assert stage.draw.next(index) == study.ask(space).params | {"seed": seed * 1_000_000 + index}
 
 
 def known(values: dict[str, Any], *, migs: list[float], status: str) -> Trial:

@@ -1,13 +1,13 @@
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from running import wait_for
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
@@ -316,8 +316,6 @@ def test_a_holder_that_has_been_robbed_ends(
     monkeypatch.setattr(lease.os, "kill", lambda pid, number: signals.append(number))
     leases[0].acquire()
     mirror.write_text(".driver", json.dumps({"token": "x", "host": "elsewhere", "pid": 1, "beat": 0}))
-    deadline = time.monotonic() + 10
-    while not signals and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: signals, pause=0.01)
     assert signals == [lease.signal.SIGTERM]
     assert "another run.py has taken over" in capsys.readouterr().err
