@@ -45,7 +45,13 @@ from sweeps.interrupts import Interruption, starting_ray
 from sweeps.options import Options
 from sweeps.plan import num_confirming, num_trials
 from sweeps.storage import Mirror, check_location, resolved
-from sweeps.tables import describe_best, format_confirmation_table, format_seed_study_table, format_table
+from sweeps.tables import (
+    describe_best,
+    describe_curves,
+    format_confirmation_table,
+    format_seed_study_table,
+    format_table,
+)
 from sweeps.temporary import check_temporary_folder
 from sweeps.terminal import say
 
@@ -71,7 +77,7 @@ def _run_checked(arguments: Sequence[str], *, interruption: Interruption) -> int
     try:
         return _run(arguments, interruption=interruption)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
 
 
@@ -104,7 +110,7 @@ def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
         interruption.check()
         return sweep(folder, resources=resources, data=data, interruption=interruption)
     except OSError as error:
-        print(f"error: {error}\ngo on with: {folder.resume_command}", file=sys.stderr)
+        say(f"error: {one_line(str(error))}\ngo on with: {folder.resume_command}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         sys.stdout.flush()
@@ -176,7 +182,7 @@ def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interrup
     if ranked(trials):
         print(describe_best(trials, confirmations), flush=True)
         ending = (_write_report(folder) if options.sweep.report else DONE) or ending
-    say(f"curves     {shlex.join(['tensorboard', '--logdir', folder.location])}")
+    say(describe_curves(folder.location))
     return ending
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,11 @@ def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = 
         f"best       {one_line(best.trial_id)}, mig {best.score:.3f}, selected with labels (median of all at their end "
         f"{middle:.3f}): {_describe_whole(best.config)}, seed {best.config.seed}"
     )
+
+
+def describe_curves(location: str) -> str:
+    """The command that shows a sweep's curves."""
+    return f"curves     {shlex.join(['tensorboard', '--logdir', location])}"
 
 
 def _row(trial: Trial, factor_names: Sequence[str], root: Path) -> list[str]:

@@ -2,6 +2,7 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from PIL import Image
 from betavae.analysis import report
 from betavae.analysis.exact import EXACT_SCORE, add_exact_score
 from betavae.analysis.report import write_report
-from betavae.analysis.results import read_sweep
-from betavae.checkpoint import CheckpointError, load_model, read_scores
+from betavae.analysis.results import Checkpoint, read_sweep
+from betavae.analysis.scores import check_scores
+from betavae.analysis.table import write_csv
+from betavae.checkpoint import CheckpointError, add_scores, load_model, read_scores
 from betavae.data import DSprites
 from betavae.metrics import exact_mutual_information_gap
 from betavae.metrics.representation import represent
@@ -152,3 +155,94 @@ def test_the_exact_score_is_of_every_image_and_kept(folder: Path, small_data: DS
     assert scores["mig_exact"]["score"] == pytest.approx(expected.score, abs=1e-12)
     assert scores["mig_exact"]["score_without_shape"] == pytest.approx(expected.gaps[1:].mean(), abs=1e-12)
     assert scores["mig"]["score"] == 0.5  # what was there is there still
+
+
+def test_no_cell_of_the_table_is_a_formula_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    error = '=HYPERLINK(1)\nsecond line; "quoted", -1'
+    write_csv(
+        tmp_path / "t.csv", [{"error": error, "mig": -0.5, "rank": None}, {"error": " +1", "mig": 1e-7, "rank": 2}]
+    )
+    with (tmp_path / "t.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [["error", "mig", "rank"], [f"'{error}", "-0.5", ""], ["' +1", "1e-07", "2"]]
+
+
+NAME = "$\\frac{ <img src=x onerror=alert(1)> \"'"
+
+
+def test_a_name_is_text_in_the_page_and_in_its_figures(make_sweep, small_data: DSprites) -> None:
+    folder = make_sweep({NAME: {"migs": [0.2]}, "other": {"migs": [0.1], "error": f"<b>{NAME}", "seed": 1}})
+    record = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps(record | {"command": f"</script>\ud800{NAME}", "git": None}))
+    folder = folder.rename(folder.with_name(NAME))
+    page = write(folder, small_data)
+    assert "<img src=x" not in page
+    assert "<b>$" not in page
+    assert page.count("</script>") == 1
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mig": {"score": 0.5}},
+        {"mig": {"gaps": []}},
+        {"mig": {"gaps": {"shape": "much"}}},
+        {"mig": {"entropies_nats": None}},
+        {"mig": {"mutual_information_nats": [[0.1]]}},
+        {"mig": {"ceiling": None}},
+        {"mig": {"estimator": 3}},
+        {"kl_nats_per_latent": "high"},
+        {"kl_nats_per_latent": [0.1]},
+        {"active_unit_threshold_nats": True},
+        {"data": []},
+        {"data": {"source": "file", "sha256": None}},
+        {"mig_exact": {"score": 0.5}},
+        {"mig_exact": {"score": 0.5, "data": "x", "gaps": [], "num_rows": "all"}},
+        {"mig_quantile": {"score": 0.5}},
+    ],
+)
+def test_scores_of_the_wrong_shape_cost_their_model_and_not_the_report(
+    change: dict[str, Any], folder: Path, small_data: DSprites
+) -> None:
+    (folder / "search" / "trial_good" / "checkpoint_000000" / "model.pt").unlink()
+    checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
+    scores = read_scores(checkpoint)
+    is_part = "mig" in change and "score" not in change["mig"]
+    add_scores(checkpoint, {"mig": scores["mig"] | change["mig"]} if is_part else change)
+    with pytest.raises(CheckpointError, match="The scores of .* must be whole, but "):
+        check_scores(Checkpoint(checkpoint, read_scores(checkpoint)))
+    assert "Trial best is not shown: The scores of " in write(folder, small_data)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mig": "high"}, {"mig": []}, {"mig": {"score": "0.5"}}, {"mig_exact": 0.5}, {"step": "second"}, {"step": None}],
+)
+def test_scores_that_rank_nothing_are_damage(change: dict[str, Any], folder: Path, small_data: DSprites) -> None:
+    checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
+    (folder / "search" / "trial_good" / "checkpoint_000000" / "model.pt").unlink()
+    add_scores(checkpoint, change)
+    with pytest.raises(CheckpointError, match="must hold scores.json, but"):
+        read_scores(checkpoint)
+    assert "Trial best is not shown" in write(folder, small_data)
+
+
+def test_other_images_are_told(without_models: Path, small_data: DSprites) -> None:
+    """The sweep's record names those of this machine; a trial was scored on others; an exact score is of others."""
+    best, good = (without_models / "search" / f"trial_{name}" for name in ("best", "good"))
+    add_scores(best / "checkpoint_000001", {"data": {"source": "file", "sha256": "a" * 64}})
+    exact = {"score": 0.1, "data": {"source": "file", "sha256": "b" * 64}}
+    add_scores(good / "checkpoint_000000", {"mig_exact": exact})
+    page = write(without_models, small_data)
+    assert "Trial best: scored on data of SHA-256 aaaaaaaaaaaa..., but the sweep trained on 000000000000..." in page
+    assert "Trial good: exact MIG taken of data of SHA-256 bbbbbbbbbbbb..., but the sweep trained on 0000" in page
+
+
+def test_trials_of_other_images_than_one_another_are_told(without_models: Path, small_data: DSprites) -> None:
+    (without_models / "sweep.json").write_text("{}")  # which names none
+    assert "scored on" not in write(without_models, small_data)
+    checkpoint = without_models / "search" / "trial_best" / "checkpoint_000001"
+    add_scores(checkpoint, {"data": {"source": "file", "sha256": "a" * 64}})
+    page = write(without_models, small_data)
+    assert "Trial best: scored on data of SHA-256 aaaaaaaaaaaa..., but this machine has 000000000000..." in page

@@ -1,18 +1,30 @@
+import errno
 import json
+import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
+from betavae.analysis.export import export_best
 from betavae.analysis.findings import CHANCE
-from betavae.analysis.results import Trial
+from betavae.analysis.results import Trial, read_sweep
+from betavae.checkpoint import add_scores, read_scores
 from betavae.config import TrialConfig
 from betavae.data import DSprites
+from betavae.text import one_line
 from sweeps.analyze import BAD_INPUT, DONE, main
 from sweeps.importance import MIN_TRIALS, importances
+from sweeps.run import _write_report
+from sweeps.tables import describe_curves
+from sweeps.terminal import say
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -126,6 +138,145 @@ def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(make_sweep) -> N
     page = (folder / "report" / "index.html").read_text()
     assert "Trial a has no exact MIG" in page
     assert "Trial a is not shown" in page
+
+
+def fail_to_keep(folder: Path, scores: dict[str, Any]) -> None:
+    raise OSError(errno.EROFS, "Read-only file system", str(folder))
+
+
+def test_an_exact_score_that_cannot_be_kept_is_shown(
+    make_sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output, exported = make_sweep({"a": {"migs": [0.2]}}), tmp_path / "report", tmp_path / "model"
+    monkeypatch.setattr("sweeps.analyze.add_scores", fail_to_keep)
+    assert main([str(folder), "--top", "1", "--output", str(output), "--export", str(exported)]) == DONE
+    assert (
+        "Trial a has an exact MIG, which is shown here, but its checkpoint could not keep it" in capsys.readouterr().err
+    )
+    (row,) = json.loads((output / "summary.json").read_text())["trials"]
+    assert f"{row['mig_exact']:.4f}" in (output / "index.html").read_text()
+    assert f"| `mig_exact` | {row['mig_exact']:.4f} |" in (exported / "README.md").read_text()
+    assert read_scores(exported)["mig_exact"]["score"] == row["mig_exact"]
+
+
+def test_a_sweep_that_cannot_be_written_names_the_option_for_another_place(
+    make_sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_sweep({"a": {"migs": [0.2]}})
+    monkeypatch.setattr("betavae.analysis.report.tempfile.TemporaryDirectory", lambda dir: fail_to_keep(dir, {}))
+    assert main([str(folder)]) == BAD_INPUT
+    assert capsys.readouterr().err == (
+        f"error: The report's folder must be one that can be written, but {folder / 'report'}: Read-only file system; "
+        "name another with --output.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("trials", "damaged", "message"),
+    [
+        ({}, False, "but none of its trials has one yet; none has started."),
+        ({"a": {"migs": []}}, False, "but none of its trials has one yet; wait for the first."),
+        ({"a": {"migs": [], "error": "E: why"}}, False, "but 1 trial failed (a: E: why)."),
+        (
+            {name: {"migs": [], "error": f"E: {name}"} for name in "abcde"},
+            False,
+            "but 5 trials failed (a: E: a; b: E: b; c: E: c; and 2 more).",
+        ),
+        (
+            {"a": {"migs": [], "error": "E: why"}, "b": {"migs": [], "seed": 1}},
+            False,
+            "but 1 trial failed (a: E: why) and 1 trial had none yet.",
+        ),
+        ({"a": {"migs": []}}, True, "but some cannot be read (Trial search/a could not be read: "),
+    ],
+)
+def test_why_no_trial_has_a_score(
+    trials: dict[str, Any], damaged: bool, message: str, make_sweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_sweep(trials)
+    if damaged:
+        (folder / "search" / "trial_a" / "params.json").write_text("[]")
+    assert main([str(folder)]) == BAD_INPUT
+    error = capsys.readouterr().err
+    assert f"must hold a trial with a finished evaluation, {message}" in error
+    assert error.count("\n") == 1
+
+
+def test_an_interruption_is_one_line_and_exit_130(
+    make_sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    folder = make_sweep({"a": {"migs": [0.2]}})
+    monkeypatch.setattr("sweeps.analyze.write_report", interrupt)
+    assert main([str(folder), "--exact", "0"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert {path.name for path in folder.iterdir()} == {"sweep.json", "search"}
+
+
+def test_a_reader_that_has_gone_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        for _ in range(2):
+            say("a line", file=stream)
+
+
+def test_what_a_file_says_reaches_the_terminal_as_text(make_sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_sweep({"a": {"migs": [], "error": "E: \x1b]0;owned\x07\u202e"}})
+    assert main([str(folder)]) == BAD_INPUT
+    assert r"(a: E: \x1b]0;owned\x07\u202e)" in capsys.readouterr().err
+
+
+def test_printed_commands_are_quoted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    location = "/results/a b'c$(id)"
+    assert shlex.split(describe_curves(location))[1:] == ["tensorboard", "--logdir", location]
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise ValueError("the reason")
+
+    monkeypatch.setattr("sweeps.run.analyze", fail)
+    assert _write_report(SimpleNamespace(location=location, options=SimpleNamespace(report=None))) == 1
+    (said, command) = capsys.readouterr().err.splitlines()
+    assert said == "error: no report: the reason"
+    assert shlex.split(command.removeprefix("make it with: ")) == ["python", "sweeps/analyze.py", location]
+
+
+HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) ![i](https://e.org/i.png) `a|b`\n| c | $\\frac \u202e"
+
+
+def test_an_exported_card_holds_no_markup_of_the_sweeps(make_sweep, tmp_path: Path) -> None:
+    """Read by another library: its only links, pictures and code are the template's, and no HTML is in it."""
+    folder = make_sweep({"a": {"migs": [0.2]}})
+    record = json.loads((folder / "sweep.json").read_text())
+    record |= {"command": HOSTILE, "versions": {HOSTILE: HOSTILE}}
+    (folder / "sweep.json").write_text(json.dumps(record))
+    folder = folder.rename(folder.with_name("$x <b> `y` | [z](javascript:1)"))
+    (checkpoint,) = folder.glob("search/*/checkpoint_*")
+    scores = read_scores(checkpoint)
+    add_scores(
+        checkpoint,
+        {
+            "mig": scores["mig"] | {"estimator": HOSTILE, "rows": HOSTILE},
+            "data": {"source": HOSTILE, "sha256": HOSTILE},
+        },
+    )
+    export_best(read_sweep(folder), tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "<" not in card.split("```bash")[0]
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(card)
+    inline = [child for token in tokens for child in token.children or []]
+    assert not {token.type for token in (*tokens, *inline)} & {"html_block", "html_inline", "link_open", "image"}
+    assert all(
+        child.content.startswith(("mig", "config.json", "model.pt", "scores.json", "weights_only"))
+        for child in inline
+        if child.type == "code_inline"
+    )
+    facts = [token.children for token in tokens if token.type == "inline"]
+    assert sum(one_line(HOSTILE) in "".join(child.content for child in children or []) for children in facts) >= 4
+    rows = [len(line.split("|")) for line in card.splitlines() if line.startswith("|")]
+    assert set(rows[:9]) == {4}  # the facts: two cells each
 
 
 def test_the_command_needs_no_ray() -> None:

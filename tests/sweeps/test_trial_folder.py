@@ -266,3 +266,13 @@ def test_a_resume_from_a_committed_checkpoint_loads(folder: TrialFolder, small_d
     resumed = TrainingRun.load(point, small_data)
     assert resumed.step == 5
     assert torch.isfinite(next(resumed.model.parameters())).all()
+
+
+def test_a_failure_is_written_through_no_link_and_as_text(folder: TrialFolder, tmp_path: Path) -> None:
+    path, target = folder.path / "error.txt", tmp_path / "target"
+    path.symlink_to(target)
+    folder.fail(ValueError("\x1b]0;owned\x07 \udc80"))
+    assert not target.exists()
+    assert not path.is_symlink()
+    assert path.read_text().endswith("ValueError: \\x1b]0;owned\\x07 \\udc80\n")
+    assert read_trial(folder.path).status == "failed"
