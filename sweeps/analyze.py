@@ -173,7 +173,8 @@ def _score_exactly(wanted: Mapping[str, Checkpoint | None], data: DSprites, *, d
         except (CheckpointError, OSError) as error:
             exact.unkept[checkpoint.folder] = score
             exact.problems.append(
-                f"Trial {name} has an exact MIG, which is shown here, but its checkpoint could not keep it: {error}"
+                f"Trial {name} has an exact MIG, which is shown here, but its checkpoint could not keep it: "
+                f"{getattr(error, 'strerror', None) or error}."
             )
     return exact
 
