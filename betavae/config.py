@@ -71,8 +71,10 @@ class TrialConfig:
         self._check_types()
         for name in ("beta", "lr"):
             _require(0 < getattr(self, name) <= sys.float_info.max, name, "positive and finite", getattr(self, name))
-        for name in ("latent_size", "batch_size", "steps", "eval_every"):
+        for name in ("steps", "eval_every"):
             _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        for name, most in (("latent_size", NUM_PIXELS), ("batch_size", NUM_IMAGES)):  # more fit into no memory
+            _require(1 <= getattr(self, name) <= most, name, f"in 1 .. {most}", getattr(self, name))
         _require(0 <= self.seed < 2**63, "seed", "in 0 .. 2**63 - 1", self.seed)
         _require(1 <= self.images <= NUM_IMAGES, "images", f"in 1 .. {NUM_IMAGES}", self.images)
         _require(

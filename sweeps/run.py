@@ -19,6 +19,7 @@ from betavae.analysis.confirmation import confirmed
 from betavae.analysis.results import name_in_sweep, ranked
 from betavae.analysis.seed_study import reproduced
 from betavae.data import DSprites, data_environment
+from betavae.files import is_disk_full
 from betavae.process import available_cores
 from betavae.text import one_line
 from sweeps.analyze import analyze
@@ -110,7 +111,8 @@ def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
         interruption.check()
         return sweep(folder, resources=resources, data=data, interruption=interruption)
     except OSError as error:
-        say(f"error: {one_line(str(error))}\ngo on with: {folder.resume_command}", file=sys.stderr)
+        reason = f"The disk is full ({error}): free some space first." if is_disk_full(error) else str(error)
+        say(f"error: {one_line(reason)}\ngo on with: {folder.resume_command}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         sys.stdout.flush()

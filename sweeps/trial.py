@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from betavae.analysis.results import describe_fields, differing_fields
 from betavae.checkpoint import read_history
 from betavae.config import TrialConfig
 from betavae.data import DSprites
+from betavae.files import is_disk_full
 from betavae.process import prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.search_folder import SearchFolder
@@ -156,7 +156,7 @@ def _check_config(config: TrialConfig, checkpoint: Path) -> None:
 
 def _explained(error: Exception) -> Exception:
     """The error, in words where the system's own mislead."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         explained = OSError(
             f"The disk is full ({error}). The trial's earlier checkpoints are intact: free some space, then use "
             "--resume with --retry-failed."

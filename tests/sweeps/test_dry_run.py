@@ -79,9 +79,6 @@ def test_a_cluster_is_joined_and_asked_but_not_measured(
     [
         ("--beta 1e308", "The loss must be finite, but at step 1 it was: total inf"),
         ("--lr 1e30", "The loss must be finite"),
-        ("-z 1000000000000", "allocate"),
-        ("-b 10000000000000", "allocate"),
-        ("-z 1000000000000000000000000", "Overflow"),
     ],
 )
 def test_a_first_trial_that_cannot_be_trained_is_bad_input_in_one_line(
@@ -92,6 +89,17 @@ def test_a_first_trial_that_cannot_be_trained_is_bad_input_in_one_line(
     assert error.startswith("error: The first trial must train for the estimate, but with beta ")
     assert reason in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("huge", "most"), [("-z 1000000000000", "4096"), ("-b 10000000000000", "737280"), (f"-z {10**400}", "4096")]
+)
+def test_what_fits_into_no_memory_is_refused_at_the_door(
+    huge: str, most: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fails if it is tried: a batch of so many images fills all memory before it is refused."""
+    assert main(f"{SMALL} --images 700 --beta 4 --lr 1e-3 -z 3 --dry-run {huge}".split()) == BAD_INPUT
+    assert f"must be in 1 .. {most}, but got 10" in capsys.readouterr().err
 
 
 def test_an_estimate_that_cannot_be_made_says_why() -> None:
