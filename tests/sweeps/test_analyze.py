@@ -22,6 +22,7 @@ from betavae.data import DSprites
 from betavae.text import one_line
 from sweeps.analyze import BAD_INPUT, DONE, main
 from sweeps.importance import MIN_TRIALS, importances
+from sweeps.interrupts import Interruption
 from sweeps.run import _write_report
 from sweeps.tables import describe_curves
 from sweeps.terminal import say
@@ -210,7 +211,7 @@ def test_an_interruption_is_one_line_and_exit_130(
 
     folder = make_sweep({"a": {"migs": [0.2]}})
     monkeypatch.setattr("sweeps.analyze.write_report", interrupt)
-    assert main([str(folder), "--exact", "0"]) == 130
+    assert Interruption().run(lambda: main([str(folder), "--exact", "0"])) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert {path.name for path in folder.iterdir()} == {"sweep.json", "search"}
 
