@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 
-from betavae.process import available_cores
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY))  # so that a benchmark measures this checkout's packages, not any installed ones
 
-REPOSITORY = Path(__file__).parents[1]
+from betavae.process import available_cores
 
 
 @dataclass(frozen=True)

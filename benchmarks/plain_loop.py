@@ -10,7 +10,9 @@ the usual loop over scikit-learn's `mutual_info_score`:
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +20,8 @@ import torch.nn.functional as F
 from sklearn.metrics import mutual_info_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.data import DSprites
 

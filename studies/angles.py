@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
+
 from betavae.analysis.results import Trial, name_in_sweep, read_sweep
 from betavae.analysis.rotation import Rotation, best_rotation
 from betavae.checkpoint import load_model

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from jaxtyping import Float, Integer
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.analysis.palette import RC_PARAMS
 from betavae.analysis.results import Sweep, Trial, read_sweep

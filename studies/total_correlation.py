@@ -9,9 +9,14 @@ Positive: this term of the loss turns the code onto the axes. Negative: it holds
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import torch
 from angles import asked_folders, models_of
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.analysis.results import name_in_sweep
 from betavae.data import DSprites

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,12 @@ def test_a_study_that_chose_nothing_is_recorded_as_it_ended(make_sweep) -> None:
     (one,) = collected(read_sweep(make_sweep({"a": {"migs": [0.4, 0.1]}})))["configurations"]
     assert one["mig"] == [0.1]
     assert "search_score_selected_with_labels" not in one
+
+
+@pytest.mark.parametrize("script", sorted([*ROOT.glob("benchmarks/*.py"), *ROOT.glob("studies/*.py")]))
+def test_a_script_runs_its_own_checkout_whatever_is_installed(script: Path) -> None:
+    """`measure` does so for the benchmarks; run.py and analyze.py are run for it, in test_run."""
+    text = script.read_text()
+    first = re.search(r"^(from|import) (betavae|sweeps)", text, re.MULTILINE)
+    own = re.search(r"^(sys\.path\.insert|from measure|import measure)", text, re.MULTILINE)
+    assert first is None or (own is not None and own.start() < first.start())

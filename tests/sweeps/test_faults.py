@@ -181,7 +181,7 @@ def test_signals_the_end_of_ray_a_second_driver_and_a_flipped_bit(sweep: Running
     content[len(content) // 2] ^= 1
     (latest / "model.pt").write_bytes(content)
     sweep.resume()
-    wait_for(lambda: "resumed" in read_record(sweep.folder))  # from then on it holds the folder
+    wait_for(lambda: len(read_record(sweep.folder)["resumed"]) == 3)  # from then on it holds the folder
     command = [sys.executable, "sweeps/run.py", "--resume", str(sweep.folder)]
     second = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert (second.returncode, second.stdout) == (2, "")

@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).parents[2]
     ("arguments", "message"),
     [
         ("--beta 0", "--beta must be positive"),
-        ("-z 0", "--latent-size must be at least 1"),
+        ("-z 0", "--latent-size must be in 1 .. 4096"),
         ("--beta 32..1", "--beta must be a range"),
         ("--beta 4 4", "--beta must name each value once"),
         ("--beta 1..32", "--search grid needs values"),
