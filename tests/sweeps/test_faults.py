@@ -96,11 +96,14 @@ def kill_workers(sweep: RunningSweep) -> None:
 @pytest.mark.slow
 def test_workers_killed_in_mid_step_and_in_mid_checkpoint(sweep: RunningSweep, undisturbed: Numbers) -> None:
     wait_for(lambda: has_report(sweep))
+    (sweep.trial(0) / "result.json").write_bytes(b"\0" * 9)  # as a power cut leaves it: the trial and the driver go on
+    (sweep.trial(0) / "params.json").write_text("")
     kill_workers(sweep)
     wait_for(lambda: len(steps_started_from(sweep)) == 2)
     stop_in_mid_checkpoint(sweep)
     kill_workers(sweep)
-    sweep.end()
+    _, errors = sweep.end()
+    assert "its values are taken from its latest checkpoint" in errors
     started = steps_started_from(sweep)
     assert len(started) == 3
     assert started[1] >= EVERY  # it went on, and did not begin anew
@@ -180,6 +183,10 @@ def test_signals_the_end_of_ray_a_second_driver_and_a_flipped_bit(sweep: Running
     content = bytearray((latest / "model.pt").read_bytes())
     content[len(content) // 2] ^= 1
     (latest / "model.pt").write_bytes(content)
+    (sweep.folder / "sweep.json").write_text("{")
+    (sweep.trial(0) / "params.json").unlink()
+    for name in ("result.json", "attempts.json"):
+        (sweep.trial(0) / name).write_text("")
     sweep.resume()
     wait_for(lambda: len(read_record(sweep.folder)["resumed"]) == 3)  # from then on it holds the folder
     command = [sys.executable, "sweeps/run.py", "--resume", str(sweep.folder)]
