@@ -91,7 +91,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     def end_lost(self, name: str, *, resume_command: str) -> None:
-        """End the process, from any thread, after the end of one of Ray's, before Ray says and does the same."""
+        """End the process, from any thread, because Ray's `name` has ended: before Ray does so, with pages of dumps."""
         last = os.dup(2)
         _send_nowhere(1, 2)
         time.sleep(_GRACE_SECONDS)
@@ -154,7 +154,7 @@ def begin_script() -> Interruption:
     """Prepare the process of a command, before the imports that take seconds: return what its signals go to.
 
     Trials import this checkout's packages as the command does; the script's own folder hides no other module; a signal
-    ends the process at once; output that nobody reads any more is dropped.
+    ends the process at once; output that nobody reads any more is dropped; a user without a home is given one.
     """
     root = Path(__file__).resolve().parents[1]
     sys.path[:] = [entry for entry in sys.path if Path(entry or os.curdir).resolve() != root / "sweeps"]
@@ -223,19 +223,18 @@ def _send_nowhere(*descriptors: int) -> None:
 
 def _find_home() -> None:
     """Give a user without a home one in the cache: Ray cannot be imported without, and matplotlib would write there."""
-    home, cache = os.path.expanduser("~"), os.path.abspath(os.environ.get("BETAVAE_CACHE") or os.curdir)
-    if "BETAVAE_CACHE" not in os.environ:
-        if home == "~":
-            print(
-                "error: This user must have a home or a cache folder, but has neither: set BETAVAE_CACHE (or HOME) to "
-                "a folder that can be written and has 400 MB free.",
-                file=sys.stderr,
-            )
-            sys.exit(2)
-    elif home == "~":
-        os.environ["HOME"] = cache
-    elif not os.access(home, os.W_OK):
-        os.environ.setdefault("MPLCONFIGDIR", os.path.join(cache, "matplotlib"))
+    home, cache = os.path.expanduser("~"), os.environ.get("BETAVAE_CACHE")
+    if home == "~" and not cache:
+        print(
+            "error: This user must have a home or a cache folder, but has neither: set BETAVAE_CACHE (or HOME) to "
+            "a folder that can be written and has 400 MB free.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    if cache and home == "~":
+        os.environ["HOME"] = os.path.abspath(cache)
+    elif cache and not os.access(home, os.W_OK):
+        os.environ.setdefault("MPLCONFIGDIR", os.path.abspath(os.path.join(cache, "matplotlib")))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
