@@ -91,7 +91,7 @@ class Interruption:
             raise KeyboardInterrupt
 
     def end_lost(self, name: str, *, resume_command: str) -> None:
-        """End the process, from any thread, because Ray's `name` has ended: before Ray does so, with pages of dumps."""
+        """End the process, from any thread, because Ray's `name` has ended: Ray would later, with pages of dumps."""
         last = os.dup(2)
         _send_nowhere(1, 2)
         time.sleep(_GRACE_SECONDS)
@@ -182,18 +182,26 @@ def starting_ray() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-class _LastingFile(io.FileIO):
-    """A file that takes everything: once a write has failed, the rest goes nowhere."""
+class _LastingText(io.TextIOWrapper):
+    """A stream that takes everything: once a write has failed, the rest goes nowhere.
 
-    def write(self, content: object, /) -> int:
+    Errors are met here and not in the file below: a signal that came there would have its buffer written twice.
+    """
+
+    def write(self, text: str, /) -> int:
         """Write, or drop it where the reader or the terminal has gone; say so of any other error."""
         try:
-            return super().write(content)  # type: ignore[arg-type]
-        except BlockingIOError:
-            raise
+            return super().write(text)
         except OSError as error:
             self._lose(error)
-            return memoryview(content).nbytes  # type: ignore[arg-type]
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what waits, likewise."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._lose(error)
 
     def _lose(self, error: OSError) -> None:
         _send_nowhere(self.fileno())
@@ -207,8 +215,8 @@ def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
     if not isinstance(stream, io.TextIOWrapper):
         return stream or open(os.devnull, "w")  # noqa: SIM115  # as long as the process
     stream.flush()
-    return io.TextIOWrapper(
-        io.BufferedWriter(_LastingFile(descriptor, "w", closefd=False)),
+    return _LastingText(
+        open(descriptor, "wb", closefd=False),  # noqa: SIM115  # likewise
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering or stream.write_through,

@@ -14,8 +14,7 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 BEGIN = (
     "import os, signal, subprocess, sys, time\nfrom sweeps.interrupts import begin_script\nsignals = begin_script()\n"
 )
-READY = "os.write(1, b'ready\\n')"  # past any buffer, which an interrupted write would leave full
-WAIT = f"{READY}\ntime.sleep(1e6)\n"
+WAIT = "print('ready', flush=True)\ntime.sleep(1e6)\n"
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -93,7 +92,7 @@ def test_a_signal_waits_for_what_must_not_be_left_half_done() -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-@pytest.mark.parametrize("then", ["", f"sys.exit(signals.run(lambda: [{READY}, time.sleep(1e6)]))\n"])
+@pytest.mark.parametrize("then", ["", "sys.exit(signals.run(lambda: [print('ready', flush=True), time.sleep(1e6)]))\n"])
 def test_a_script_that_is_interrupted_says_so_and_no_more(start: Start, then: str, number: int, code: int) -> None:
     """While it imports, and while it runs."""
     process = start(then + WAIT)
