@@ -23,6 +23,7 @@ Start = Callable[..., subprocess.Popen[str]]
 def _handlers_as_before() -> Iterator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = [signal.getsignal(number) for number in numbers]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run under nohup, for the scripts started here
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
