@@ -249,7 +249,7 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "s" / "sweep.json").read_text())
     assert record["outcome"] == {"search": "done", "finished": 2, "failures": {}}
     assert len(record["data"]["sha256"]) == 64
-    trials = ranked(read_trials(tmp_path / "s" / "search"))
+    trials = ranked(read_trials(tmp_path / "s" / "search").read)
     assert {trial.config.beta for trial in trials} == {2.0, 8.0}
     assert all([report["step"] for report in trial.reports] == [2, 4] for trial in trials)
     assert all(trial.best_checkpoint is not None for trial in trials)
@@ -282,7 +282,7 @@ def test_a_trial_that_fails_is_named_and_the_sweep_goes_on(tmp_path: Path, secon
     assert "The loss must be finite, but at step 2 it was" in line
     outcome = json.loads((tmp_path / "s" / "sweep.json").read_text())["outcome"]
     assert (outcome["search"], outcome["finished"], outcome["failed"]) == ("done", 1, 1)
-    (trial,) = ranked(read_trials(tmp_path / "s" / "search"))
+    (trial,) = ranked(read_trials(tmp_path / "s" / "search").read)
     assert trial.is_complete
     assert "FAILED" in output
     importers = {note.split()[0] for note in (second / "imported").read_text().splitlines()}
