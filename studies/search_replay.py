@@ -130,10 +130,10 @@ class PointDraw:
         return dict(zip(AXES, next(self._points), strict=True))
 
     def begin(self, index: int, params: Params) -> None:
-        """Nothing."""
+        """Do nothing: a fixed plan does not learn."""
 
     def end(self, index: int, score: float | None) -> None:
-        """Nothing."""
+        """Do nothing: a fixed plan does not learn."""
 
 
 def grid_draw(table: Table, seed: int, *, grace: int | None = None) -> Draw:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import tyro
 
-from betavae.analysis.results import read_record
+from betavae.analysis.sweep_record import read_record
 from sweeps.config_file import words_of
 from sweeps.options import AnalysisOptions, Options, PresetName
 from sweeps.presets import PRESETS

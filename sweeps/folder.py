@@ -19,15 +19,12 @@ from filelock import FileLock, Timeout
 from betavae.analysis.results import (
     CONFIRM_FOLDER,
     SEARCH_FOLDER,
-    SWEEP_COPY_FILE,
-    SWEEP_FILE,
     Trial,
     Trials,
     name_in_sweep,
     ranked,
-    read_record,
-    read_record_and_problems,
 )
+from betavae.analysis.sweep_record import SWEEP_COPY_FILE, SWEEP_FILE, read_record, read_record_and_problems
 from betavae.data import DSprites
 from betavae.files import replace_json
 from sweeps.axes import AXES

@@ -36,7 +36,7 @@ class NoStopping:
     """Every trial runs to its end."""
 
     def stops(self, trial: int, *, step: int, score: float) -> bool:
-        """No."""
+        """Return False: every trial runs to its end."""
         return False
 
 

@@ -138,7 +138,7 @@ class Draw(Protocol):
         ...
 
     def begin(self, index: int, params: Params) -> None:
-        """Take in that a trial from before goes on."""
+        """Take in that a trial of an earlier run resumes."""
         ...
 
     def end(self, index: int, score: float | None) -> None:
@@ -153,14 +153,14 @@ class PlannedDraw:
         self._planned = planned
 
     def next(self, index: int) -> Params:
-        """The plan's."""
+        """Return what the plan has for this number."""
         return self._planned[index]
 
     def begin(self, index: int, params: Params) -> None:
-        """Nothing."""
+        """Do nothing: a fixed plan does not learn."""
 
     def end(self, index: int, score: float | None) -> None:
-        """Nothing."""
+        """Do nothing: a fixed plan does not learn."""
 
 
 class OptunaDraw:
@@ -181,13 +181,13 @@ class OptunaDraw:
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
 
     def next(self, index: int) -> Params:
-        """The sampler's."""
+        """Return what the sampler proposes, with the trial's seed."""
         trial = self._study.ask(self._space)
         self._numbers[index] = trial.number
         return trial.params | {"seed": trial_seed(self._seed, index)}
 
     def begin(self, index: int, params: Params) -> None:
-        """Add it as one that runs."""
+        """Add the trial to the study as one that runs."""
         known = {name: params[name] for name in AXES}
         self._numbers[index] = len(self._study.get_trials(deepcopy=False))
         self._study.add_trial(
@@ -195,7 +195,7 @@ class OptunaDraw:
         )
 
     def end(self, index: int, score: float | None) -> None:
-        """Tell it."""
+        """Tell the sampler the score, or that the trial failed."""
         if score is None:
             self._study.tell(self._numbers[index], state=TrialState.FAIL)
         else:
@@ -256,7 +256,7 @@ class SweepSearch(Searcher):
         self._draw.end(self._folder.index(seed), score)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the trials' folders are all there is to know."""
+        """Do nothing: the trials' folders hold the whole state."""
 
 
 def confirming_index(choice: int, number: int) -> int:

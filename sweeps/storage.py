@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from betavae.analysis.results import SWEEP_COPY_FILE, SWEEP_FILE
+from betavae.analysis.sweep_record import SWEEP_COPY_FILE, SWEEP_FILE
 from betavae.checkpoint import MANIFEST_FILE
 from sweeps import remote_files
 from sweeps.remote_files import patiently

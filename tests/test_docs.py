@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from betavae.analysis.results import SWEEP_FILE
+from betavae.analysis.sweep_record import SWEEP_FILE
 from sweeps.options import AnalysisOptions, Options, flag
 
 REPOSITORY = Path(__file__).parents[1]

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from betavae.analysis.sweep_record import read_record_and_problems
 from betavae.checkpoint import SCORES_FILE, CheckpointError, History, read_history, read_scores
 from betavae.config import TrialConfig
-from betavae.files import parse_json, read_json
-
-SWEEP_FILE = "sweep.json"
-"""What was asked for, with what, when; how it ended is added last."""
-
-SWEEP_COPY_FILE = "sweep.copy.json"
-"""A second copy of the same, read where the first is damaged."""
+from betavae.files import parse_json
 
 SEARCH_FOLDER = "search"
 """The search's trials, below the sweep's folder."""
@@ -174,69 +169,6 @@ def read_sweep(folder: Path) -> Sweep:
     return Sweep(folder, record, tuple(search.read), tuple(confirming.read), tuple(problems))
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """Read a sweep's `sweep.json` alone, without its trials; its copy where it is damaged.
-
-    Raises:
-        ValueError: If the folder is no sweep's, or both are damaged.
-    """
-    return read_record_and_problems(folder)[0]
-
-
-def read_record_and_problems(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Read a sweep's record, and say whether its copy had to be used.
-
-    Raises:
-        ValueError: As `read_record`.
-    """
-    path, copy = folder / SWEEP_FILE, folder / SWEEP_COPY_FILE
-    if not path.is_file() and not copy.is_file():
-        raise ValueError(f"{folder} must be a sweep's folder, but has no {SWEEP_FILE}; give one that run.py made.")
-    try:
-        return _read_checked_record(path), []
-    except (ValueError, OSError) as error:
-        try:
-            return _read_checked_record(copy), [f"{error}; its copy {SWEEP_COPY_FILE} is used instead."]
-        except (ValueError, OSError):
-            raise ValueError(f"{error}; its copy {SWEEP_COPY_FILE} cannot be read either.") from error
-
-
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-
-
-def _is_git_state(value: object) -> bool:
-    return value is None or (isinstance(value, dict) and {"commit", "modified"} <= value.keys())
-
-
-def _is_groups(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(group, dict) for group in value.values())
-
-
-_RECORD_SHAPES: Mapping[str, Callable[[object], bool]] = {
-    "options": _is_groups,
-    "git": _is_git_state,
-    **dict.fromkeys(("data", "versions"), _is_texts),
-    **dict.fromkeys(("decided", "resources", "outcome"), _is_mapping),
-    **dict.fromkeys(("command", "start", "end"), lambda value: isinstance(value, str)),
-    **dict.fromkeys(("resumed", "chosen"), lambda value: isinstance(value, list) and all(map(_is_mapping, value))),
-}
-
-
-def _read_checked_record(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise ValueError(f"{path} must hold a sweep's record, but holds {_shown(record)}")
-    for name, is_right in _RECORD_SHAPES.items():
-        if name in record and not is_right(record[name]):
-            raise ValueError(f"{path} must hold a sweep's record, but its {name} is {_shown(record[name])}")
-    return record
-
-
 def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials:
     """Read every trial below a sweep's `search` or `confirm` folder.
 
@@ -391,11 +323,6 @@ def holds_something(folder: Path) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + "..."
 
 
 def name_in_sweep(trial: Trial) -> str:

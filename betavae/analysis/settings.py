@@ -44,12 +44,12 @@ class Setting:
 
     @cached_property
     def median(self) -> float:
-        """Of `scores`."""
+        """Return the median of `scores`."""
         return float(np.median(self.scores))
 
     @cached_property
     def quartiles(self) -> tuple[float, float]:
-        """The first and the third, of `scores`."""
+        """Return the first and the third quartile of `scores`."""
         low, high = np.quantile(self.scores, (0.25, 0.75))
         return float(low), float(high)
 

@@ -229,11 +229,11 @@ def test_file_is_plain_npy(tmp_path, blocks):
     [
         ("linux", {"BETAVAE_CACHE": "/chosen", "XDG_CACHE_HOME": "/xdg"}, "/chosen"),
         ("linux", {"BETAVAE_CACHE": "~/mine"}, "/home/me/mine"),
-        ("linux", {"BETAVAE_CACHE": "mine"}, "/work/mine"),
+        ("linux", {"BETAVAE_CACHE": "mine"}, "/there/mine"),
         ("linux", {"BETAVAE_CACHE": "", "XDG_CACHE_HOME": "/xdg"}, "/xdg/betavae"),
         ("linux", {"XDG_CACHE_HOME": "/xdg"}, "/xdg/betavae"),
         ("linux", {"XDG_CACHE_HOME": "xdg"}, "/home/me/.cache/betavae"),
-        ("linux", {"HOME": "home"}, "/work/home/.cache/betavae"),
+        ("linux", {"HOME": "home"}, "/there/home/.cache/betavae"),
         ("linux", {}, "/home/me/.cache/betavae"),
         ("darwin", {"XDG_CACHE_HOME": "/xdg"}, "/home/me/Library/Caches/betavae"),
         ("win32", {"LOCALAPPDATA": "/local"}, "/local/betavae/Cache"),
@@ -245,7 +245,7 @@ def test_cache_folder_of_each_platform(monkeypatch, platform, variables, expecte
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(os, "getcwd", lambda: "/work")
+    monkeypatch.setattr(os, "getcwd", lambda: "/there")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert cache_folder() == Path(expected)

@@ -24,7 +24,8 @@ from running import (
     wait_for,
 )
 
-from betavae.analysis.results import ranked, read_record, read_sweep
+from betavae.analysis.results import ranked, read_sweep
+from betavae.analysis.sweep_record import read_record
 from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
