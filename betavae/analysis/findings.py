@@ -58,7 +58,8 @@ def headline(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = ()) -
     if not cut:
         return found
     return Headline(
-        found.claim, f"{found.certainty} {cut} of {len(ranked(trials))} trials rank by less than all steps."
+        found.claim,
+        f"{found.certainty} {cut} of {len(ranked(trials))} trials did not run to their end; they are ranked by fewer steps.",
     )
 
 

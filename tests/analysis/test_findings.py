@@ -26,7 +26,7 @@ def test_one_seed_is_a_rank_and_no_result(make_sweep) -> None:
     found = headline(trials)
     assert found.claim == "beta = 8 ranks first with a MIG of 0.250, 0.040 ahead of the next."
     assert found.certainty.startswith("One seed: a rank, not a result.")
-    assert found.certainty.endswith("2 of 2 trials rank by less than all steps.")
+    assert found.certainty.endswith("2 of 2 trials did not run to their end; they are ranked by fewer steps.")
 
 
 @pytest.mark.parametrize(
