@@ -59,7 +59,8 @@ def headline(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = ()) -
         return found
     return Headline(
         found.claim,
-        f"{found.certainty} {cut} of {len(ranked(trials))} trials did not run to their end; they are ranked by fewer steps.",
+        f"{found.certainty} {cut} of {len(ranked(trials))} trials did not run to their end; they are ranked by fewer "
+        "steps.",
     )
 
 
