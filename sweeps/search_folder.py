@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from betavae.analysis.results import PARAMS_FILE, Trial, Trials, read_trial, read_trials
+from betavae.analysis.results import PARAMS_FILE, Trial, Trials, folder_in_sweep, read_trial, read_trials
 from sweeps.storage import Mirror, is_record
 from sweeps.trial_folder import TrialFolder
 
@@ -64,7 +64,7 @@ class SearchFolder:
             if strange := self._strange_values(trial, shared):
                 trials.read.remove(trial)
                 trials.unreadable[trial.trial_id] = (
-                    f"Trial {self.path.name}/{trial.trial_id} could not be read: {strange}"
+                    f"Trial {folder_in_sweep(trial.folder)} could not be read: {strange}"
                 )
         return trials
 

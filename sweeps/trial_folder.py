@@ -25,7 +25,16 @@ from typing import Any, TypeGuard
 
 from filelock import FileLock, Timeout
 
-from betavae.analysis.results import ERROR_FILE, OUTCOME_FILE, PARAMS_FILE, RESULT_FILE, Report, Trial, holds_something
+from betavae.analysis.results import (
+    ERROR_FILE,
+    OUTCOME_FILE,
+    PARAMS_FILE,
+    RESULT_FILE,
+    Report,
+    Trial,
+    folder_in_sweep,
+    holds_something,
+)
 from betavae.checkpoint import CheckpointError, check_checkpoint, read_history, read_scores
 from betavae.config import TrialConfig
 from betavae.evaluation import Scores
@@ -80,7 +89,7 @@ class TrialFolder:
     @property
     def name(self) -> str:
         """How messages name the trial: its stage and its number."""
-        return f"{self.path.parent.name}/{self.path.name.removeprefix('trial_')}"
+        return folder_in_sweep(self.path)
 
     @property
     def reports(self) -> tuple[Report, ...]:

@@ -9,30 +9,12 @@ from typing import Any
 import torch
 
 from betavae.analysis.results import Sweep
-from betavae.checkpoint import add_scores, load_model
+from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluate_exactly
 
 EXACT_SCORE = "mig_exact"
 """Its name in `scores.json`."""
-
-
-def add_exact_score(
-    checkpoint: Path,
-    data: DSprites,
-    *,
-    device: torch.device | str = "cpu",
-    on_progress: Callable[[int], None] | None = None,
-) -> None:
-    """Encode the whole set, and add `mig_exact` to the checkpoint's scores.
-
-    Args and errors of its own are those of `take_exact_score`.
-
-    Raises:
-        OSError: If the checkpoint's folder cannot be written.
-    """
-    score = take_exact_score(checkpoint, data, device=device, on_progress=on_progress)
-    add_scores(checkpoint, {EXACT_SCORE: score})
 
 
 def take_exact_score(
@@ -57,7 +39,7 @@ def take_exact_score(
 
 
 def show_exact_scores(sweep: Sweep, scores: Mapping[Path, dict[str, Any]]) -> None:
-    """Have a sweep that has been read show exact scores that its folder could not keep.
+    """Add exact scores that a sweep's folder could not keep to the sweep as it was read, so that a report shows them.
 
     Args:
         sweep: As it was read.

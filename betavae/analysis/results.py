@@ -187,7 +187,7 @@ def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials
                 continue
             trials.append(read_trial(path, record))
         except (ValueError, OSError) as error:
-            unreadable[_identifier(path)] = f"Trial {_name(path)} could not be read: {error}"
+            unreadable[_identifier(path)] = f"Trial {folder_in_sweep(path)} could not be read: {error}"
     return Trials(trials, unreadable)
 
 
@@ -258,7 +258,7 @@ def _read_config(
             ) from error
         asked = record.get("options", {}).get("trial", {}).get("precision", history.config.precision)
         return replace(history.config, precision=asked), (
-            f"Trial {_name(folder)}: {damage}; its values are taken from its latest checkpoint.",
+            f"Trial {folder_in_sweep(folder)}: {damage}; its values are taken from its latest checkpoint.",
         )
     if history is not None and (names := differing_fields(config, history.config)):
         raise ValueError(
@@ -280,7 +280,7 @@ def _read_reports(folder: Path, history: History | None) -> tuple[tuple[Report, 
     reports = (*checked, *_rising(later))
     if parsed == list(reports[: len(parsed)]) and len(reports) - len(parsed) <= 1:  # a checkpoint precedes its line
         return reports, ()
-    damage = f"Trial {_name(folder)}: {path} is damaged"
+    damage = f"Trial {folder_in_sweep(folder)}: {path} is damaged"
     if history is None:
         return reports, (f"{damage}, and no checkpoint holds its reports; {len(reports)} could be read.",)
     return reports, (f"{damage}; {len(checked)} reports are restored from its latest checkpoint.",)
@@ -345,7 +345,8 @@ def _identifier(folder: Path) -> str:
     return folder.name.removeprefix("trial_")
 
 
-def _name(folder: Path) -> str:
+def folder_in_sweep(folder: Path) -> str:
+    """Return how messages name a trial's folder: its stage and its identifier."""
     return f"{folder.parent.name}/{_identifier(folder)}"
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from betavae.analysis import report
-from betavae.analysis.exact import EXACT_SCORE, add_exact_score
+from betavae.analysis.exact import EXACT_SCORE, take_exact_score
 from betavae.analysis.report import write_report
 from betavae.analysis.results import Checkpoint, read_sweep
 from betavae.analysis.scores import check_scores
@@ -146,7 +146,7 @@ def test_the_exact_score_is_of_every_image_and_kept(folder: Path, small_data: DS
     checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
     assert EXACT_SCORE not in read_scores(checkpoint)
     seen: list[int] = []
-    add_exact_score(checkpoint, small_data, on_progress=seen.append)
+    add_scores(checkpoint, {EXACT_SCORE: take_exact_score(checkpoint, small_data, on_progress=seen.append)})
     assert sum(seen) == len(small_data)
     scores = read_scores(checkpoint)
     model = load_model(checkpoint)
