@@ -26,17 +26,17 @@ from typing import Any
 from measure import Row, main, seconds
 from ray import tune
 
-from betavae.analysis.results import Trials, num_ended, read_sweep
 from betavae.data import DSprites
 from betavae.process import available_cores
+from betavae.records.trials import Trials, num_ended, read_sweep
 from sweeps.analyze import analyze
-from sweeps.board import Board
 from sweeps.cluster import Resources, quiet_ray, running_ray
-from sweeps.folder import SweepFolder
-from sweeps.options import Options, ReportOptions, ResourceOptions, SearchOptions, SweepOptions, TrialOptions
-from sweeps.progress import TrialLog
-from sweeps.search import run_stage, search_stage
-from sweeps.search_folder import SearchFolder
+from sweeps.loggers.tensorboard_log import Board
+from sweeps.loggers.terminal_log import TrialLog
+from sweeps.options.options import Options, ReportOptions, ResourceOptions, SearchOptions, SweepOptions, TrialOptions
+from sweeps.search.ray_search import run_stage, search_stage
+from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.sweep_folder import SweepFolder
 
 COUNTS = (10, 100, 1_000, 5_000)
 NUM_REPORTS = 20

@@ -23,7 +23,7 @@ from betavae.metrics.representation import Representation, represent
 from betavae.models import VAE
 from betavae.process import prepare_process
 from betavae.training import TrainingRun
-from sweeps.presets import PRESETS
+from sweeps.options.presets import PRESETS
 
 TRAINED_STEPS = 1_500
 REPEATS = 5

@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from betavae.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
 from betavae.config import Precision, TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import Scores, evaluate
 from betavae.models import VAE
 from betavae.objectives import OBJECTIVES, Batch, Loss, NonFiniteLossError
+from betavae.records.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
 from betavae.samples import draw_samples
 
 __all__ = ["ImageOrder", "MeanLoss", "NonFiniteLossError", "TrainingRun", "decide_precision"]

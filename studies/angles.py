@@ -13,12 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from betavae.analysis.results import Trial, name_in_sweep, read_sweep
-from betavae.analysis.rotation import Rotation, best_rotation
-from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluation_rows
 from betavae.metrics.representation import Representation, represent
+from betavae.records.checkpoint import load_model
+from betavae.records.trials import Trial, name_in_sweep, read_sweep
+from betavae.report.rotation import Rotation, best_rotation
 
 
 @dataclass(frozen=True)

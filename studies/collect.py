@@ -20,14 +20,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from betavae.analysis.confirmation import confirmed, exact_scores
-from betavae.analysis.palette import RC_PARAMS
-from betavae.analysis.plots import confirmation_points
-from betavae.analysis.results import Sweep, read_sweep
-from betavae.analysis.seed_study import medians, reproduced
-from betavae.analysis.settings import Setting, setting_values, settings_of
 from betavae.config import TrialConfig
 from betavae.files import replace_json
+from betavae.records.trials import Sweep, read_sweep
+from betavae.report.confirmation import confirmed, exact_scores
+from betavae.report.palette import RC_PARAMS
+from betavae.report.plots import confirmation_points
+from betavae.report.seed_study import medians, reproduced
+from betavae.report.settings import Setting, setting_values, settings_of
 
 _RECORDED = ("versions", "git", "data", "resources", "start", "end")
 """Of `sweep.json`: what a number depends on."""

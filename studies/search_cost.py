@@ -24,9 +24,9 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, Even
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from betavae.analysis.palette import RC_PARAMS
-from betavae.analysis.results import Sweep, Trial, read_sweep
-from sweeps.axes import read_axis, written
+from betavae.records.trials import Sweep, Trial, read_sweep
+from betavae.report.palette import RC_PARAMS
+from sweeps.search.axes import read_axis, written
 
 COLORS = {"grid": "#767676", "random": "#0072B2"}
 OTHER_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -24,12 +24,12 @@ from search_cost import QUARTER, History
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from betavae.analysis.results import Trial, read_sweep
-from sweeps.axes import AXES
-from sweeps.options import Options, SearchOptions, SweepOptions
-from sweeps.plan import Params
-from sweeps.schedulers import NoStopping, StoppingRule, SuccessiveHalving
-from sweeps.search import Draw, OptunaDraw
+from betavae.records.trials import Trial, read_sweep
+from sweeps.options.options import Options, SearchOptions, SweepOptions
+from sweeps.search.axes import AXES
+from sweeps.search.plan import Params
+from sweeps.search.ray_search import Draw, OptunaDraw
+from sweeps.search.stopping import NoStopping, StoppingRule, SuccessiveHalving
 
 NUM_REPEATS = 300
 _KEEP_ONE_OF = 3

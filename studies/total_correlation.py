@@ -18,10 +18,10 @@ from angles import asked_folders, models_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from betavae.analysis.results import name_in_sweep
 from betavae.data import DSprites
 from betavae.gaussian import DiagonalGaussian
 from betavae.objectives import total_correlation
+from betavae.records.trials import name_in_sweep
 
 BATCH_SIZES = (16, 64, 128, 256, 1024)
 MIN_DEGREES = 10

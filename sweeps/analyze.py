@@ -18,21 +18,21 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from betavae.analysis.confirmation import confirmed
-from betavae.analysis.exact import EXACT_SCORE, show_exact_scores, take_exact_score
-from betavae.analysis.export import CARD_FILE, best_checkpoint, check_export, export_best
-from betavae.analysis.findings import counted
-from betavae.analysis.report import PAGE_FILE, Report, check_output, write_report
-from betavae.analysis.results import CONFIRM_FOLDER, Checkpoint, Sweep, name_in_sweep, ranked, read_sweep
-from betavae.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError, add_scores
 from betavae.data import DSprites
 from betavae.process import available_cores, prepare_process
+from betavae.records.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError, add_scores
+from betavae.records.trials import CONFIRM_FOLDER, Checkpoint, Sweep, name_in_sweep, ranked, read_sweep
+from betavae.report.confirmation import confirmed
+from betavae.report.exact_scores import EXACT_SCORE, show_exact_scores, take_exact_score
+from betavae.report.export import CARD_FILE, best_checkpoint, check_export, export_best
+from betavae.report.findings import counted
+from betavae.report.write import PAGE_FILE, Report, check_output, write_report
 from betavae.text import one_line
-from sweeps.command_line import parse_analysis_options
-from sweeps.importance import importances
-from sweeps.options import ReportOptions
-from sweeps.storage import Mirror, fetched, is_record, joined
-from sweeps.terminal import say
+from sweeps.options.command_line import parse_analysis_options
+from sweeps.options.options import ReportOptions
+from sweeps.printing import say
+from sweeps.search.importance import importances
+from sweeps.storage.mirror import Mirror, fetched, is_record, joined
 
 DONE, BAD_INPUT = 0, 2
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from betavae.data import data_environment
-from sweeps.options import ResourceOptions
-from sweeps.storage import Mirror, check_location
+from sweeps.options.options import ResourceOptions
+from sweeps.storage.mirror import Mirror, check_location
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",

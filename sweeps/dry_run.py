@@ -16,13 +16,13 @@ from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.process import available_cores, prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
-from sweeps.axes import AXES, Range, written
 from sweeps.cluster import Resources, found_in_cluster
-from sweeps.config_file import names_in
-from sweeps.options import Options, flag
-from sweeps.plan import Params, num_confirming, num_trials, planned_trials
-from sweeps.presets import PRESETS
-from sweeps.trial_folder import NUM_KEPT
+from sweeps.options.config_file import names_in
+from sweeps.options.options import Options, flag
+from sweeps.options.presets import PRESETS
+from sweeps.search.axes import AXES, Range, written
+from sweeps.search.plan import Params, num_confirming, num_trials, planned_trials
+from sweeps.storage.trial_folder import NUM_KEPT
 
 _CALIBRATION_SECONDS = 3.0
 _TOO_LARGE = (RuntimeError, MemoryError, OverflowError, TypeError)

@@ -15,12 +15,12 @@ if __name__ == "__main__":  # first: what is imported below takes seconds, and m
 
     script_interruption = begin_script()
 
-from betavae.analysis.confirmation import confirmed
-from betavae.analysis.results import name_in_sweep, ranked
-from betavae.analysis.seed_study import reproduced
 from betavae.data import DSprites, data_environment
 from betavae.files import is_disk_full
 from betavae.process import available_cores
+from betavae.records.trials import name_in_sweep, ranked
+from betavae.report.confirmation import confirmed
+from betavae.report.seed_study import reproduced
 from betavae.text import one_line
 from sweeps.analyze import analyze
 from sweeps.cluster import (
@@ -32,7 +32,6 @@ from sweeps.cluster import (
     quiet_ray,
     resources_of_cluster,
 )
-from sweeps.command_line import leaves_preset_open, parse_options
 from sweeps.dry_run import (
     describe_cost,
     describe_options,
@@ -41,11 +40,13 @@ from sweeps.dry_run import (
     estimate,
     measure_cost,
 )
-from sweeps.folder import SweepFolder, check_destination
 from sweeps.interrupts import Interruption, starting_ray
-from sweeps.options import Options
-from sweeps.plan import num_confirming, num_trials
-from sweeps.storage import Mirror, check_location, resolved
+from sweeps.options.command_line import leaves_preset_open, parse_options
+from sweeps.options.options import Options
+from sweeps.printing import say
+from sweeps.search.plan import num_confirming, num_trials
+from sweeps.storage.mirror import Mirror, check_location, resolved
+from sweeps.storage.sweep_folder import SweepFolder, check_destination
 from sweeps.tables import (
     describe_best,
     describe_curves,
@@ -54,7 +55,6 @@ from sweeps.tables import (
     format_table,
 )
 from sweeps.temporary import check_temporary_folder
-from sweeps.terminal import say
 
 if TYPE_CHECKING:
     from sweeps.stages import Ran
@@ -158,7 +158,7 @@ def announce_full(options: Options, arguments: Sequence[str]) -> None:
 def sweep(folder: SweepFolder, *, resources: Resources, data: DSprites, interruption: Interruption) -> int:
     """Say what will be done, do it, and print the ranked table; return the exit code."""
     # late: to import Ray takes a second, which a wrong option need not wait for
-    from sweeps.progress import describe_plan
+    from sweeps.loggers.terminal_log import describe_plan
     from sweeps.stages import run_stages
 
     options, known = folder.options, folder.trials()

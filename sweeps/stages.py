@@ -7,14 +7,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from betavae.analysis.results import CONFIRM_FOLDER, SEARCH_FOLDER, Trial, Trials, num_ended
-from sweeps.board import Board
+from betavae.records.trials import CONFIRM_FOLDER, SEARCH_FOLDER, Trial, Trials, num_ended
 from sweeps.cluster import Resources, running_ray
-from sweeps.folder import SweepFolder
 from sweeps.interrupts import Interruption, starting_ray
-from sweeps.progress import TrialLog
+from sweeps.loggers.tensorboard_log import Board
+from sweeps.loggers.terminal_log import TrialLog
 from sweeps.ray_watch import watched_ray
-from sweeps.search import Stage, confirmation_stage, run_stage, search_stage
+from sweeps.search.ray_search import Stage, confirmation_stage, run_stage, search_stage
+from sweeps.storage.sweep_folder import SweepFolder
 from sweeps.trial import train_trial
 
 

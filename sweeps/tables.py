@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from betavae.analysis.confirmation import Confirmed
-from betavae.analysis.findings import counted
-from betavae.analysis.results import Trial, ranked
-from betavae.analysis.seed_study import Reproduced, explain
 from betavae.config import TrialConfig
+from betavae.records.trials import Trial, ranked
+from betavae.report.confirmation import Confirmed
+from betavae.report.findings import counted
+from betavae.report.seed_study import Reproduced, explain
 from betavae.text import one_line
 
 

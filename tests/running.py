@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from betavae.analysis.results import Sweep
-from sweeps.search_folder import FIRST_CONFIRMING
+from betavae.records.trials import Sweep
+from sweeps.storage.stage_folder import FIRST_CONFIRMING
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS, EVERY = 120, 40

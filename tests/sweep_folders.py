@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from betavae.analysis.report import write_report
-from betavae.analysis.results import read_sweep
-from betavae.checkpoint import write_checkpoint
 from betavae.config import TrialConfig
 from betavae.data import DSprites, FactorSpace
 from betavae.data.render import PackedImages
 from betavae.evaluation import evaluate
 from betavae.models import VAE
-from sweeps.importance import importances
+from betavae.records.checkpoint import write_checkpoint
+from betavae.records.trials import read_sweep
+from betavae.report.write import write_report
+from sweeps.search.importance import importances
 
 WriteSweep = Callable[..., Path]
 MakeSweep = Callable[..., Path]

@@ -9,8 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from betavae.analysis.sweep_record import SWEEP_FILE
-from sweeps.options import AnalysisOptions, Options, flag
+from betavae.records.sweep_record import SWEEP_FILE
+from sweeps.options.options import AnalysisOptions, Options, flag
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md"))]

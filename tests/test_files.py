@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from betavae.checkpoint import check_checkpoint, write_checkpoint
 from betavae.config import TrialConfig
 from betavae.data.cache import ensure_cached
 from betavae.data.render import IMAGE_BYTES
 from betavae.files import replace_text, replacing_folder, sync_folder
 from betavae.models import VAE
+from betavae.records.checkpoint import check_checkpoint, write_checkpoint
 
 CONFIG = TrialConfig(latent_size=2)
 PACKED = np.zeros((3, IMAGE_BYTES), np.uint8)

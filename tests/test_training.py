@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from betavae.checkpoint import check_checkpoint, load_model, read_scores
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate, evaluation_rows
 from betavae.metrics.representation import Representation, represent
+from betavae.records.checkpoint import check_checkpoint, load_model, read_scores
 from betavae.samples import traverse
 from betavae.training import ImageOrder, NonFiniteLossError, TrainingRun, decide_precision
 

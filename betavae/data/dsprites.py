@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from betavae.arrays import ArrayLike, as_byte_tensor, as_bytes, as_index_tensor, as_indices
+from betavae.bars import tracked
 from betavae.data.cache import (
     DATA_VARIABLE,
     cache_folder,
@@ -26,7 +27,6 @@ from betavae.data.cache import (
 from betavae.data.factors import DSPRITES_FACTORS, FactorSpace
 from betavae.data.official import official_blocks
 from betavae.data.render import IMAGE_BYTES, IMAGE_SIDE, NUM_BLOCKS, RENDERED_FINGERPRINT, PackedImages, render_blocks
-from betavae.progress import tracked
 
 OFFICIAL_FILE = Path("dsprites", "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz")
 """Where the official file lies below $DISENTANGLEMENT_LIB_DATA."""

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from betavae.arrays import ArrayLike
 from betavae.data.factors import FactorSpace
-from betavae.metrics.exact import exact_mutual_information
+from betavae.metrics.exact_information import exact_mutual_information
 from betavae.metrics.mutual_information import binned_information, check_bins, entropies_of_values, paired_samples
 
 

@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from betavae.analysis.export import export_best
-from betavae.analysis.findings import CHANCE
-from betavae.analysis.results import Trial, read_sweep
-from betavae.checkpoint import add_scores, read_scores
 from betavae.config import TrialConfig
 from betavae.data import DSprites
+from betavae.records.checkpoint import add_scores, read_scores
+from betavae.records.trials import Trial, read_sweep
+from betavae.report.export import export_best
+from betavae.report.findings import CHANCE
 from betavae.text import one_line
 from sweeps.analyze import BAD_INPUT, DONE, main
-from sweeps.importance import MIN_TRIALS, importances
 from sweeps.interrupts import Interruption
+from sweeps.printing import say
 from sweeps.run import _write_report
+from sweeps.search.importance import MIN_TRIALS, importances
 from sweeps.tables import describe_curves
-from sweeps.terminal import say
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -164,7 +164,7 @@ def test_a_sweep_that_cannot_be_written_names_the_option_for_another_place(
     make_sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_sweep({"a": {"migs": [0.2]}})
-    monkeypatch.setattr("betavae.analysis.report.tempfile.TemporaryDirectory", lambda dir: fail_to_keep(dir, {}))
+    monkeypatch.setattr("betavae.report.write.tempfile.TemporaryDirectory", lambda dir: fail_to_keep(dir, {}))
     assert main([str(folder)]) == BAD_INPUT
     assert capsys.readouterr().err == (
         f"error: The report's folder must be one that can be written, but {folder / 'report'}: Read-only file system; "

@@ -7,8 +7,8 @@ import pytest
 
 from betavae.data import DSprites
 from sweeps.dry_run import describe_options, estimate, measure_cost
-from sweeps.options import SweepOptions
-from sweeps.presets import PRESETS
+from sweeps.options.options import SweepOptions
+from sweeps.options.presets import PRESETS
 from sweeps.run import BAD_INPUT, DONE, main
 
 SMALL = "--num-gpus 0 --num-cpus 2 --steps 100 --exact 0"
@@ -49,7 +49,7 @@ def test_what_a_resumed_sweep_had_is_not_said_to_be_the_presets() -> None:
 
 
 def test_more_steps_cost_more(small_data: DSprites) -> None:
-    from sweeps.command_line import parse_options
+    from sweeps.options.command_line import parse_options
 
     costs = [
         measure_cost(

@@ -24,11 +24,11 @@ from running import (
     wait_for,
 )
 
-from betavae.analysis.results import ranked, read_sweep
-from betavae.analysis.sweep_record import read_record
-from betavae.checkpoint import load_model
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
+from betavae.records.checkpoint import load_model
+from betavae.records.sweep_record import read_record
+from betavae.records.trials import ranked, read_sweep
 
 pytestmark = pytest.mark.ray
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
-from betavae.analysis.results import Trials
+from betavae.records.trials import Trials
 from sweeps.cluster import Resources, quiet_ray, running_ray
-from sweeps.options import Options, SearchOptions, TrialOptions
-from sweeps.search_folder import SearchFolder
-from sweeps.storage import Mirror
-from sweeps.trial_folder import TrialFolder
+from sweeps.options.options import Options, SearchOptions, TrialOptions
+from sweeps.storage.mirror import Mirror
+from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.trial_folder import TrialFolder
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
     import ray
     from ray import tune
 
-    from sweeps.search import run_stage, search_stage
+    from sweeps.search.ray_search import run_stage, search_stage
 
     def note_gpu(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
         seed = config["seed"]
@@ -92,7 +92,7 @@ def test_a_decision_that_cannot_be_written_ends_the_sweep_with_its_reason(
     """What is raised while a report is taken in, Ray wraps as text: it must come out as the system's own."""
     from ray import tune
 
-    from sweeps.search import run_stage, search_stage
+    from sweeps.search.ray_search import run_stage, search_stage
 
     def report(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
         tune.report({"step": 1, "mig": 0.5})

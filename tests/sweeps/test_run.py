@@ -12,14 +12,14 @@ import pytest
 import torch
 from running import output_of
 
-from betavae.analysis.results import ranked, read_trials
 from betavae.data import DSprites
+from betavae.records.trials import ranked, read_trials
 from sweeps.cluster import decide_resources
-from sweeps.command_line import parse_options
-from sweeps.folder import SweepFolder, check_destination
-from sweeps.options import Options, ResourceOptions, SweepOptions
-from sweeps.presets import PRESETS
+from sweeps.options.command_line import parse_options
+from sweeps.options.options import Options, ResourceOptions, SweepOptions
+from sweeps.options.presets import PRESETS
 from sweeps.run import BAD_INPUT, DONE, FAILED, main
+from sweeps.storage.sweep_folder import SweepFolder, check_destination
 from sweeps.temporary import check_temporary_folder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -124,7 +124,7 @@ def same_second(monkeypatch: pytest.MonkeyPatch) -> str:
         def now(cls, tz: tzinfo | None = None) -> "Clock":
             return cls(2026, 11, 25, 20, 21, tzinfo=tz)
 
-    monkeypatch.setattr("sweeps.folder.datetime", Clock)
+    monkeypatch.setattr("sweeps.storage.sweep_folder.datetime", Clock)
     return "quick-20261125-202100"
 
 

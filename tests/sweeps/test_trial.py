@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from betavae.analysis.results import read_trial
 from betavae.config import TrialConfig
 from betavae.data import DSprites
+from betavae.records.trials import read_trial
 from betavae.training import TrainingRun
 from sweeps import trial as trial_module
-from sweeps.search_folder import SearchFolder
-from sweeps.storage import Mirror
+from sweeps.storage.mirror import Mirror
+from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.trial_folder import UNWRITTEN
 from sweeps.trial import train_trial
-from sweeps.trial_folder import UNWRITTEN
 
 CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=2, eval_every=1, images=100)
 

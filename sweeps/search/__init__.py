@@ -1,0 +1,1 @@
+"""Which trials are tried, in which order, and which are stopped early."""

@@ -1,0 +1,83 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from betavae.records.checkpoint import add_scores
+from betavae.records.trials import Checkpoint, ranked, read_sweep
+from betavae.report.table import table_rows
+
+
+def test_how_each_trial_ended_is_read(make_sweep) -> None:
+    folder = make_sweep(
+        {
+            "a": {"migs": [0.1, 0.2]},
+            "b": {"migs": [0.3], "stopped": True},
+            "c": {"migs": [0.2], "error": "ValueError: no"},
+            "d": {"migs": []},
+        },
+        outcome="done",
+    )
+    sweep = read_sweep(folder)
+    assert {trial.trial_id: trial.status for trial in sweep.trials} == {
+        "a": "finished",
+        "b": "stopped",
+        "c": "failed",
+        "d": "unfinished",
+    }
+    assert [trial.trial_id for trial in ranked(sweep.trials)] == ["b", "a", "c"]
+    assert sweep.trials[2].error == "ValueError: no"
+
+
+def test_a_running_sweep_is_read_up_to_its_last_whole_line(make_sweep) -> None:
+    """Fails if the report that is being written is taken for damage."""
+    folder = make_sweep({"a": {"migs": [0.2, 0.1]}})
+    results = folder / "search" / "trial_a" / "result.json"
+    results.write_text(results.read_text()[:-20])
+    sweep = read_sweep(folder)
+    assert not sweep.has_ended
+    assert [report["mig"] for report in sweep.trials[0].reports] == [0.2]
+    assert sweep.unreadable == ()
+
+
+def test_a_damaged_trial_is_named_and_the_others_are_read(make_sweep) -> None:
+    folder = make_sweep({"a": {"migs": []}, "b": {"migs": [0.2]}})
+    (folder / "search" / "trial_a" / "params.json").write_text("{")
+    sweep = read_sweep(folder)
+    assert [trial.trial_id for trial in sweep.trials] == ["b"]
+    assert sweep.unreadable[0].startswith("Trial search/a could not be read")
+    assert "no checkpoint tells what it trained either" in sweep.unreadable[0]
+
+
+def test_the_best_checkpoint_is_the_best_of_those_that_can_be_read(make_sweep) -> None:
+    folder = make_sweep({"a": {"migs": [0.1, 0.2]}})
+    trial_folder = folder / "search" / "trial_a"
+
+    def best() -> Checkpoint:
+        checkpoint = read_sweep(folder).trials[0].best_checkpoint
+        assert checkpoint is not None
+        return checkpoint
+
+    shutil.copytree(trial_folder / "checkpoint_000001", trial_folder / "checkpoint_000000")
+    add_scores(trial_folder / "checkpoint_000000", {"mig": {"score": 0.1}})
+    assert best().folder == trial_folder / "checkpoint_000001"
+    scores = trial_folder / "checkpoint_000001" / "scores.json"
+    scores.write_text(scores.read_text().replace("0.2", "0.3"))  # one digit flipped
+    assert best().folder == trial_folder / "checkpoint_000000"
+
+
+def test_a_folder_that_is_no_sweep_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must be a sweep's folder, but has no sweep\.json"):
+        read_sweep(tmp_path)
+
+
+def test_the_table_is_ranked_and_every_number_is_of_the_best_evaluation(make_sweep) -> None:
+    rows = table_rows(read_sweep(make_sweep({"a": {"migs": [0.3, 0.1]}, "b": {"migs": []}, "c": {"migs": [0.2, 0.4]}})))
+    assert [(row["rank"], row["trial"], row.get("mig"), row.get("step")) for row in rows] == [
+        (1, "c", 0.4, 200),
+        (2, "a", 0.3, 100),
+        (None, "b", None, None),
+    ]
+    assert rows[1]["last_step"] == 200
+    assert rows[0]["checkpoint"] == "search/trial_c/checkpoint_000001"
+    assert rows[0]["beta_norm"] == pytest.approx(4 * 3 / 4096)

@@ -1,0 +1,118 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import scipy.stats
+
+from betavae.data import DSprites
+from betavae.records.trials import read_sweep
+from betavae.report.confirmation import confirmed, probability_better, seeds_needed
+from betavae.report.findings import describe_state, headline
+from betavae.report.write import write_report
+
+SEARCHED = {"a": {"migs": [0.3, 0.5], "beta": 8.0}, "b": {"migs": [0.4, 0.2], "beta": 4.0}}
+NEW_SEEDS = {
+    **{f"000{i}": {"migs": [0.9, mig], "beta": 8.0, "seed": 500_000 + i} for i, mig in enumerate((0.30, 0.10, 0.20))},
+    **{f"100{i}": {"migs": [0.1, mig], "beta": 4.0, "seed": 501_000 + i} for i, mig in enumerate((0.25, 0.35, 0.15))},
+}
+CUT = {"0003": {"migs": [0.99], "beta": 8.0, "seed": 500_003}}
+
+
+def test_what_was_confirmed_is_ranked_by_the_median_at_the_end(make_sweep) -> None:
+    """Fails where a run's best evaluation counts (0.9), or a run that has not ended (0.99)."""
+    sweep = read_sweep(make_sweep(SEARCHED, confirming=NEW_SEEDS | CUT))
+    first, second = confirmed(sweep.trials, sweep.confirming)
+    assert (first.config.beta, first.median, first.search_score) == (4.0, 0.25, 0.4)
+    assert (second.config.beta, second.scores, second.search_score) == (8.0, (0.30, 0.20, 0.10), 0.5)
+    assert second.quartiles == pytest.approx((0.15, 0.25))
+    assert [trial.config.seed for trial in second.trials] == [500_000, 500_002, 500_001]
+
+
+def test_the_headline_speaks_from_the_confirmation(make_sweep) -> None:
+    sweep = read_sweep(make_sweep(SEARCHED, confirming=NEW_SEEDS))
+    found = headline(sweep.trials, confirmed(sweep.trials, sweep.confirming))
+    assert found.claim == "beta = 4 has a median MIG of 0.250 over 3 new seeds, the middle half in 0.200 .. 0.300."
+    assert "The search had promised 0.400, selected with labels: 0.150 more." in found.certainty
+    assert "Its median is above that of beta = 8 (0.200 over 3 seeds) in " in found.certainty
+    assert "if they differ as seen, about 63 seeds of each would tell" in found.certainty  # 2 (2.8 * 0.1 / 0.05)^2
+    assert "That it is the best of 2 by these seeds flatters it." in found.certainty
+    assert "not confirmed" not in found.certainty
+
+
+def test_a_seed_that_failed_and_a_best_that_was_not_confirmed_are_named(make_sweep) -> None:
+    new_seeds = {name: values for name, values in NEW_SEEDS.items() if name.startswith("1")}
+    new_seeds["1003"] = {"migs": [0.1], "beta": 4.0, "seed": 501_003, "error": "NonFiniteLossError: nan"}
+    sweep = read_sweep(make_sweep(SEARCHED, confirming=new_seeds))
+    found = headline(sweep.trials, confirmed(sweep.trials, sweep.confirming))
+    assert "over 3 new seeds (1 more failed)" in found.claim
+    assert "The search has a better one that was not confirmed." in found.certainty
+    assert "flatters" not in found.certainty
+    assert "4 that confirm: 3 finished, 1 failed." in describe_state(sweep)
+
+
+def test_a_search_trial_that_cannot_be_read_leaves_the_confirmation_standing(make_sweep, small_data: DSprites) -> None:
+    folder = make_sweep(SEARCHED, confirming={name: v for name, v in NEW_SEEDS.items() if name.startswith("1")})
+    for file in ("params.json", "checkpoint_000000/report.json"):
+        (folder / "search" / "trial_b" / file).write_text("{")
+    sweep = read_sweep(folder)
+    (one,) = confirmed(sweep.trials, sweep.confirming)
+    assert (one.median, one.search_score) == (0.25, None)
+    assert "promised" not in headline(sweep.trials, [one]).certainty
+    report = write_report(sweep, folder / "report", data=small_data, num_best=1, importances={})
+    assert any("search/b could not be read" in problem for problem in report.problems)
+
+
+def test_one_new_seed_is_no_result(make_sweep) -> None:
+    sweep = read_sweep(make_sweep(SEARCHED, confirming={"0000": NEW_SEEDS["0000"]}))
+    found = headline(sweep.trials, confirmed(sweep.trials, sweep.confirming))
+    assert found.claim == "beta = 8 has a MIG of 0.300 with one new seed."
+    assert found.certainty.startswith("One seed is no result")
+
+
+def test_the_page_and_the_summary_show_every_new_seed(make_sweep, small_data: DSprites) -> None:
+    sweep = read_sweep(make_sweep(SEARCHED, confirming=NEW_SEEDS, outcome="done"))
+    page = write_report(sweep, sweep.folder / "report", data=small_data, num_best=1, importances={}).page
+    text = Path(page).read_text()
+    assert all(f"{mig:.3f} " in text for mig in (0.30, 0.10, 0.20, 0.25, 0.35, 0.15))
+    assert (sweep.folder / "report" / "figures" / "confirmation.pdf").exists()
+    first, second = json.loads((sweep.folder / "report" / "summary.json").read_text())["confirmed"]
+    assert (first["config"]["beta"], first["median"]) == (4.0, 0.25)
+    assert dict(zip(second["seeds"], second["mig"], strict=True)) == {500_000: 0.30, 500_002: 0.20, 500_001: 0.10}
+    assert second["mig_exact"] == [None] * 3
+
+
+def test_probability_better_of_groups_that_do_not_overlap_or_are_one() -> None:
+    assert probability_better((0.4, 0.5, 0.6), (0.1, 0.2, 0.3)) == 1
+    assert probability_better((0.1, 0.2, 0.3), (0.4, 0.5, 0.6)) == 0
+    # symmetric: one half, but for the error of 20,000 resamples, five standard errors of at most 1 / 2
+    assert abs(probability_better((0.1, 0.2, 0.3), (0.1, 0.2, 0.3)) - 0.5) < 5 * 0.5 / math.sqrt(20_000)
+
+
+def test_probability_better_counts_every_resample_of_two_seeds() -> None:
+    """Medians of two draws from (0, 2) are 0, 1, 2 with 1/4, 1/2, 1/4; the other side is always 0.5."""
+    expected = 0.5 + 0.25
+    error = 5 * math.sqrt(expected * (1 - expected) / 20_000)
+    assert abs(probability_better((0.0, 2.0), (0.5, 0.5)) - expected) < error
+
+
+def test_so_many_seeds_give_a_t_test_its_power() -> None:
+    """Against the exact power by the noncentral t; the normal approximation is known to be one seed short."""
+    scores, others = (0.30, 0.40, 0.50), (0.20, 0.30, 0.40)  # a standard deviation of 0.1, 0.1 apart
+
+    def power(count: int) -> float:
+        degrees, shift = 2 * count - 2, math.sqrt(count / 2)
+        limit = scipy.stats.t.ppf(0.975, degrees)
+        return float(scipy.stats.nct.sf(limit, degrees, shift) + scipy.stats.nct.cdf(-limit, degrees, shift))
+
+    exact = next(count for count in range(2, 100) if power(count) >= 0.8)
+    needed = seeds_needed(scores, others)
+    assert needed is not None
+    assert exact - 1 <= needed <= exact
+
+
+@pytest.mark.parametrize(
+    ("scores", "others"), [((0.3,), (0.1, 0.2)), ((0.1, 0.2), (0.2, 0.1)), ((0.5, 0.5, 0.0), (0.4, 0.4, 0.4))]
+)
+def test_no_number_of_seeds_is_named_where_none_can_be(scores: tuple[float, ...], others: tuple[float, ...]) -> None:
+    assert seeds_needed(scores, others) is None

@@ -1,0 +1,216 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from betavae.data import DSprites
+from betavae.records.trials import read_sweep
+from betavae.report.findings import (
+    CHANCE,
+    describe_importance,
+    describe_training,
+    diagnose_factors,
+    diagnose_latents,
+    headline,
+)
+from betavae.report.portrait import Portrait, latents_by_kl, mean_by_factors, portray
+from betavae.report.settings import permutation_p, settings_of, share_of_wins, varied_fields
+
+NAMES = ("shape", "scale", "orientation", "posX", "posY")
+
+
+def test_one_seed_is_a_rank_and_no_result(make_sweep) -> None:
+    trials = read_sweep(make_sweep({"a": {"migs": [0.25], "beta": 8.0}, "b": {"migs": [0.21]}})).trials
+    found = headline(trials)
+    assert found.claim == "beta = 8 ranks first with a MIG of 0.250, 0.040 ahead of the next."
+    assert found.certainty.startswith("One seed: a rank, not a result.")
+    assert found.certainty.endswith("2 of 2 trials did not run to their end; they are ranked by fewer steps.")
+
+
+@pytest.mark.parametrize(
+    ("other", "claim", "certainty"),
+    [
+        (
+            [0.10, 0.12, 0.08, 0.09, 0.11],
+            "beta = 8 wins by 0.200 over 5 seeds",
+            "in 100% of the pairs of their runs (p = 0.0079)",
+        ),
+        ([0.29, 0.31, 0.28, 0.27, 0.50], "beta = 8 leads by 0.010 over 5 seeds", "do not tell the two apart"),
+        # all 10 pairs, but 2 of 21 splits are as far apart
+        ([0.10, 0.12], "beta = 8 leads by 0.190 over 5 seeds against 2 seeds", "(p = 0.095): the luck of the seeds"),
+        (
+            [0.10],
+            "beta = 8 ranks first with a MIG of 0.300, 0.200 ahead",
+            "5 seeds against one seed: a rank, not a result",
+        ),
+    ],
+)
+def test_with_seeds_the_medians_are_compared(make_sweep, other: list[float], claim: str, certainty: str) -> None:
+    scores = {8.0: [0.30, 0.31, 0.29, 0.28, 0.32], 4.0: other}
+    trials = {
+        f"{beta:g}-{seed}": {"migs": [mig], "beta": beta, "seed": seed}
+        for beta, migs in scores.items()
+        for seed, mig in enumerate(migs)
+    }
+    found = headline(read_sweep(make_sweep(trials)).trials)
+    assert found.claim.startswith(claim)
+    assert certainty in found.certainty
+
+
+def test_a_second_seed_of_the_best_setting_is_no_rival(make_sweep) -> None:
+    """Fails if "the next" is taken from the trials: the lead is over the next setting, by medians."""
+    trials = {"a": {"migs": [0.5], "beta": 8.0, "seed": 1}, "b": {"migs": [0.4], "beta": 8.0, "seed": 2}}
+    found = headline(read_sweep(make_sweep(trials | {"c": {"migs": [0.2], "beta": 4.0}})).trials)
+    assert found.claim == "beta = 8 ranks first with a MIG of 0.450, 0.250 ahead of the next."
+
+
+def test_a_lone_trial_is_no_result(make_sweep) -> None:
+    assert "no result" in headline(read_sweep(make_sweep({"a": {"migs": [0.2]}})).trials).certainty
+
+
+def test_settings_are_ranked_by_their_median_and_not_by_a_lucky_seed(make_sweep) -> None:
+    trials = {
+        "lucky": {"migs": [0.9], "beta": 2.0, "seed": 1},
+        "unlucky": {"migs": [0.1], "beta": 2.0, "seed": 2},
+        "poor": {"migs": [0.0], "beta": 2.0, "seed": 3},
+        "steady": {"migs": [0.3], "beta": 6.0, "seed": 1},
+        "steady2": {"migs": [0.2], "beta": 6.0, "seed": 2},
+    }
+    first, second = settings_of(read_sweep(make_sweep(trials)).trials)
+    assert (first.config.beta, first.median) == (6.0, pytest.approx(0.25))
+    assert (second.num_seeds, second.median) == (3, 0.1)
+
+
+def test_share_of_wins_counts_every_pair() -> None:
+    assert share_of_wins([3.0, 1.0], [2.0, 1.0]) == pytest.approx((1 + 1 + 0 + 0.5) / 4)
+
+
+def test_permutation_p_against_the_mann_whitney_test() -> None:
+    generator = np.random.default_rng(0)
+    for sizes in ((5, 5), (3, 6), (2, 2)):
+        scores, others = (generator.normal(size=size).tolist() for size in sizes)
+        expected = scipy.stats.mannwhitneyu(scores, others, method="exact").pvalue
+        assert permutation_p(scores, others) == pytest.approx(expected, abs=1e-12)
+    many = generator.normal(size=30), generator.normal(0.6, size=30)
+    expected = scipy.stats.mannwhitneyu(*many, method="asymptotic").pvalue
+    # 20,000 random splits: a standard error of at most 0.0035; the asymptotic p is as good at these sizes
+    assert permutation_p(many[0].tolist(), many[1].tolist()) == pytest.approx(expected, abs=0.015)
+
+
+def test_permutation_p_is_never_0() -> None:
+    """Two groups of ten that do not overlap: 2 of 184,756 splits are as far apart, which 20,000 draws seldom hit."""
+    assert permutation_p([float(score) for score in range(10, 20)], [float(score) for score in range(10)]) >= 1 / 20_001
+
+
+def test_a_seed_is_not_what_a_sweep_varies(make_sweep) -> None:
+    trials = {"a": {"migs": [0.1], "seed": 1}, "b": {"migs": [0.1], "seed": 2, "lr": 1e-4}}
+    assert varied_fields(read_sweep(make_sweep(trials)).trials) == ("lr",)
+
+
+def built_scores(information: list[list[float]], kl: list[float]) -> dict[str, Any]:
+    """Scores of a code whose matrix, in shares of each factor's entropy, is given: the answers are known."""
+    shares, entropies = np.array(information), np.log([3, 6, 40, 32, 32])
+    ordered = np.sort(shares, axis=0)
+    return {
+        "mig": {
+            "score": float((ordered[-1] - ordered[-2]).mean()),
+            "gaps": dict(zip(NAMES, (ordered[-1] - ordered[-2]).tolist(), strict=True)),
+            "matched_latents": dict(zip(NAMES, shares.argmax(0).tolist(), strict=True)),
+            "entropies_nats": dict(zip(NAMES, entropies.tolist(), strict=True)),
+            "mutual_information_nats": (shares * entropies).tolist(),
+        },
+        "kl_nats_per_latent": kl,
+        "active_unit_threshold_nats": 0.01,
+    }
+
+
+BUILT = built_scores(
+    [
+        [0.00, 0.00, 0.01, 0.90, 0.00],  # latent 0: posX
+        [0.30, 0.80, 0.01, 0.00, 0.10],  # latent 1: shape and scale
+        [0.00, 0.00, 0.01, 0.10, 0.60],  # latent 2: posY
+        [0.00, 0.00, 0.01, 0.00, 0.50],  # latent 3: posY too
+        [0.00, 0.03, 0.01, 0.00, 0.00],  # latent 4: nothing
+    ],
+    kl=[2.5, 1.5, 2.0, 1.0, 0.001],
+)
+
+
+def test_latents_are_ordered_by_kl_and_matched_with_their_factors() -> None:
+    latents = latents_by_kl(BUILT)
+    assert [latent.index for latent in latents] == [0, 2, 1, 3, 4]
+    assert [latent.describe() for latent in latents] == [
+        "posX (gap 0.80)",
+        "posY (gap 0.10)",
+        "shape (gap 0.30), scale (gap 0.77)",
+        "no factor first; most of posY (50% of its entropy)",
+        "collapsed",
+    ]
+
+
+@pytest.fixture(scope="module")
+def portrait(small_data: DSprites, tmp_path_factory: pytest.TempPathFactory, write_sweep) -> Portrait:
+    sweep = read_sweep(write_sweep(tmp_path_factory.mktemp("portrait") / "study", {"a": {"migs": [0.2]}}))
+    (trial,) = sweep.trials
+    assert trial.best_checkpoint is not None
+    return portray(trial, trial.best_checkpoint, title="best", data=small_data, device="cpu")
+
+
+def test_the_diagnosis_names_collapsed_latents_and_shared_and_missing_factors(portrait: Portrait) -> None:
+    traversal = np.zeros((5, 2, 64, 64), np.uint8)
+    traversal[4, 1, 0, 0] = 51  # a fifth of white
+    samples = replace(portrait.samples, traversal=traversal)
+    built = replace(portrait, scores=BUILT, latents=latents_by_kl(BUILT), samples=samples)
+    assert "Moving one changes a pixel by 20% at most." in diagnose_latents(built)
+    assert diagnose_latents(built).startswith("Collapsed (KL below 0.01 nats): latent 4 of 5: at beta = ")
+    assert "at most 0.05 nats of scale, in latent 4" in diagnose_latents(built)
+    missing, shared = diagnose_factors(built)
+    assert missing.startswith("No latent knows orientation: the best has 1.0% of its entropy")
+    assert shared.startswith("Latents 2 and 3 share posY: they know 60% and 50%")
+
+
+def test_a_model_that_draws_one_image_is_called_collapsed(portrait: Portrait) -> None:
+    scores = built_scores([[0.0] * 5, [0.0] * 5], kl=[0.001, 0.002])
+    assert diagnose_latents(replace(portrait, scores=scores, latents=latents_by_kl(scores))).startswith(
+        "Posterior coll"
+    )
+
+
+def test_training_on_a_part_is_told(make_sweep) -> None:
+    sweep = read_sweep(make_sweep({"a": {"migs": [0.1], "images": 10_000}}))
+    assert describe_training(sweep.trials).startswith("Trained on the first 10,000 of 737,280 images")
+    assert describe_training([]) == ""
+
+
+def test_a_figure_shows_the_highest_kl_and_the_latents_that_know_a_factor_best(portrait: Portrait) -> None:
+    built = replace(portrait, scores=BUILT, latents=latents_by_kl(BUILT))
+    assert [latent.index for latent in built.shown(1)] == [0, 2, 1]
+
+
+def test_a_portrait_scores_its_model_again(portrait: Portrait, scores: dict[str, Any]) -> None:
+    """The checkpoint of the fixture holds the model that `scores` are of."""
+    assert portrait.rescored == pytest.approx(scores["mig"]["score"], abs=1e-9)
+    assert portrait.mean_codes["posX"].shape == (3, 8, 3)
+    assert portrait.position_codes.shape == (8, 8, 3)
+
+
+def test_mean_by_factors_against_a_loop() -> None:
+    generator = np.random.default_rng(0)
+    codes = generator.normal(size=(50, 2)).astype(np.float32)
+    factors = np.stack([generator.integers(0, 3, 50), generator.integers(0, 4, 50)], axis=1)
+    means = mean_by_factors(codes, factors, sizes=(3, 5))
+    for a in range(3):
+        for b in range(4):
+            rows = codes[(factors == [a, b]).all(1)].astype(np.float64)
+            np.testing.assert_allclose(means[a, b], rows.mean(0) if len(rows) else [np.nan] * 2, rtol=1e-12)
+    assert np.isnan(means[:, 4]).all()
+
+
+def test_importance_is_told_from_chance() -> None:
+    strong, weak = np.array([0.8, 0.7]), np.array([0.1, 0.15])
+    one, other = {"beta": strong, "lr": weak, CHANCE: weak}, {"beta": strong, "lr": strong, CHANCE: weak}
+    assert "beta stands out" in describe_importance({"x": one, "y": other}, num_trials=30)
+    assert "no hyper-parameter stands out" in describe_importance({"x": {"lr": weak, CHANCE: strong}}, num_trials=9)
+    assert describe_importance({}, num_trials=3) == ""

@@ -1,0 +1,336 @@
+"""What TensorBoard is given, read back."""
+
+import contextlib
+import errno
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from running import Patience
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import Chrome
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from betavae.config import TrialConfig
+from betavae.data import DSprites
+from betavae.evaluation import evaluate
+from betavae.records.checkpoint import SAMPLES_FILE
+from betavae.training import TrainingRun
+from sweeps.loggers.event_file import EventFile
+from sweeps.loggers.tensorboard_log import Board
+from sweeps.storage.mirror import Mirror
+from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.trial_folder import TrialFolder
+
+CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=4, eval_every=1, images=100, beta=8.0)
+TRIAL = SimpleNamespace(config=CONFIG.to_dict())
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> SearchFolder:
+    search = SearchFolder(Mirror(tmp_path / "search"), sweep_seed=0)
+    search.trial(0).plan(CONFIG.to_dict())
+    return search
+
+
+@pytest.fixture
+def board(search: SearchFolder, tmp_path: Path) -> Board:
+    return Board(Mirror(tmp_path), search)
+
+
+def report(board: Board, step: int, mig: float) -> None:
+    board.on_trial_result(0, [], TRIAL, {"step": step, "mig": mig, "loss/kl_nats": 2.0, "config": {}})
+
+
+def written(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0, "images": 0, "scalars": 0})
+    events.Reload()
+    return events
+
+
+def of_hparams(folder: Path, tag: str) -> HParamsPluginData:
+    metadata = written(folder).summary_metadata[f"_hparams_/{tag}"]
+    return HParamsPluginData.FromString(metadata.plugin_data.content)
+
+
+def curve(folder: Path, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, pytest.approx(event.value)) for event in written(folder).Scalars(tag)]
+
+
+def test_a_trial_is_in_the_table_from_its_start(board: Board, search: SearchFolder) -> None:
+    board.on_trial_start(0, [], TRIAL)
+    folder = search.trial(0).path
+    start = of_hparams(folder, "session_start_info").session_start_info
+    values = {name: value.number_value for name, value in start.hparams.items()}
+    assert (values["beta"], values["latent_size"], values["seed"]) == (8.0, 3.0, 0.0)
+    assert values["beta_norm"] == pytest.approx(8.0 * 3 / 4096)
+    assert start.hparams["architecture"].string_value == "burgess"
+    metrics = [info.name.tag for info in of_hparams(folder, "experiment").experiment.metric_infos]
+    assert metrics[:3] == ["mig", "mig/shape", "mig/scale"]
+
+
+def test_a_trial_that_goes_on_draws_no_step_twice(board: Board, search: SearchFolder) -> None:
+    """Its process was lost after the second report: that is said again, and then the third."""
+    board.on_trial_start(0, [], TRIAL)
+    report(board, 1, 0.1)
+    report(board, 2, 0.2)
+    board.on_trial_start(0, [], TRIAL)
+    report(board, 2, 0.2)
+    report(board, 3, 0.3)
+    assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.2), (3, 0.3)]
+
+
+def test_nor_does_one_that_goes_on_after_a_resume(board: Board, search: SearchFolder, tmp_path: Path) -> None:
+    board.on_trial_start(0, [], TRIAL)
+    for step in (1, 2):
+        report(board, step, 0.1)
+    (search.trial(0).path / "result.json").write_text('{"step": 1, "mig": 0.1}\n{"step": 2, "mig": 0.1}\n')
+    resumed = Board(Mirror(tmp_path), search, known=[search.read(0)])
+    resumed.on_trial_start(0, [], TRIAL)
+    for step in (1, 2, 3):
+        report(resumed, step, 0.4)
+    assert curve(search.trial(0).path, "mig") == [(1, 0.4), (2, 0.4), (3, 0.4)]
+
+
+def test_a_checkpoint_is_shown(board: Board, search: SearchFolder, small_data: DSprites) -> None:
+    run = TrainingRun.start(CONFIG, small_data)
+    run.step = 1
+    search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
+    board.on_trial_start(0, [], TRIAL)
+    report(board, 1, 0.1)
+    events = written(search.trial(0).path)
+    sizes = {tag: (image.width, image.height) for tag in events.Tags()["images"] for image in events.Images(tag)}
+    assert sizes["reconstructions"] == (8 * 64, 2 * 64)
+    assert sizes["traversal_by_kl"] == (7 * 64, 3 * 64)
+    assert sizes["mutual_information"][0] > 300
+
+
+def fail(folder: TrialFolder) -> None:
+    folder.fail(ValueError("the reason"))
+
+
+def stop(folder: TrialFolder) -> None:
+    folder.stop(1)
+
+
+def finish(folder: TrialFolder) -> None:
+    (folder.path / "result.json").write_text(json.dumps({"step": 4, "mig": 0.5}) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "text"),
+    [
+        (fail, "STATUS_FAILURE", "failed at step 0: ValueError: the reason"),
+        (stop, "STATUS_UNKNOWN", "stopped at step 0, best mig 0.000"),
+        (finish, "STATUS_SUCCESS", "finished at step 4, best mig 0.500"),
+    ],
+)
+def test_how_a_trial_ended_is_to_be_seen(board: Board, search: SearchFolder, end: Any, status: str, text: str) -> None:
+    board.on_trial_start(0, [], TRIAL)
+    end(search.trial(0))
+    board.on_trial_complete(0, [], TRIAL)
+    folder = search.trial(0).path
+    assert of_hparams(folder, "session_end_info").session_end_info.status == Status.Value(status)
+    (ending,) = written(folder).Tensors("ending/text_summary")
+    assert ending.tensor_proto.string_val[0].decode() == text
+
+
+def test_the_curves_are_grouped(board: Board, tmp_path: Path) -> None:
+    assert written(tmp_path).Tags()["tensors"] == ["custom_scalars__config__"]
+
+
+def run_to_its_end(board: Board, trial: Any = TRIAL) -> None:
+    """Every callback that Ray calls of a trial."""
+    board.on_trial_start(0, [], trial)
+    for step in (1, 2):
+        board.on_trial_result(0, [], trial, {"step": step, "mig": 0.1})
+    board.on_trial_complete(0, [], trial)
+
+
+def fill_disk(self: EventFile) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_the_curves_and_one_warning(
+    board: Board, search: SearchFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(EventFile, "flush", fill_disk)
+    for seed in range(1, 60):
+        config = replace(CONFIG, seed=seed).to_dict()
+        search.trial(seed).plan(config)
+        run_to_its_end(board, SimpleNamespace(config=config))
+    assert capsys.readouterr().err == (
+        "warning: no more TensorBoard curves of trial 0001: No space left on device; the sweep goes on "
+        "(not said again of other trials)\n"
+    )
+
+
+def test_the_layout_that_cannot_be_written_costs_a_warning(
+    search: SearchFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = Board(Mirror(tmp_path / "gone"), search)
+    assert "no layout of TensorBoard's curves: No such file or directory" in capsys.readouterr().err
+    run_to_its_end(board)
+    assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.1)]
+
+
+@pytest.mark.parametrize("when", ["before its start", "after its start"])
+def test_a_removed_folder_costs_the_curves_of_that_trial_alone(
+    board: Board, search: SearchFolder, when: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = SimpleNamespace(config=replace(CONFIG, seed=1).to_dict())
+    search.trial(1).plan(other.config)
+    if when == "after its start":
+        board.on_trial_start(0, [], TRIAL)
+    shutil.rmtree(search.trial(0).path)
+    run_to_its_end(board)
+    run_to_its_end(board, other)
+    assert capsys.readouterr().err.count("no more TensorBoard curves of trial 0000") == 1
+    assert not search.trial(0).path.exists()
+    assert curve(search.trial(1).path, "mig") == [(1, 0.1), (2, 0.1)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("result.json", b"\x80"),
+        ("result.json", b"[]\n"),
+        ("outcome.json", b"[]"),
+        ("outcome.json", b""),
+        ("params.json", b"null"),
+        ("error.txt", b"\xff"),
+    ],
+)
+def test_a_trial_that_cannot_be_read_ends_without_an_error(
+    board: Board, search: SearchFolder, damage: tuple[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, content = damage
+    (search.trial(0).path / name).write_bytes(content)
+    run_to_its_end(board)
+    assert capsys.readouterr().err.count("\n") <= 1
+    assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.1)]
+
+
+def test_what_is_no_number_costs_its_point(board: Board, search: SearchFolder) -> None:
+    board.on_trial_start(0, [], TRIAL)
+    board.on_trial_result(0, [], TRIAL, {"step": 1, "mig": "high", "mig/posX": None, "loss/kl_nats": float("nan")})
+    board.on_trial_result(0, [], TRIAL, {"step": 2, "mig": 0.2})
+    assert curve(search.trial(0).path, "mig") == [(2, 0.2)]
+
+
+@pytest.mark.parametrize("step", ["second", None, [], float("nan")])
+def test_a_report_of_no_step_raises_nothing(board: Board, step: object) -> None:
+    board.on_trial_start(0, [], TRIAL)
+    board.on_trial_result(0, [], TRIAL, {"step": step, "mig": 0.1})
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"null", None])
+def test_pictures_that_cannot_be_read_cost_no_curve(
+    board: Board, search: SearchFolder, small_data: DSprites, content: bytes | None
+) -> None:
+    run = TrainingRun.start(CONFIG, small_data)
+    run.step = 1
+    search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
+    samples = search.trial(0).path / "checkpoint_000000001" / SAMPLES_FILE
+    samples.unlink() if content is None else samples.write_bytes(content)
+    run_to_its_end(board)
+    assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.1)]
+    assert written(search.trial(0).path).Tags()["images"] == []
+
+
+def test_no_event_goes_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, target = tmp_path / "trial", tmp_path / "target"
+    folder.mkdir()
+    events = EventFile(folder)
+    (path,) = folder.iterdir()
+    path.unlink()
+    path.symlink_to(target)
+    with pytest.raises(OSError, match="symbolic links"):
+        events.flush()
+    monkeypatch.setattr("sweeps.loggers.event_file._numbers", iter([int(path.suffix[1:])]))
+    monkeypatch.setattr("sweeps.loggers.event_file.time.time", lambda: int(path.name.split(".")[3]))
+    with pytest.raises(FileExistsError):
+        EventFile(folder)
+    assert not target.exists()
+
+
+TEXT = """
+const texts = [];
+(function walk(node) {
+  if (node.nodeType === Node.TEXT_NODE) texts.push(node.textContent.trim());
+  if (node.shadowRoot) walk(node.shadowRoot);
+  node.childNodes.forEach(walk);
+})(document.body);
+return texts.filter(text => text);
+"""
+
+
+@pytest.fixture
+def tensorboard(tmp_path: Path) -> Iterator[str]:
+    """The address of a server of TensorBoard's own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        "--logdir",
+        str(tmp_path),
+        "--port",
+        str(port),
+        "--reload_interval",
+        "1",
+    ]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield f"http://127.0.0.1:{port}/"
+    server.kill()
+    server.wait()
+
+
+def wait_for_texts(browser: Chrome, address: str, wanted: set[str]) -> list[str]:
+    patience = Patience(cpu_seconds=300)
+    while True:
+        with contextlib.suppress(WebDriverException):  # it does not listen yet
+            browser.get(address)
+        for _ in range(10):
+            time.sleep(0.5)
+            texts: list[str] = browser.execute_script(TEXT)
+            if wanted <= set(texts):
+                return texts
+        try:
+            patience.check()
+        except AssertionError as error:
+            raise AssertionError(wanted - set(texts), " ".join(texts)[-3000:]) from error
+
+
+@pytest.mark.slow  # the server takes five seconds to start
+@pytest.mark.browser
+def test_six_trials_are_in_the_table_while_they_run(
+    board: Board, search: SearchFolder, small_data: DSprites, tensorboard: str, browser: Chrome
+) -> None:
+    for seed in range(6):
+        config = replace(CONFIG, seed=seed, beta=2.0**seed).to_dict()
+        if seed:  # the first is there already
+            search.trial(seed).plan(config)
+        board.on_trial_start(0, [], SimpleNamespace(config=config))
+    run = TrainingRun.start(CONFIG, small_data)
+    run.step = 1
+    search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
+    report(board, 1, 0.125)
+    trials = {f"search/trial_{seed:04}" for seed in range(6)}
+    texts = wait_for_texts(browser, f"{tensorboard}#hparams", trials | {"0.12500"})
+    assert {"beta", "beta_norm", "latent_size", "lr", "mig"} <= set(texts)
+    assert {"8.0000", "16.000", "32.000"} <= set(texts)  # beta
+    wait_for_texts(browser, f"{tensorboard}#images", {"reconstructions", "traversal_by_kl", "mutual_information"})

@@ -1,0 +1,102 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from sweeps.options.command_line import parse_options
+from sweeps.options.config_file import names_in
+from sweeps.options.options import Options
+from sweeps.options.recorded_options import options_to_dict
+from sweeps.search.axes import Range
+
+REPOSITORY = Path(__file__).parents[3]
+
+STUDY = """
+preset = "seed-study"
+latent-size = 8
+[search]
+beta = [2, 4.5]
+lr = "1e-4..1e-3"
+search = "random"
+trials = 3
+[sweep]
+report = false
+[trial]
+compile = true
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(STUDY)
+    return path
+
+
+def parse(*words: object) -> Options:
+    return parse_options([str(word) for word in words], gpus_found=0)
+
+
+def test_a_file_gives_options_and_the_command_line_comes_first(study: Path) -> None:
+    options = parse("--trials", 5, "--config", study)
+    assert (options.search.beta, options.search.lr) == ((2.0, 4.5), Range(1e-4, 1e-3))
+    assert (options.search.latent_size, options.search.trials) == ((8,), 5)
+    assert options.trial.architecture == "conv3"  # the preset's
+    assert (options.sweep.report, options.trial.compile) == (False, True)
+    assert parse("--config", study, "--report").sweep.report
+    assert names_in(study) >= {"latent_size", "beta", "report", "compile", "preset"}
+
+
+def test_the_record_of_a_sweep_asks_for_the_same_again(study: Path, tmp_path: Path) -> None:
+    asked = parse("--config", study, "--name", "first", "--seed", 3)
+    record = tmp_path / "sweep.json"
+    record.write_text(json.dumps({"options": options_to_dict(asked)}))
+    again = options_to_dict(parse("--config", record))
+    assert again["sweep"].pop("name") is None
+    assert options_to_dict(asked)["sweep"].pop("name") == "first"
+    assert {**again["sweep"], "name": "first"} == options_to_dict(asked)["sweep"]
+    assert {group: again[group] for group in ("search", "trial", "resources", "report")} == {
+        group: options_to_dict(asked)[group] for group in ("search", "trial", "resources", "report")
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("latent_siz = 3", "must hold options of run.py, but got latent_siz; did you mean latent_size?"),
+        ("[serch]\nbeta = 3", "must hold options of run.py, but got serch; did you mean search?"),
+        ("report = 3", "must be true or false, but got 3"),
+        ("beta = = 3", "--config must be a TOML file or a sweep.json, but"),
+        (None, "--config must be a TOML file or a sweep.json, but"),
+    ],
+)
+def test_what_is_no_option_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match="(?s)study.toml") as error:
+        parse("--config", path)
+    assert message in str(error.value)
+
+
+def test_a_wrong_value_is_refused_as_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('scheduler = "best"')
+    with pytest.raises(SystemExit):
+        parse("--config", path)
+    assert "scheduler" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"options": {}}', '{"options": 3}', "{"])
+def test_a_json_file_that_is_no_record_of_a_sweep_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="--config must be a TOML file or a sweep.json, but .*summary.json: "):
+        parse("--config", path)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "studies").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_study_is_the_same_on_every_machine(path: Path) -> None:
+    here, there = (parse_options(["--config", str(path)], gpus_found=gpus) for gpus in (0, 4))
+    assert (here.search, here.trial, here.confirm) == (there.search, there.trial, there.confirm)
+    assert names_in(path) >= {"preset", "search", "scheduler", "beta", "latent_size", "lr", "batch_size", "steps"}

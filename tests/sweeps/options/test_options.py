@@ -1,0 +1,100 @@
+"""Every option of `--help` does something: what it changes, or the test that sees it."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from betavae.config import TrialConfig
+from sweeps.cluster import decide_resources
+from sweeps.options.command_line import parse_options
+from sweeps.options.options import AnalysisOptions, Options, flag
+from sweeps.options.recorded_options import options_to_dict
+from sweeps.search.plan import planned_trials
+from sweeps.search.ray_search import stopping_rule
+
+TESTS = Path(__file__).parents[2]
+BASE = "--preset full --search random --trials 6 --num-gpus 2"
+
+
+def trials(options: Options) -> Any:
+    """What the trials are given."""
+    return [TrialConfig.from_dict(options.trial_values() | params) for params in planned_trials(options)]
+
+
+def rule(options: Options) -> Any:
+    """What stops them."""
+    return type(stopping_rule(options)), vars(stopping_rule(options))
+
+
+def resources(options: Options) -> Any:
+    """What they run on."""
+    return decide_resources(options.resources, cpus_found=4, gpus_found=2)
+
+
+Seen = Callable[[Options], Any] | str
+
+EFFECTS: dict[str, tuple[str, Seen]] = {
+    "preset": ("--preset quick", trials),
+    "config": ("", "test_config_file.test_a_file_gives_options_and_the_command_line_comes_first"),
+    "dry_run": ("", "test_dry_run.test_it_says_everything_and_starts_and_writes_nothing"),
+    "name": ("", "test_run.test_a_sweep_end_to_end"),
+    "results": ("", "test_run.test_a_sweep_end_to_end"),
+    "resume": ("", "test_faults.test_the_driver_killed_at_four_moments"),
+    "retry_failed": ("", "test_faults.test_a_trial_that_raises_is_tried_once_more_and_others_go_on"),
+    "report": ("", "test_faults.test_the_driver_killed_at_four_moments"),
+    "quiet": ("", "test_terminal_log.test_quiet_says_nothing"),
+    "verbose": ("", "test_terminal_log.test_verbose_says_starts_and_reports_too"),
+    "seed": ("--seed 1", trials),
+    "address": ("", "test_rig.test_a_worker_machine_is_killed"),
+    "num_gpus": ("--num-gpus 1", resources),
+    "trials_per_gpu": ("--trials-per-gpu 2", resources),
+    "num_cpus": ("--num-cpus 1", resources),
+    "beta": ("--beta 3", trials),
+    "latent_size": ("--latent-size 3", trials),
+    "lr": ("--lr 1e-5", trials),
+    "search": ("--search grid --beta 1 2 --latent-size 3 --lr 1e-3", trials),
+    "trials": ("--trials 7", trials),
+    "scheduler": ("--scheduler median", rule),
+    "grace_steps": ("--grace-steps 20000", rule),
+    "architecture": ("--architecture conv3", trials),
+    "objective": ("--objective beta-tcvae", trials),
+    "steps": ("--steps 200000", trials),
+    "batch_size": ("--batch-size 32", trials),
+    "eval_every": ("--eval-every 20000", trials),
+    "images": ("--images 5000", trials),
+    "precision": ("--precision float32", trials),
+    "compile": ("--compile", trials),
+    "confirm": ("", "test_faults.test_the_driver_killed_at_four_moments"),
+    "seeds": ("", "test_ray_search.test_the_confirmed_keep_their_seeds_when_more_are_asked_for"),
+    "top": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
+    "exact": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
+    "folder": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
+    "export": ("", "test_analyze.test_the_best_model_is_exported_with_its_card"),
+    "output": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
+}
+
+
+def test_the_table_has_every_option_and_no_other() -> None:
+    groups = [*vars(Options()).values(), AnalysisOptions(folder="x")]
+    options = [option.name for group in groups for option in fields(group)]
+    assert set(EFFECTS) == set(options)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, seen) in EFFECTS.items() if not isinstance(seen, str)])
+def test_an_option_changes_what_is_done(name: str) -> None:
+    words, seen = EFFECTS[name]
+    assert not isinstance(seen, str)
+    changed = parse_options([*BASE.split(), *words.split()], gpus_found=0)
+    assert flag(name) in words
+    assert seen(changed) != seen(parse_options(BASE.split(), gpus_found=0))
+    assert options_to_dict(changed) != options_to_dict(parse_options(BASE.split(), gpus_found=0))
+
+
+@pytest.mark.parametrize("test", sorted({seen for _, seen in EFFECTS.values() if isinstance(seen, str)}))
+def test_the_others_are_seen_by_a_test(test: str) -> None:
+    module, _, name = test.partition(".")
+    (path,) = TESTS.rglob(f"{module}.py")
+    assert f"\ndef {name}(" in path.read_text()

@@ -1,0 +1,86 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.schedulers.async_hyperband import _Bracket
+
+from sweeps.search.stopping import MedianStopping, NoStopping, RuleScheduler, SuccessiveHalving
+from sweeps.storage.mirror import Mirror
+from sweeps.storage.stage_folder import SearchFolder
+
+
+class Named:
+    """What Ray's bracket needs of a trial."""
+
+    def __init__(self, trial_id: int) -> None:
+        self.trial_id = trial_id
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_successive_halving_decides_as_rays_does(seed: int) -> None:
+    """A hundred trials reporting at every 10 steps, some at once, some late: decision by decision."""
+    generator = np.random.default_rng(seed)
+    ours, theirs = SuccessiveHalving(grace_steps=20, max_steps=200, keep_one_of=3), _Bracket(20, 200, 3, 0)
+    step, running = {trial: 0 for trial in range(100)}, set(range(100))
+    while running:
+        trial = int(generator.choice(sorted(running)))
+        step[trial] += 10
+        score = float(generator.normal())
+        stops = ours.stops(trial, step=step[trial], score=score)
+        assert stops == (theirs.on_result(Named(trial), step[trial], score) == TrialScheduler.STOP)
+        if stops or step[trial] >= 200:
+            running.remove(trial)
+
+
+def test_a_rung_keeps_the_best_third() -> None:
+    rule = SuccessiveHalving(grace_steps=10, max_steps=100, keep_one_of=3)
+    assert not rule.stops(0, step=10, score=0.1)  # the first there goes on
+    assert rule.stops(1, step=10, score=0.05)
+    assert not rule.stops(2, step=10, score=0.3)
+    assert rule.stops(3, step=10, score=0.16)  # two thirds of the way from .05 over .1 to .3: .167
+    assert not rule.stops(0, step=20, score=0.0)  # between rungs nobody is judged
+
+
+def test_what_is_told_twice_changes_nothing() -> None:
+    rule, again = (SuccessiveHalving(grace_steps=10, max_steps=100, keep_one_of=3) for _ in range(2))
+    for trial, score in enumerate([0.1, 0.3, 0.2]):
+        rule.stops(trial, step=10, score=score)
+        again.stops(trial, step=10, score=score)
+        assert not again.stops(trial, step=10, score=score)
+    for score in (0.1, 0.19, 0.21, 0.4):
+        assert rule.stops(9, step=10, score=score) == again.stops(9, step=10, score=score)
+        rule._rungs[10].pop(9)
+        again._rungs[10].pop(9)
+
+
+def test_the_median_rule_stops_what_is_worse_than_the_mean_of_others() -> None:
+    rule = MedianStopping(grace_steps=20, min_others=3)
+    for trial, scores in enumerate([(0.1, 0.3), (0.2, 0.4), (0.3, 0.5)]):  # means 0.2, 0.3, 0.4: median 0.3
+        for step, score in zip((10, 20), scores, strict=True):
+            assert not rule.stops(trial, step=step, score=score)
+    assert not rule.stops(3, step=10, score=0.0)  # before the grace
+    assert rule.stops(3, step=20, score=0.29)
+    assert not rule.stops(4, step=20, score=0.31)
+
+
+def test_the_median_rule_waits_for_others_to_come_as_far() -> None:
+    rule = MedianStopping(grace_steps=10, min_others=3)
+    for trial in range(3):
+        rule.stops(trial, step=10, score=0.5)
+    assert not rule.stops(3, step=30, score=0.0)  # nobody else has reported at 30
+    assert rule.stops(4, step=10, score=0.0)
+
+
+def test_the_first_that_waits_runs_next_and_ended_trials_are_not_looked_at() -> None:
+    """A paused one only if none is pending. The controller has no list of all trials here: to ask for it would fail."""
+    scheduler = RuleScheduler(NoStopping(), metric="mig", search_folder=SearchFolder(Mirror(Path()), sweep_seed=0))
+    statuses = {"x_00002": "RUNNING", "x_00001": "PAUSED", "x_00005": "PENDING", "x_00004": "PENDING"}
+    live = [SimpleNamespace(trial_id=name, status=status) for name, status in statuses.items()]
+    controller = SimpleNamespace(get_live_trials=lambda: live)
+    assert scheduler.choose_trial_to_run(controller).trial_id == "x_00004"
+    live[:] = live[:2]
+    assert scheduler.choose_trial_to_run(controller).trial_id == "x_00001"
+    live.clear()
+    assert scheduler.choose_trial_to_run(controller) is None
