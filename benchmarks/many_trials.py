@@ -28,7 +28,8 @@ from ray import tune
 
 from betavae.data import DSprites
 from betavae.process import available_cores
-from betavae.records.trials import Trials, num_ended, read_sweep
+from betavae.records.sweep import read_sweep
+from betavae.records.trial import Trials, num_ended
 from sweeps.analyze import analyze
 from sweeps.cluster import Resources, quiet_ray, running_ray
 from sweeps.loggers.tensorboard_log import Board

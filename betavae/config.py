@@ -1,24 +1,27 @@
-"""Every knob of one trial, on one screen."""
+"""What one trial trains: its parts, each with its own parameters, and the parameters that every trial has."""
 
 from __future__ import annotations
 
-import sys
+import functools
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from betavae.data import DATASETS, Dataset, DSpritesDataset
+from betavae.errors import InputError, ParameterError
 from betavae.files import read_json
+from betavae.models import ARCHITECTURES, Architecture, Burgess
+from betavae.objectives import OBJECTIVES, BetaVAE, Objective
+from betavae.parts import Parameter, Part, Table, parameter, parameters_of
 
-Architecture = Literal["burgess", "conv3"]
-Objective = Literal["beta-vae", "beta-tcvae"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
-NUM_IMAGES = 737_280
-"""Images in dSprites."""
+PARTS: Mapping[str, Table[Any]] = {"dataset": DATASETS, "architecture": ARCHITECTURES, "objective": OBJECTIVES}
+"""The fields of TrialConfig that are parts, each with the parts that there are."""
 
-NUM_PIXELS = 64 * 64
-"""Pixels of one image: height times width times one channel."""
+MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,121 +29,154 @@ class TrialConfig:
     """What one trial trains, and for how long.
 
     Raises:
-        ValueError: If a value is impossible; the message names the field, what must hold and what came.
+        ParameterError: If a value is impossible; the message names the parameter, what must hold and what came.
     """
 
-    beta: float = 4.0
-    """Weight of the KL term, or of what `objective` takes of it; 1 is the plain VAE. It multiplies nats per image."""
+    dataset: Dataset = field(default_factory=DSpritesDataset)
+    """The images."""
 
-    latent_size: int = 10
+    architecture: Architecture = field(default_factory=Burgess)
+    """The networks."""
+
+    objective: Objective = field(default_factory=BetaVAE)
+    """The loss."""
+
+    latent_size: int = parameter(10, least=1, most=4096, log=True, symbol="z", letter="z")
     """Number of latents, z. dSprites has five factors; the field's habit is ten latents."""
 
-    lr: float = 1e-3
-    """Adam's step size. 2e-3 without warm-up collapsed in three runs of five."""
+    lr: float = parameter(1e-3, positive=True, log=True)
+    """Adam's learning rate. 2e-3 without warm-up collapsed in three runs of five."""
 
-    seed: int = 0
-    """Fixes the initial weights, the order of the images and the posterior's noise."""
-
-    architecture: Architecture = "burgess"
-    """`burgess`: the literature's network. `conv3`: the seed study's."""
-
-    objective: Objective = "beta-vae"
-    """The loss: `beta-vae` is recon + beta * KL; `beta-tcvae` is recon + KL + (beta - 1) * total correlation."""
-
-    batch_size: int = 64
+    batch_size: int = parameter(64, least=1, most=2**20, log=True, letter="b")
     """Images per step."""
 
-    steps: int = 300_000
-    """Optimizer steps in all. 300,000 of 64 images is what published runs take."""
+    steps: int = parameter(300_000, least=1, log=True)
+    """Optimizer steps of a trial that is not stopped. Published runs take 300,000 of 64 images."""
 
-    eval_every: int = 10_000
-    """Steps from one evaluation, report and checkpoint to the next."""
+    eval_every: int = parameter(10_000, least=1, log=True, is_tried=False)
+    """Steps between evaluations; each scores, reports and writes a checkpoint."""
 
-    images: int = NUM_IMAGES
-    """Train on the first so many images in file order. Only a study of that flaw wants fewer than all."""
-
-    precision: Precision = "auto"
+    precision: Precision = parameter("auto", is_tried=False)
     """Arithmetic of the convolutions. `auto`: bfloat16 where the device computes in it, else float32."""
 
-    compile: bool = False
-    """Compile the training step with torch.compile: minutes at first, worth it on a GPU only."""
+    compile: bool = parameter(False, is_tried=False)
+    """Compile the networks with torch.compile: it takes minutes, and pays on a GPU only."""
+
+    seed: int = parameter(0, least=0, most=MAX_SEED, is_tried=False)
+    """Fixes the initial weights, the order of the images and the posterior's noise."""
 
     def __post_init__(self) -> None:
-        """Check every field, so that a wrong one fails before any work."""
-        self._check_choices()
-        self._check_types()
-        for name in ("beta", "lr"):
-            _require(0 < getattr(self, name) <= sys.float_info.max, name, "positive and finite", getattr(self, name))
-        for name in ("steps", "eval_every"):
-            _require(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        for name, most in (("latent_size", NUM_PIXELS), ("batch_size", NUM_IMAGES)):  # more fit into no memory
-            _require(1 <= getattr(self, name) <= most, name, f"in 1 .. {most}", getattr(self, name))
-        _require(0 <= self.seed < 2**63, "seed", "in 0 .. 2**63 - 1", self.seed)
-        _require(1 <= self.images <= NUM_IMAGES, "images", f"in 1 .. {NUM_IMAGES}", self.images)
-        _require(
-            self.eval_every <= self.steps,
-            "eval_every",
-            f"at most steps ({self.steps}), or no score is taken",
-            self.eval_every,
-        )
-
-    def _check_choices(self) -> None:
-        choices = {"architecture": Architecture, "objective": Objective, "precision": Precision}
-        for name, literal in choices.items():
-            known = get_args(literal)
-            _require(getattr(self, name) in known, name, f"one of {', '.join(known)}", getattr(self, name))
-
-    def _check_types(self) -> None:
-        """Refuse 2.0 steps and "4" as beta: a config read from a file has no other guard."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kinds = {"float": (int, float), "int": (int,), "bool": (bool,)}.get(str(field.type), (str,))
-            right = isinstance(value, kinds) and (isinstance(value, bool) == (field.type == "bool"))
-            _require(right, field.name, f"of type {field.type}", value)
+        """Check every parameter of its own, so that a wrong one fails before any work."""
+        for name, each in parameters_of(TrialConfig).items():
+            each.checked(getattr(self, name))
+        if self.eval_every > self.steps:
+            raise ParameterError(
+                "eval_every", f"must be at most steps ({self.steps}), or no score is taken, but got {self.eval_every}."
+            )
 
     @property
-    def beta_norm(self) -> float:
-        """Beta where the loss is averaged over pixels and latents: beta * z / (H * W * C), Higgins et al. 2017."""
-        return self.beta * self.latent_size / NUM_PIXELS
+    def parts(self) -> dict[str, Part]:
+        """The parts by the name of their field."""
+        return {name: getattr(self, name) for name in PARTS}
+
+    def derived(self) -> dict[str, float]:
+        """Return numbers that follow from the parameters, by name: the objective's, such as `beta_norm`."""
+        num_pixels = math.prod(self.dataset.image_shape)
+        return self.objective.derived(latent_size=self.latent_size, num_pixels=num_pixels)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialConfig:
-        """Build a config from some of its fields by name.
+        """Build a config from some of its parameters by name, those of its parts among them.
 
         Raises:
-            ValueError: If a name is no field, or a value impossible.
+            InputError: If neither a trial nor the parts that are named have a parameter of that name, or its value is
+                impossible.
         """
         if not isinstance(values, Mapping):
-            raise ValueError(f"A trial's config must be a mapping of names to values, but got {values!r}.")
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"A trial has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
-        return cls(**values)
+            raise InputError(f"A trial's config must be a mapping of names to values, but got {values!r}.")
+        kinds = {kind: table.find(values.get(kind, default_part(kind).name)) for kind, table in PARTS.items()}
+        own = parameters_of(cls)
+        owners = {name: kind for kind, part in kinds.items() for name in parameters_of(part)}
+        for name in values:
+            if name not in own and name not in PARTS and name not in owners:
+                raise InputError(_unknown(name, kinds))
+        parts = {
+            kind: part.from_values({name: value for name, value in values.items() if owners.get(name) == kind})
+            for kind, part in kinds.items()
+        }
+        return cls(**parts, **{name: own[name].checked(value) for name, value in values.items() if name in own})
 
     @classmethod
     def read(cls, path: Path) -> TrialConfig:
-        """Read a `config.json`, which holds every field.
+        """Read a `config.json`, which holds every parameter.
 
         Raises:
-            ValueError: If it is damaged, or lacks a field; the message names the file.
+            InputError: If it is damaged, or lacks a parameter; the message names the file.
             OSError: If it cannot be read.
         """
-        values = read_json(path)
+        return cls.complete(read_json(path), path)
+
+    @classmethod
+    def complete(cls, values: Any, path: Path) -> TrialConfig:
+        """Build a config from all of its parameters, as a file holds them.
+
+        Raises:
+            InputError: If one is missing or impossible; the message names the file.
+        """
         try:
             config = cls.from_dict(values)
-            missing = [field.name for field in fields(cls) if field.name not in values]
+            missing = [name for name in config.to_dict() if name not in values]
             if missing:
-                raise ValueError(f"it lacks {', '.join(missing)}.")
+                raise InputError(f"it lacks {', '.join(missing)}.")
             return config
-        except ValueError as error:
-            raise ValueError(f"{path} must hold a trial's config, but: {error}") from error
+        except InputError as error:
+            raise InputError(f"{path} must hold a trial's config, but: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields by name; the content of `config.json`."""
-        return asdict(self)
+        """Return all parameters by name, flat: the name of each part, its own parameters, then those of every trial."""
+        return dict(self._flat)
+
+    def value(self, name: str) -> Any:
+        """Return a parameter by name, or the name of a part; None if neither this trial nor its parts have it."""
+        return self._flat.get(name)
+
+    @functools.cached_property
+    def _flat(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, part in self.parts.items():
+            values |= {name: part.name, **part.values()}
+        return values | {name: getattr(self, name) for name in parameters_of(TrialConfig)}
 
 
-def _require(holds: bool, name: str, what: str, value: object) -> None:
-    if not holds:
-        raise ValueError(f"{name} must be {what}, but got {value!r}.")
+def default_part(kind: str) -> type[Part]:
+    """Return the part that a trial has where none is named: the first of its table."""
+    return next(iter(PARTS[kind].values()))
+
+
+def parameters_by_name() -> dict[str, Parameter]:
+    """Return every parameter that a trial can have: of all parts, then those that every trial has.
+
+    Raises:
+        ValueError: If two that are not alike share a name: no flat record could tell them apart.
+    """
+    found: dict[str, tuple[str, Parameter]] = {}
+    owned = [(kind, each) for kind, table in PARTS.items() for part in table.values() for each in _owned(part)]
+    for kind, each in [*owned, *(("", each) for each in _owned(TrialConfig))]:
+        known_kind, known = found.setdefault(each.name, (kind, each))
+        if known_kind != kind or known.kind is not each.kind or each.name in PARTS:
+            raise ValueError(f"Each parameter must have a name of its own, but two that differ are called {each.name}.")
+    return {name: each for name, (_, each) in found.items()}
+
+
+def _owned(owner: type) -> list[Parameter]:
+    return list(parameters_of(owner).values())
+
+
+def _unknown(name: str, parts: Mapping[str, type[Part]]) -> str:
+    """Say that no such parameter exists, or whose it is not."""
+    for kind, table in PARTS.items():
+        if any(name in parameters_of(part) for part in table.values()):
+            owned = ", ".join(parameters_of(parts[kind])) or "no parameters"
+            return f"{parts[kind].name} has no {name}; it has {owned}."
+    known = [*PARTS, *(each for part in parts.values() for each in parameters_of(part)), *parameters_of(TrialConfig)]
+    return f"A trial has no option {name}; it has {', '.join(sorted(known))}."

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from betavae.arrays import ArrayLike, as_float_tensor
-from betavae.data import DSprites
+from betavae.data import FactorImages
 from betavae.models import VAE
 
 TRAVERSAL_RANGE = 2.0
@@ -61,7 +61,9 @@ def traverse(model: VAE, code: ArrayLike, *, values: ArrayLike) -> Float[Tensor,
 
 
 @torch.no_grad()
-def draw_samples(model: VAE, data: DSprites, *, device: torch.device | str = "cpu", num_columns: int = 7) -> Samples:
+def draw_samples(
+    model: VAE, data: FactorImages, *, device: torch.device | str = "cpu", num_columns: int = 7
+) -> Samples:
     """Reconstruct and traverse the same few images, whatever the model and the step."""
     indices = np.random.default_rng(_SAMPLE_SEED).choice(len(data), _NUM_RECONSTRUCTIONS, replace=False)
     originals = data.images(indices, device)

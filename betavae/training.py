@@ -14,10 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from betavae.config import Precision, TrialConfig
-from betavae.data import DSprites
-from betavae.evaluation import Scores, evaluate
+from betavae.data import FactorImages
+from betavae.evaluation import evaluate
+from betavae.metrics import Scores
 from betavae.models import VAE
-from betavae.objectives import OBJECTIVES, Batch, Loss, NonFiniteLossError
+from betavae.objectives import Batch, Loss, NonFiniteLossError
 from betavae.records.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
 from betavae.samples import draw_samples
 
@@ -89,31 +90,35 @@ class TrainingRun:
         step: Steps done.
     """
 
-    def __init__(self, config: TrialConfig, data: DSprites, *, model: VAE, device: torch.device) -> None:
+    def __init__(self, config: TrialConfig, data: FactorImages, *, model: VAE, device: torch.device) -> None:
         self.config, self.model, self.step = config, model, 0
         self._data, self._device = data, device
-        self._objective = OBJECTIVES[config.objective](beta=config.beta)
         self._term_names: tuple[str, ...] = ()
         self._last_loss: Float[Tensor, " terms"] | None = None
-        self._order = ImageOrder(config.images, config.batch_size, seed=config.seed, device=device)
-        self._generator = torch.Generator(device).manual_seed(config.seed)
+        self._order = ImageOrder(config.dataset.num_training(data), config.batch_size, seed=config.seed, device=device)
+        self._generator = torch.Generator(device).manual_seed(_torch_seed(config.seed))
         self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
         if config.compile:
             model.encoder.compile()
             model.decoder.compile()
 
     @classmethod
-    def start(cls, config: TrialConfig, data: DSprites, *, device: torch.device | str = "cpu") -> TrainingRun:
+    def start(cls, config: TrialConfig, data: FactorImages, *, device: torch.device | str = "cpu") -> TrainingRun:
         """Begin a trial at step 0."""
         device = torch.device(device)
         config = replace(config, precision=decide_precision(config.precision, device))
         # drawn on the CPU, so that a seed means the same weights on every device
-        weights = torch.Generator().manual_seed(config.seed)
-        model = VAE(config.latent_size, architecture=config.architecture, generator=weights)
+        weights = torch.Generator().manual_seed(_torch_seed(config.seed))
+        model = VAE(
+            config.latent_size,
+            architecture=config.architecture,
+            image_shape=data.image_shape,
+            generator=weights,
+        )
         return cls(config, data, model=model.to(device), device=device)
 
     @classmethod
-    def load(cls, folder: Path | str, data: DSprites, *, device: torch.device | str = "cpu") -> TrainingRun:
+    def load(cls, folder: Path | str, data: FactorImages, *, device: torch.device | str = "cpu") -> TrainingRun:
         """Go on from a checkpoint folder."""
         folder, device = Path(folder), torch.device(device)
         run = cls(TrialConfig.read(folder / CONFIG_FILE), data, model=load_model(folder, device), device=device)
@@ -154,7 +159,7 @@ class TrainingRun:
                 terms of its loss.
         """
         try:
-            return evaluate(self.model, self._data, device=self._device, trained_on=self.config.images)
+            return evaluate(self.model, self._data, dataset=self.config.dataset, device=self._device, step=self.step)
         except NonFiniteLossError as error:
             raise self._diverged("the KL of the images that are scored is infinite or nan") from error
 
@@ -184,7 +189,7 @@ class TrainingRun:
             config=self.config,
             model=self.model,
             training=training,
-            scores={"step": self.step, **scores.to_dict()},
+            scores=scores,
             report=report,
             earlier=earlier,
             samples=asdict(draw_samples(self.model, self._data, device=self._device)),
@@ -202,7 +207,7 @@ class TrainingRun:
     def _loss(self, images: Float[Tensor, "images channels height width"]) -> Loss:
         batch = Batch(self.model, images, step=self.step, generator=self._generator)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self._objective.loss(batch)
+            return self.config.objective.loss(batch)
 
     def _check_finite(self, losses: Float[Tensor, "steps terms"]) -> None:
         bad = ~torch.isfinite(losses).all(1)
@@ -227,12 +232,18 @@ class TrainingRun:
         )
 
     def _advice(self) -> str:
-        return f"A smaller lr than {self.config.lr:g} or beta than {self.config.beta:g} may help."
+        weights = [f" or {name} than {value:g}" for name, value in self.config.objective.values().items()]
+        return f"A smaller lr than {self.config.lr:g}{''.join(weights)} may help."
 
     def _in_words(self, loss: Float[Tensor, " terms"]) -> str:
         names = [name.removesuffix("_nats") for name in self._term_names]
         terms = ", ".join(f"{name} {value}" for name, value in zip(names, loss.tolist(), strict=True))
         return f"{terms} (nats per image)"
+
+
+def _torch_seed(seed: int) -> int:
+    """Return a seed of 32 bits, all that torch's generator takes on a CPU: of more it would use the last 32 alone."""
+    return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
 def decide_precision(precision: Precision, device: torch.device) -> Precision:

@@ -17,7 +17,8 @@ from betavae.data import DSprites
 from betavae.evaluation import evaluation_rows
 from betavae.metrics.representation import Representation, represent
 from betavae.records.checkpoint import load_model
-from betavae.records.trials import Trial, name_in_sweep, read_sweep
+from betavae.records.sweep import name_in_sweep, read_sweep
+from betavae.records.trial import Trial
 from betavae.report.rotation import Rotation, best_rotation
 
 

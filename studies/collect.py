@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's 
 
 from betavae.config import TrialConfig
 from betavae.files import replace_json
-from betavae.records.trials import Sweep, read_sweep
+from betavae.records.sweep import Sweep, read_sweep
 from betavae.report.confirmation import confirmed, exact_scores
 from betavae.report.palette import RC_PARAMS
 from betavae.report.plots import confirmation_points

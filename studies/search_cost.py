@@ -24,7 +24,8 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, Even
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from betavae.records.trials import Sweep, Trial, read_sweep
+from betavae.records.sweep import Sweep, read_sweep
+from betavae.records.trial import Trial
 from betavae.report.palette import RC_PARAMS
 from sweeps.search.axes import read_axis, written
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's 
 from betavae.data import DSprites
 from betavae.gaussian import DiagonalGaussian
 from betavae.objectives import total_correlation
-from betavae.records.trials import name_in_sweep
+from betavae.records.sweep import name_in_sweep
 
 BATCH_SIZES = (16, 64, 128, 256, 1024)
 MIN_DEGREES = 10

@@ -21,7 +21,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from betavae.data import DSprites
 from betavae.process import available_cores, prepare_process
 from betavae.records.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError, add_scores
-from betavae.records.trials import CONFIRM_FOLDER, Checkpoint, Sweep, name_in_sweep, ranked, read_sweep
+from betavae.records.sweep import CONFIRM_FOLDER, Sweep, name_in_sweep, read_sweep
+from betavae.records.trial import Checkpoint, ranked
 from betavae.report.confirmation import confirmed
 from betavae.report.exact_scores import EXACT_SCORE, show_exact_scores, take_exact_score
 from betavae.report.export import CARD_FILE, best_checkpoint, check_export, export_best

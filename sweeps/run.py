@@ -18,7 +18,8 @@ if __name__ == "__main__":  # first: what is imported below takes seconds, and m
 from betavae.data import DSprites, data_environment
 from betavae.files import is_disk_full
 from betavae.process import available_cores
-from betavae.records.trials import name_in_sweep, ranked
+from betavae.records.sweep import name_in_sweep
+from betavae.records.trial import ranked
 from betavae.report.confirmation import confirmed
 from betavae.report.seed_study import reproduced
 from betavae.text import one_line

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
-from betavae.records.trials import CONFIRM_FOLDER, SEARCH_FOLDER, Trial, Trials, num_ended
+from betavae.records.sweep import CONFIRM_FOLDER, SEARCH_FOLDER
+from betavae.records.trial import Trial, Trials, num_ended
 from sweeps.cluster import Resources, running_ray
 from sweeps.interrupts import Interruption, starting_ray
 from sweeps.loggers.tensorboard_log import Board

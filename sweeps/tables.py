@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from betavae.config import TrialConfig
-from betavae.records.trials import Trial, ranked
+from betavae.records.trial import Trial, ranked
 from betavae.report.confirmation import Confirmed
 from betavae.report.findings import counted
 from betavae.report.seed_study import Reproduced, explain

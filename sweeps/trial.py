@@ -15,7 +15,7 @@ from betavae.data import DSprites
 from betavae.files import is_disk_full
 from betavae.process import prepare_process
 from betavae.records.checkpoint import read_history
-from betavae.records.trials import describe_fields, differing_fields
+from betavae.records.trial import describe_fields, differing_fields
 from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.storage.stage_folder import SearchFolder
 from sweeps.storage.trial_folder import MAX_DEATHS, MAX_ERRORS, UNWRITTEN, LostTrialError, TrialFolder

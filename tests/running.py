@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from betavae.records.trials import Sweep
+from betavae.records.sweep import Sweep
 from sweeps.storage.stage_folder import FIRST_CONFIRMING
 
 REPOSITORY = Path(__file__).parents[1]

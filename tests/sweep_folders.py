@@ -11,11 +11,11 @@ import torch
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites, FactorSpace
-from betavae.data.render import PackedImages
+from betavae.data.dsprites.render import PackedImages
 from betavae.evaluation import evaluate
 from betavae.models import VAE
 from betavae.records.checkpoint import write_checkpoint
-from betavae.records.trials import read_sweep
+from betavae.records.sweep import read_sweep
 from betavae.report.write import write_report
 from sweeps.search.importance import importances
 

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from betavae.records.sweep_record import SWEEP_FILE
+from betavae.records.record import SWEEP_FILE
 from sweeps.options.options import AnalysisOptions, Options, flag
 
 REPOSITORY = Path(__file__).parents[1]

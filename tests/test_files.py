@@ -9,7 +9,7 @@ import pytest
 
 from betavae.config import TrialConfig
 from betavae.data.cache import ensure_cached
-from betavae.data.render import IMAGE_BYTES
+from betavae.data.dsprites.render import IMAGE_BYTES
 from betavae.files import replace_text, replacing_folder, sync_folder
 from betavae.models import VAE
 from betavae.records.checkpoint import check_checkpoint, write_checkpoint

@@ -9,7 +9,7 @@ from search_cost import History, rank_correlations, read_history
 from search_replay import grid_draw, random_draw, read_table, replay, tpe_draw
 from torch.utils.tensorboard import SummaryWriter
 
-from betavae.records.trials import read_sweep
+from betavae.records.sweep import read_sweep
 from sweeps.search.stopping import NoStopping, SuccessiveHalving
 
 ROOT = Path(__file__).parents[1]

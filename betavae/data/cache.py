@@ -15,12 +15,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from filelock import FileLock
+from jaxtyping import UInt8
 
-from betavae.data.render import IMAGE_BYTES, PackedImages
 from betavae.files import sync_folder
+
+Pixels: TypeAlias = UInt8[np.ndarray, "..."]
+"""Pixels of some images, as they are kept."""
 
 CACHE_VARIABLE = "BETAVAE_CACHE"
 DATA_VARIABLE = "DISENTANGLEMENT_LIB_DATA"
@@ -94,9 +98,9 @@ def _platform_folder() -> Path:
 
 def ensure_cached(
     path: Path,
-    blocks: Callable[[], Iterable[PackedImages]],
+    blocks: Callable[[], Iterable[Pixels]],
     *,
-    num_images: int,
+    shape: tuple[int, ...],
     source: str,
     fingerprint: str | None = None,
 ) -> CacheRecord:
@@ -107,7 +111,7 @@ def ensure_cached(
     Args:
         path: The cache file, ending in ".npy".
         blocks: Makes the pixels, in index order; called only when they must be written.
-        num_images: How many images all blocks hold together.
+        shape: Of all blocks together, images first.
         source: Where the pixels come from, for the record.
         fingerprint: The SHA-256 that the packed pixels must have. None: whatever the blocks give.
 
@@ -124,17 +128,17 @@ def ensure_cached(
             return record  # without the lock, so that a filled cache may be read-only
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
-            record = _trusted_record(path, fingerprint) or _verified_record(path, num_images, source, fingerprint)
-            return record or _written(path, blocks(), num_images=num_images, source=source, fingerprint=fingerprint)
+            record = _trusted_record(path, fingerprint) or _verified_record(path, shape, source, fingerprint)
+            return record or _written(path, blocks(), shape=shape, source=source, fingerprint=fingerprint)
 
 
-def load_cached(path: Path) -> PackedImages:
+def load_cached(path: Path) -> Pixels:
     """Map a cache file into memory, read-only: its pages are shared by all processes of a machine."""
-    mapped: PackedImages = np.load(path, mmap_mode="r", allow_pickle=False)
+    mapped: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     return mapped
 
 
-def check_mapped(packed: PackedImages, path: Path | None) -> None:
+def check_mapped(packed: Pixels, path: Path | None) -> None:
     """Refuse pixels whose file has been cut short since it was mapped: reading them would kill the process (SIGBUS).
 
     It takes a microsecond. A file that another has replaced is no danger: the map keeps the old one.
@@ -185,13 +189,13 @@ def _trusted_record(path: Path, fingerprint: str | None) -> CacheRecord | None:
     return record if record == _record_of(path, record.sha256, record.source) else None
 
 
-def _verified_record(path: Path, num_images: int, source: str, fingerprint: str | None) -> CacheRecord | None:
+def _verified_record(path: Path, shape: tuple[int, ...], source: str, fingerprint: str | None) -> CacheRecord | None:
     """Hash the whole file, and record it again if it is intact; None if it must be written."""
     if not path.is_file():
         return None
     record = _read_record(path)
     expected = record.sha256 if record and fingerprint is None else fingerprint
-    actual = _fingerprint_of_file(path, num_images)
+    actual = _fingerprint_of_file(path, shape)
     if actual is not None and actual == expected:
         return _recorded(path, _record_of(path, actual, source))
     say(f"{path} is damaged or unrecorded; it is made again.")
@@ -199,12 +203,12 @@ def _verified_record(path: Path, num_images: int, source: str, fingerprint: str 
 
 
 def _written(
-    path: Path, blocks: Iterable[PackedImages], *, num_images: int, source: str, fingerprint: str | None
+    path: Path, blocks: Iterable[Pixels], *, shape: tuple[int, ...], source: str, fingerprint: str | None
 ) -> CacheRecord:
     """Write the pixels to a temporary name, and give them theirs once they are on the disk and known to be right."""
     temporary = path.with_suffix(".tmp")  # under the lock there is one writer: a leftover of a killed one is reused
     try:
-        sha256 = _write_blocks(temporary, blocks, num_images)
+        sha256 = _write_blocks(temporary, blocks, shape)
         if fingerprint not in (None, sha256):
             raise ValueError(
                 f"The pixels must have SHA-256 {fingerprint}, but got {sha256}: please report this platform."
@@ -216,11 +220,11 @@ def _written(
     return _recorded(path, _record_of(path, sha256, source))
 
 
-def _write_blocks(path: Path, blocks: Iterable[PackedImages], num_images: int) -> str:
+def _write_blocks(path: Path, blocks: Iterable[Pixels], shape: tuple[int, ...]) -> str:
     """Write block by block, and return the SHA-256 of the pixels."""
     digest = hashlib.sha256()
     with path.open("wb") as file:  # not a writable map: there, a full disk kills the process instead of raising
-        file.write(_npy_header(num_images))
+        file.write(_npy_header(shape))
         for block in blocks:
             file.write(block.data)
             digest.update(block.data)
@@ -229,18 +233,18 @@ def _write_blocks(path: Path, blocks: Iterable[PackedImages], num_images: int) -
     return digest.hexdigest()
 
 
-def _fingerprint_of_file(path: Path, num_images: int) -> str | None:
+def _fingerprint_of_file(path: Path, shape: tuple[int, ...]) -> str | None:
     """Return the SHA-256 of the pixels; None if they do not follow the header that was written."""
-    header = _npy_header(num_images)
+    header = _npy_header(shape)
     with path.open("rb") as file:
         if file.read(len(header)) != header:
             return None
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _npy_header(num_images: int) -> bytes:
+def _npy_header(shape: tuple[int, ...]) -> bytes:
     header = io.BytesIO()
-    description = {"descr": "|u1", "fortran_order": False, "shape": (num_images, IMAGE_BYTES)}
+    description = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, description)
     return header.getvalue()
 

@@ -18,16 +18,30 @@ class FactorSpace:
         names: One name per factor, all different.
         values: The values each factor takes, in the order of its indices, rows in the order of `names`. Lists, arrays
             and tensors become tuples.
+        categorical: Factors whose values have no order, such as a shape.
+        position: The factors that place a thing on the image, to the right and downwards; None if there are none.
+        lines: A factor of few values, each of which figures draw as a line of its own; None if there is none.
 
     Raises:
         ValueError: If there are no factors, a factor has no values or no list of them, a name repeats, or the lengths
-            differ.
+            differ; or if one of the others is no name of a factor.
     """
 
     names: tuple[str, ...]
     values: tuple[tuple[float | int | str, ...], ...]
+    categorical: tuple[str, ...]
+    position: tuple[str, str] | None
+    lines: str | None
 
-    def __init__(self, names: Iterable[str], values: Iterable[ArrayLike]) -> None:
+    def __init__(
+        self,
+        names: Iterable[str],
+        values: Iterable[ArrayLike],
+        *,
+        categorical: Iterable[str] = (),
+        position: tuple[str, str] | None = None,
+        lines: str | None = None,
+    ) -> None:
         object.__setattr__(self, "names", tuple(names))
         object.__setattr__(self, "values", tuple(_values_of_factor(row) for row in values))
         if not self.names or len(set(self.names)) != len(self.names):
@@ -36,6 +50,11 @@ class FactorSpace:
             raise ValueError(f"values must have one row per name ({len(self.names)}), but got {len(self.values)}.")
         if 0 in self.sizes:
             raise ValueError(f"Each factor must have a value, but {self.names[self.sizes.index(0)]!r} has none.")
+        object.__setattr__(self, "categorical", tuple(categorical))
+        object.__setattr__(self, "position", position)
+        object.__setattr__(self, "lines", lines)
+        for name in (*self.categorical, *(position or ()), *(() if lines is None else (lines,))):
+            self.column(name)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -51,6 +70,16 @@ class FactorSpace:
     def size(self) -> int:
         """How many combinations there are: the product of `sizes`."""
         return math.prod(self.sizes)
+
+    def column(self, name: str) -> int:
+        """Return the column of a factor.
+
+        Raises:
+            ValueError: If there is no factor of that name.
+        """
+        if name not in self.names:
+            raise ValueError(f"A factor must be one of {', '.join(self.names)}, but got {name!r}.")
+        return self.names.index(name)
 
     def indices_to_factors(self, indices: ArrayLike) -> Int[np.ndarray, "samples factors"]:
         """Return the factor indices of numbered combinations.
@@ -100,20 +129,3 @@ def _values_of_factor(row: ArrayLike) -> tuple[float | int | str, ...]:
     if values.ndim != 1:
         raise ValueError(f"The values of a factor must be a list of numbers or strings, but got {row!r}.")
     return tuple(values.tolist())
-
-
-def _evenly(start: float, stop: float, count: int) -> tuple[float, ...]:
-    return tuple(float(value) for value in np.linspace(start, stop, count))
-
-
-# Colour, the published first factor, is left out: it never varies, so it has no entropy and no score can use it.
-DSPRITES_FACTORS = FactorSpace(
-    names=("shape", "scale", "orientation", "posX", "posY"),
-    values=(
-        ("square", "ellipse", "heart"),
-        _evenly(0.5, 1.0, 6),
-        _evenly(0.0, 2 * math.pi, 40),  # the last equals the first: 39 different pictures, 40 labels
-        _evenly(0.0, 1.0, 32),  # to the right
-        _evenly(0.0, 1.0, 32),  # downwards, 0 at the top
-    ),
-)

@@ -1,14 +1,25 @@
 """Scores of disentanglement: what each latent knows of each factor, and the Mutual Information Gap."""
 
+from betavae.metrics.base import EncodedSample, Metric, Rows, Score
 from betavae.metrics.exact_information import exact_mutual_information
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.mutual_information import factor_entropies, mutual_information
+from betavae.metrics.registry import METRICS, live_metrics
+from betavae.metrics.scores import Codes, Scores
 
 __all__ = [
+    "METRICS",
+    "Codes",
+    "EncodedSample",
+    "Metric",
     "MutualInformationGap",
+    "Rows",
+    "Score",
+    "Scores",
     "exact_mutual_information",
     "exact_mutual_information_gap",
     "factor_entropies",
+    "live_metrics",
     "mutual_information",
     "mutual_information_gap",
 ]

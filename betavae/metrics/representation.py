@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from betavae.arrays import ArrayLike, as_indices
-from betavae.data import DSprites
+from betavae.data import FactorImages
 from betavae.models import VAE
 
 _ENCODE_BATCH = 64  # the first activation takes 8 MiB; as fast as 128 on a CPU, with half the memory
@@ -28,18 +28,11 @@ class Representation:
     mean: Float[np.ndarray, "images latents"]
     logvar: Float[np.ndarray, "images latents"]
 
-    def kl_per_latent(self) -> Float[np.ndarray, " latents"]:
-        """KL from the prior in nats, averaged over the images; finite only if all means and variances are."""
-        mean, logvar = self.mean.astype(np.float64), self.logvar.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # of a model that has diverged
-            kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
-        return kl
-
 
 @torch.no_grad()
 def represent(
     model: VAE,
-    data: DSprites,
+    data: FactorImages,
     *,
     indices: ArrayLike,
     device: torch.device | str = "cpu",

@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from betavae.data import ImageShape
 from betavae.gaussian import DiagonalGaussian
-from betavae.models.architectures import ARCHITECTURES, ImageShape
+from betavae.models.architecture import Architecture
+from betavae.models.burgess import Burgess
 
 
 class VAE(nn.Module):
@@ -17,27 +19,25 @@ class VAE(nn.Module):
 
     Args:
         latent_size: Number of latents.
-        architecture: A name in ARCHITECTURES.
+        architecture: What makes its networks; Burgess et al.'s if None.
         image_shape: Channels, height and width of an image.
         generator: Source of the initial weights, on the CPU; torch's global one if None.
 
     Raises:
-        ValueError: If the architecture is unknown, or is not made for such images.
+        ValueError: If the architecture is not made for such images.
     """
 
     def __init__(
         self,
         latent_size: int,
         *,
-        architecture: str = "burgess",
+        architecture: Architecture | None = None,
         image_shape: ImageShape = (1, 64, 64),
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if architecture not in ARCHITECTURES:
-            raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, but got {architecture!r}.")
         self.latent_size, self.image_shape = latent_size, image_shape
-        self.encoder, self.decoder = ARCHITECTURES[architecture](latent_size, image_shape)
+        self.encoder, self.decoder = (architecture or Burgess()).networks(latent_size, image_shape)
         self.apply(lambda module: _initialize(module, generator))
         # faster convolutions on CPUs and on tensor cores; torch's stub lacks this overload
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

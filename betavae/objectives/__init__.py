@@ -3,7 +3,7 @@
 from betavae.objectives.base import Batch, Loss, NonFiniteLossError, Objective
 from betavae.objectives.beta_tcvae import BetaTCVAE, total_correlation
 from betavae.objectives.beta_vae import BetaVAE
-from betavae.parts import table
+from betavae.parts import Table
 
 __all__ = [
     "OBJECTIVES",
@@ -16,4 +16,4 @@ __all__ = [
     "total_correlation",
 ]
 
-OBJECTIVES = table(BetaVAE, BetaTCVAE)
+OBJECTIVES: Table[Objective] = Table("objective", BetaVAE, BetaTCVAE)

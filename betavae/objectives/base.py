@@ -59,6 +59,24 @@ class Objective(Part):
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of a batch, with every random number from the batch's generator."""
 
+    def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
+        """Return numbers that follow from the parameters, by name; tables and TensorBoard show them beside these.
+
+        Args:
+            latent_size: Number of latents.
+            num_pixels: Numbers in one image: channels times height times width.
+        """
+        return {}
+
+
+def normalized_beta(beta: float, *, latent_size: int, num_pixels: int) -> float:
+    """Return beta for a loss that is averaged over pixels and latents: beta * z / (C * H * W).
+
+    Source:
+        Higgins et al. 2017, openreview.net/forum?id=Sy2fzU9gl.
+    """
+    return beta * latent_size / num_pixels
+
 
 def reconstruction_nats(
     model: VAE, codes: Float[Tensor, "images latents"], images: Float[Tensor, "images channels height width"]

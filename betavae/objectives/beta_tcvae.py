@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from betavae.gaussian import DiagonalGaussian
-from betavae.objectives.base import Batch, Loss, Objective, reconstruction_nats
+from betavae.objectives.base import Batch, Loss, Objective, normalized_beta, reconstruction_nats
+from betavae.parts import parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +24,12 @@ class BetaTCVAE(Objective):
 
     name = "beta-tcvae"
 
-    beta: float = 4.0
+    beta: float = parameter(4.0, positive=True, log=True)
     """Weight of the total correlation, which is estimated from one batch: take 128 images or more."""
+
+    def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
+        """Return `beta_norm`."""
+        return {"beta_norm": normalized_beta(self.beta, latent_size=latent_size, num_pixels=num_pixels)}
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss, with the terms `recon_nats` and `kl_nats`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from betavae.objectives.base import Batch, Loss, Objective, reconstruction_nats
+from betavae.objectives.base import Batch, Loss, Objective, normalized_beta, reconstruction_nats
+from betavae.parts import parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +18,12 @@ class BetaVAE(Objective):
 
     name = "beta-vae"
 
-    beta: float = 4.0
+    beta: float = parameter(4.0, positive=True, log=True)
     """Weight of the KL term; 1 is the plain VAE."""
+
+    def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
+        """Return `beta_norm`."""
+        return {"beta_norm": normalized_beta(self.beta, latent_size=latent_size, num_pixels=num_pixels)}
 
     def loss(self, batch: Batch) -> Loss:
         """Return the loss, with the terms `recon_nats` and `kl_nats`."""

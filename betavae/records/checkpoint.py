@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import os
 import pickle
 import shutil
@@ -20,7 +19,9 @@ import numpy as np
 import torch
 
 from betavae.config import TrialConfig
+from betavae.errors import InputError
 from betavae.files import read_json, replace_json, sync_folder, temporary_beside, write_json
+from betavae.metrics import Codes, Score, Scores
 from betavae.models import VAE
 
 CONFIG_FILE = "config.json"
@@ -28,20 +29,21 @@ MODEL_FILE = "model.pt"
 TRAINING_FILE = "training.pt"
 SCORES_FILE = "scores.json"
 SAMPLES_FILE = "samples.npz"
+CODES_FILE = "codes.npz"
 REPORT_FILE = "report.json"
 MANIFEST_FILE = "manifest.json"
 """SHA-256 of every other file but the scores, which are added to later and hold their own."""
 
 _CHECKSUM = "checksum"
 _EARLIER = "earlier"
-_LISTED_FILES = (CONFIG_FILE, MODEL_FILE, TRAINING_FILE, REPORT_FILE, SAMPLES_FILE)
+_LISTED_FILES = (CONFIG_FILE, MODEL_FILE, TRAINING_FILE, REPORT_FILE, SAMPLES_FILE, CODES_FILE)
 """What a manifest must list."""
 
 _DAMAGE = (OSError, ValueError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError)
-"""What reading a file raises whose bytes were cut or changed."""
+"""Errors that reading a truncated or corrupted file can raise."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint folder that is not whole."""
 
 
@@ -64,7 +66,7 @@ def write_checkpoint(
     config: TrialConfig,
     model: VAE,
     training: Mapping[str, Any],
-    scores: Mapping[str, Any],
+    scores: Scores,
     report: Mapping[str, Any],
     earlier: Sequence[Mapping[str, Any]] = (),
     samples: Mapping[str, np.ndarray],
@@ -76,7 +78,7 @@ def write_checkpoint(
         config: What is trained.
         model: Its weights are saved apart from all else.
         training: What a resume needs beside them; of tensors and plain values, since it is loaded without pickles.
-        scores: Of this model at this step.
+        scores: Of this model at this step, with the codes that they were taken of.
         report: What the trial reports at this step.
         earlier: What it reported before, so that a damaged record of its reports can be restored from here.
         samples: Pictures.
@@ -94,8 +96,10 @@ def write_checkpoint(
         _save(temporary / TRAINING_FILE, dict(training))
         write_json(temporary / REPORT_FILE, {**report, _EARLIER: list(earlier)})
         np.savez_compressed(temporary / SAMPLES_FILE, allow_pickle=False, **samples)
+        assert scores.codes is not None
+        np.savez_compressed(temporary / CODES_FILE, allow_pickle=False, **vars(scores.codes))
         write_json(temporary / MANIFEST_FILE, {path.name: _sha256(path) for path in sorted(temporary.iterdir())})
-        write_json(temporary / SCORES_FILE, _with_checksum(scores))
+        write_json(temporary / SCORES_FILE, _with_checksum(scores.to_dict()))
         for path in temporary.iterdir():
             _sync_file(path)
         sync_folder(temporary)
@@ -148,14 +152,14 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VAE:
     folder = Path(folder)
     try:
         config = TrialConfig.read(folder / CONFIG_FILE)
-        model = VAE(config.latent_size, architecture=config.architecture)
+        model = VAE(config.latent_size, architecture=config.architecture, image_shape=config.dataset.image_shape)
         model.load_state_dict(torch.load(folder / MODEL_FILE, map_location=device, weights_only=True))
     except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold a model, but: {_first_line(error)}") from error
     return model.to(device)
 
 
-def read_scores(folder: Path) -> dict[str, Any]:
+def read_scores(folder: Path) -> Scores:
     """Read the scores of a checkpoint folder.
 
     Raises:
@@ -165,10 +169,9 @@ def read_scores(folder: Path) -> dict[str, Any]:
         scores: dict[str, Any] = read_json(folder / SCORES_FILE)
         if not isinstance(scores, dict) or scores.pop(_CHECKSUM) != _checksum(scores):
             raise ValueError("its content is not what was written.")
-        _check_scored(scores)
+        return Scores.from_dict(scores)
     except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold {SCORES_FILE}, but: {_first_line(error)}") from error
-    return scores
 
 
 def read_samples(folder: Path) -> dict[str, np.ndarray]:
@@ -177,21 +180,37 @@ def read_samples(folder: Path) -> dict[str, np.ndarray]:
     Raises:
         CheckpointError: If it has none, or they are damaged.
     """
+    return _read_arrays(folder, SAMPLES_FILE)
+
+
+def read_codes(folder: Path) -> Codes:
+    """Read the posteriors of the images that a checkpoint's scores were taken of.
+
+    Raises:
+        CheckpointError: If it has none, or they are damaged.
+    """
     try:
-        with np.load(folder / SAMPLES_FILE, allow_pickle=False) as samples:
-            return dict(samples)
+        return Codes(**_read_arrays(folder, CODES_FILE))
+    except TypeError as error:
+        raise CheckpointError(f"{folder} must hold {CODES_FILE}, but: {_first_line(error)}") from error
+
+
+def _read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(folder / name, allow_pickle=False) as arrays:
+            return dict(arrays)
     except (*_DAMAGE, zipfile.BadZipFile, zlib.error, AttributeError) as error:  # a single array is no archive
-        raise CheckpointError(f"{folder} must hold {SAMPLES_FILE}, but: {_first_line(error)}") from error
+        raise CheckpointError(f"{folder} must hold {name}, but: {_first_line(error)}") from error
 
 
-def add_scores(folder: Path, scores: Mapping[str, Any]) -> None:
+def add_scores(folder: Path, scores: Mapping[str, Score]) -> None:
     """Add to a checkpoint's scores, or replace some of them, at once or not at all.
 
     Raises:
         CheckpointError: If it has none, or they are damaged.
         OSError: If the folder cannot be written.
     """
-    replace_json(folder / SCORES_FILE, _with_checksum(read_scores(folder) | dict(scores)))
+    replace_json(folder / SCORES_FILE, _with_checksum(read_scores(folder).with_scores(scores).to_dict()))
 
 
 def _check_files(folder: Path, names: Collection[str]) -> None:
@@ -223,16 +242,6 @@ def _checksum(scores: Mapping[str, Any]) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_scored(scores: Mapping[str, Any]) -> None:
-    """See that there is a step, and a number in every score: all that ranks a checkpoint."""
-    if not isinstance(scores.get("step"), int):
-        raise ValueError(f"step must be a whole number, but is {scores.get('step')!r}.")
-    for name in ("mig", *(name for name in scores if name.startswith("mig_"))):
-        score = scores[name].get("score") if isinstance(scores.get(name), dict) else None
-        if not isinstance(score, (int, float)) or not math.isfinite(score):
-            raise ValueError(f"{name} must have a finite score, but has {score!r}.")
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from betavae.config import TrialConfig
-from betavae.records.trials import Trial
+from betavae.records.trial import Trial
 from betavae.report.scores import exact_score
 from betavae.report.settings import Setting, setting_values
 

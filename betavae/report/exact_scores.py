@@ -11,7 +11,7 @@ import torch
 from betavae.data import DSprites
 from betavae.evaluation import evaluate_exactly
 from betavae.records.checkpoint import load_model
-from betavae.records.trials import Sweep
+from betavae.records.sweep import Sweep
 
 EXACT_SCORE = "mig_exact"
 """Its name in `scores.json`."""

@@ -19,7 +19,8 @@ from betavae.records.checkpoint import (
     add_scores,
     check_checkpoint,
 )
-from betavae.records.trials import Checkpoint, Sweep, Trial, ranked
+from betavae.records.sweep import Sweep
+from betavae.records.trial import Checkpoint, Trial, ranked
 from betavae.report.confirmation import confirmed
 from betavae.report.exact_scores import EXACT_SCORE
 from betavae.report.scores import check_scores

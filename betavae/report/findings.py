@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from betavae.config import NUM_IMAGES, TrialConfig
-from betavae.records.trials import Status, Sweep, Trial, ranked
+from betavae.records.sweep import Sweep
+from betavae.records.trial import Status, Trial, ranked
 from betavae.report.confirmation import Confirmed, probability_better, seeds_needed
 from betavae.report.portrait import KNOWN_SHARE, Portrait
 from betavae.report.settings import Setting, permutation_p, settings_of, share_of_wins, varied_fields

@@ -11,7 +11,8 @@ import jinja2
 import numpy as np
 
 from betavae.bars import tracked
-from betavae.records.trials import Sweep, ranked
+from betavae.records.sweep import Sweep
+from betavae.records.trial import ranked
 from betavae.report import model_plots, plots
 from betavae.report.confirmation import Confirmed, confirmed
 from betavae.report.findings import (

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from betavae.config import TrialConfig
-from betavae.records.trials import Status, Sweep, Trial, ranked
+from betavae.records.sweep import Sweep
+from betavae.records.trial import Status, Trial, ranked
 from betavae.report.findings import FIELD_NAMES, Importances, describe_config
 from betavae.report.palette import BETA_COLORS, FACTOR_COLORS, INK, MUTED, PAPER, beta_norm, score_axis
 from betavae.report.portrait import Portrait

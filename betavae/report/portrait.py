@@ -16,7 +16,7 @@ from betavae.evaluation import ACTIVE_UNIT_NATS, NUM_BINS, evaluation_rows
 from betavae.metrics import mutual_information_gap
 from betavae.metrics.representation import represent
 from betavae.records.checkpoint import CheckpointError, load_model
-from betavae.records.trials import Checkpoint, Trial
+from betavae.records.trial import Checkpoint, Trial
 from betavae.report.rotation import Rotation, best_rotation
 from betavae.report.scores import check_scores
 from betavae.samples import Samples, draw_samples

@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 import torch
 
-from betavae.records.trials import Sweep
+from betavae.records.sweep import Sweep
 from betavae.report.portrait import Portrait
 
 

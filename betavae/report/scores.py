@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from betavae.records.checkpoint import CheckpointError
-from betavae.records.trials import Checkpoint
+from betavae.records.trial import Checkpoint
 
 _GAPS = {"score": float, "gaps": {str: float}, "estimator": str, "num_rows": int, "rows": str}
 _BINNED = {

@@ -10,7 +10,7 @@ import numpy as np
 
 from betavae.config import NUM_IMAGES, TrialConfig
 from betavae.evaluation import SEED_STUDY_ROWS
-from betavae.records.trials import Trial
+from betavae.records.trial import Trial
 from betavae.report.settings import setting_values, settings_of
 
 PUBLISHED: Mapping[float, Mapping[str, float]] = {

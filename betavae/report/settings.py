@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from betavae.config import TrialConfig
-from betavae.records.trials import Trial, ranked
+from betavae.records.trial import Trial, ranked
 
 _MAX_SPLITS = 20_000
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from betavae.records.trials import Report, Sweep, Trial, ranked
+from betavae.records.sweep import Sweep
+from betavae.records.trial import Report, Trial, ranked
 from betavae.report.scores import exact_score
 from betavae.text import spreadsheet_cell
 

@@ -14,7 +14,8 @@ import torch
 from betavae.data import DSprites
 from betavae.files import replacing_folder, write_json
 from betavae.records.checkpoint import CheckpointError
-from betavae.records.trials import Sweep, Trial, name_in_sweep, ranked
+from betavae.records.sweep import Sweep, name_in_sweep
+from betavae.records.trial import Trial, ranked
 from betavae.report.confirmation import confirmed
 from betavae.report.exact_scores import EXACT_SCORE
 from betavae.report.findings import Importances, headline

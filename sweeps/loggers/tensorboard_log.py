@@ -19,7 +19,7 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, image, scal
 from betavae.config import TrialConfig
 from betavae.data import DSPRITES_FACTORS
 from betavae.records.checkpoint import SAMPLES_FILE, SCORES_FILE, CheckpointError, read_samples, read_scores
-from betavae.records.trials import Trial
+from betavae.records.trial import Trial
 from betavae.report.model_plots import tile
 from betavae.report.pictures import information_pixels
 from betavae.report.portrait import latents_by_kl

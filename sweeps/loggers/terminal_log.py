@@ -18,7 +18,7 @@ from rich.table import Table
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.records.trials import ERROR_FILE, Trial, num_ended, ranked
+from betavae.records.trial import ERROR_FILE, Trial, num_ended, ranked
 from betavae.report.findings import counted
 from betavae.text import one_line, printable
 from sweeps.cluster import Resources

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import tyro
 
-from betavae.records.sweep_record import read_record
+from betavae.records.record import read_record
 from sweeps.options.config_file import words_of
 from sweeps.options.options import AnalysisOptions, Options, PresetName
 from sweeps.options.presets import PRESETS

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from betavae.records.sweep_record import SWEEP_FILE
+from betavae.records.record import SWEEP_FILE
 from sweeps.options.options import Options, flag
 
 _DEFAULTS = {name: default for group in vars(Options()).values() for name, default in vars(group).items()}

@@ -14,7 +14,7 @@ from optuna.importance import (
     get_param_importances,
 )
 
-from betavae.records.trials import Trial, ranked
+from betavae.records.trial import Trial, ranked
 from betavae.report.findings import CHANCE, Importances
 from sweeps.search.axes import AXES
 

@@ -15,7 +15,7 @@ from ray import tune
 from ray.tune.error import TuneError
 from ray.tune.search import Searcher
 
-from betavae.records.trials import Trial, Trials
+from betavae.records.trial import Trial, Trials
 from sweeps.cluster import Resources
 from sweeps.options.options import MAX_SEEDS, Options
 from sweeps.search.axes import AXES, Axis, Range

@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from betavae.records.checkpoint import MANIFEST_FILE
-from betavae.records.sweep_record import SWEEP_COPY_FILE, SWEEP_FILE
+from betavae.records.record import SWEEP_COPY_FILE, SWEEP_FILE
 from sweeps.storage import remote_files
 from sweeps.storage.remote_files import patiently
 

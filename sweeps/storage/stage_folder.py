@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from betavae.records.trials import PARAMS_FILE, Trial, Trials, folder_in_sweep, read_trial, read_trials
+from betavae.records.trial import PARAMS_FILE, Trial, Trials, folder_in_sweep, read_trial, read_trials
 from sweeps.storage.mirror import Mirror, is_record
 from sweeps.storage.trial_folder import TrialFolder
 

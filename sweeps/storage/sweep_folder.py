@@ -18,15 +18,9 @@ from filelock import FileLock, Timeout
 
 from betavae.data import DSprites
 from betavae.files import replace_json
-from betavae.records.sweep_record import SWEEP_COPY_FILE, SWEEP_FILE, read_record, read_record_and_problems
-from betavae.records.trials import (
-    CONFIRM_FOLDER,
-    SEARCH_FOLDER,
-    Trial,
-    Trials,
-    name_in_sweep,
-    ranked,
-)
+from betavae.records.record import SWEEP_COPY_FILE, SWEEP_FILE, read_record, read_record_and_problems
+from betavae.records.sweep import CONFIRM_FOLDER, SEARCH_FOLDER, name_in_sweep
+from betavae.records.trial import Trial, Trials, ranked
 from sweeps.options.options import Options
 from sweeps.options.recorded_options import options_from_dict, options_to_dict
 from sweeps.search.axes import AXES

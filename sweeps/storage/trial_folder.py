@@ -29,7 +29,7 @@ from betavae.config import TrialConfig
 from betavae.evaluation import Scores
 from betavae.files import read_json, replace_json, replace_text
 from betavae.records.checkpoint import CheckpointError, check_checkpoint, read_history, read_scores
-from betavae.records.trials import (
+from betavae.records.trial import (
     ERROR_FILE,
     OUTCOME_FILE,
     PARAMS_FILE,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from betavae.data import DSprites, FactorSpace
-from betavae.data.render import PackedImages, render_all
+from betavae.data.dsprites.render import PackedImages, render_all
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import pytest
 
 from betavae.data import data_environment
 from betavae.data.cache import CacheRecord, cache_folder, ensure_cached, load_cached
-from betavae.data.render import PackedImages
+from betavae.data.dsprites.render import PackedImages
 
 
 class Blocks:
@@ -31,7 +31,7 @@ class Blocks:
 
     def ensure(self, path: Path, *, known: bool = True) -> CacheRecord:
         fingerprint = self.fingerprint if known else None
-        return ensure_cached(path, self, num_images=len(self.packed), source="test", fingerprint=fingerprint)
+        return ensure_cached(path, self, shape=self.packed.shape, source="test", fingerprint=fingerprint)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_eight_at_once_write_once_and_hash_nothing_again(tmp_path, blocks, monke
 def test_wrong_pixels_never_get_the_name(tmp_path, blocks):
     path = tmp_path / "set.npy"
     with pytest.raises(ValueError, match="must have SHA-256 0123, but got"):
-        ensure_cached(path, blocks, num_images=len(blocks.packed), source="test", fingerprint="0123")
+        ensure_cached(path, blocks, shape=blocks.packed.shape, source="test", fingerprint="0123")
     assert not list(tmp_path.glob("set.[!l]*"))
 
 
@@ -185,7 +185,7 @@ def test_interrupted_writing_leaves_nothing(tmp_path, blocks):
 
     path = tmp_path / "set.npy"
     with pytest.raises(KeyboardInterrupt):
-        ensure_cached(path, interrupted, num_images=len(blocks.packed), source="test")
+        ensure_cached(path, interrupted, shape=blocks.packed.shape, source="test")
     assert not list(tmp_path.glob("set.[!l]*"))
 
 

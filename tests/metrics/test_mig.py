@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from betavae.data.factors import DSPRITES_FACTORS, FactorSpace
+from betavae.data import DSPRITES_FACTORS, FactorSpace
 from betavae.metrics import exact_mutual_information_gap, mutual_information_gap
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from betavae.records.checkpoint import add_scores
-from betavae.records.trials import Checkpoint, ranked, read_sweep
+from betavae.records.sweep import read_sweep
+from betavae.records.trial import Checkpoint, ranked
 from betavae.report.table import table_rows
 
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 from betavae.data import DSprites
-from betavae.records.trials import read_sweep
+from betavae.records.sweep import read_sweep
 from betavae.report.confirmation import confirmed, probability_better, seeds_needed
 from betavae.report.findings import describe_state, headline
 from betavae.report.write import write_report

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 
 from betavae.data import DSprites
-from betavae.records.trials import read_sweep
+from betavae.records.sweep import read_sweep
 from betavae.report.findings import (
     CHANCE,
     describe_importance,

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from betavae.data import DSprites
-from betavae.records.trials import read_sweep
+from betavae.records.sweep import read_sweep
 from betavae.report import model_plots, plots
 from betavae.report.palette import FACTOR_COLORS
 from betavae.report.portrait import Portrait, latents_by_kl, portray

@@ -12,7 +12,8 @@ from betavae.data import DSprites
 from betavae.metrics import exact_mutual_information_gap
 from betavae.metrics.representation import represent
 from betavae.records.checkpoint import CheckpointError, add_scores, load_model, read_scores
-from betavae.records.trials import Checkpoint, read_sweep
+from betavae.records.sweep import read_sweep
+from betavae.records.trial import Checkpoint
 from betavae.report import write as report
 from betavae.report.exact_scores import EXACT_SCORE, take_exact_score
 from betavae.report.scores import check_scores

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from betavae.data import DSprites
-from betavae.records.trials import read_sweep
+from betavae.records.sweep import read_sweep
 from betavae.report.seed_study import PUBLISHED, explain, reproduced
 from betavae.report.write import write_report
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from running import Numbers, numbers, wait_for
 
-from betavae.records.trials import read_sweep
+from betavae.records.sweep import read_sweep
 
 HERE, REPOSITORY = Path(__file__).parent, Path(__file__).parents[2]
 RIG = Path("/opt/betavae-rig")

@@ -1,7 +1,7 @@
 import pytest
 from running import Numbers, RunningSweep, numbers
 
-from betavae.records.trials import read_sweep
+from betavae.records.sweep import read_sweep
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from markdown_it import MarkdownIt
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.records.checkpoint import add_scores, read_scores
-from betavae.records.trials import Trial, read_sweep
+from betavae.records.sweep import read_sweep
+from betavae.records.trial import Trial
 from betavae.report.export import export_best
 from betavae.report.findings import CHANCE
 from betavae.text import one_line

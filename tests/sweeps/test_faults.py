@@ -27,8 +27,9 @@ from running import (
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
 from betavae.records.checkpoint import load_model
-from betavae.records.sweep_record import read_record
-from betavae.records.trials import ranked, read_sweep
+from betavae.records.record import read_record
+from betavae.records.sweep import read_sweep
+from betavae.records.trial import ranked
 
 pytestmark = pytest.mark.ray
 

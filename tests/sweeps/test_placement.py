@@ -10,7 +10,7 @@ import pytest
 import torch
 from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
-from betavae.records.trials import Trials
+from betavae.records.trial import Trials
 from sweeps.cluster import Resources, quiet_ray, running_ray
 from sweeps.options.options import Options, SearchOptions, TrialOptions
 from sweeps.storage.mirror import Mirror

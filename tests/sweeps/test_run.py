@@ -13,7 +13,7 @@ import torch
 from running import output_of
 
 from betavae.data import DSprites
-from betavae.records.trials import ranked, read_trials
+from betavae.records.trial import ranked, read_trials
 from sweeps.cluster import decide_resources
 from sweeps.options.command_line import parse_options
 from sweeps.options.options import Options, ResourceOptions, SweepOptions

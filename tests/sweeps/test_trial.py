@@ -9,7 +9,7 @@ import pytest
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.records.trials import read_trial
+from betavae.records.trial import read_trial
 from betavae.training import TrainingRun
 from sweeps import trial as trial_module
 from sweeps.storage.mirror import Mirror

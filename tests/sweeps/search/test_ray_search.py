@@ -10,7 +10,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from betavae.config import TrialConfig
-from betavae.records.trials import Trial, Trials
+from betavae.records.trial import Trial, Trials
 from sweeps.options.options import MAX_SEED, ConfirmOptions, Options, SearchOptions, SweepOptions, TrialOptions
 from sweeps.options.recorded_options import options_from_dict, options_to_dict
 from sweeps.search.axes import Range

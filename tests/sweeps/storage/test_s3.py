@@ -12,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from running import REPOSITORY, Numbers, RunningSweep, numbers, searched, wait_for
 
-from betavae.records.trials import read_sweep
+from betavae.records.sweep import read_sweep
 from sweeps.storage.mirror import fetched
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # of botocore and moto

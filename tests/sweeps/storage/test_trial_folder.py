@@ -10,7 +10,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import Scores, evaluate
 from betavae.records.checkpoint import read_scores
-from betavae.records.trials import read_trial
+from betavae.records.trial import read_trial
 from betavae.training import TrainingRun
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import SearchFolder, trial_seed

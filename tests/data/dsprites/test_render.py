@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from betavae.data.factors import DSPRITES_FACTORS
-from betavae.data.render import RENDERED_FINGERPRINT, fill_polygons, outline, render_positions
+from betavae.data import DSPRITES_FACTORS
+from betavae.data.dsprites.render import RENDERED_FINGERPRINT, fill_polygons, outline, render_positions
 
 Point = tuple[int, int]
 

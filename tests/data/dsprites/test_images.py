@@ -12,8 +12,8 @@ import torch
 from running import output_of
 
 from betavae.data import DSPRITES_FACTORS, DSprites
-from betavae.data.dsprites import OFFICIAL_FILE, _open_official, unpacked_images
-from betavae.data.render import RENDERED_FINGERPRINT
+from betavae.data.dsprites.images import OFFICIAL_FILE, _open_official, unpacked_images
+from betavae.data.dsprites.render import RENDERED_FINGERPRINT
 
 ACCELERATOR = torch.accelerator.current_accelerator(check_available=True)
 

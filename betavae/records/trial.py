@@ -1,29 +1,27 @@
-"""Read a sweep's folder: what was asked for, the trials, what they reported, and their checkpoints."""
+"""Read a trial's folder: what it trains, what it reported, its checkpoints, and how it ended."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from betavae.config import TrialConfig
-from betavae.files import parse_json
+from betavae.errors import InputError
+from betavae.files import parse_json, read_json
+from betavae.metrics import Scores
 from betavae.records.checkpoint import SCORES_FILE, CheckpointError, History, read_history, read_scores
-from betavae.records.sweep_record import read_record_and_problems
-
-SEARCH_FOLDER = "search"
-"""The search's trials, below the sweep's folder."""
-
-CONFIRM_FOLDER = "confirm"
-"""The trials that confirm the search's best with new seeds, beside it."""
 
 PARAMS_FILE = "params.json"
 RESULT_FILE = "result.json"
 OUTCOME_FILE = "outcome.json"
 ERROR_FILE = "error.txt"
+
+RANK_BY = "mig"
+"""The score that ranks trials where a sweep names no other."""
 
 Report = dict[str, Any]
 
@@ -33,15 +31,10 @@ Status = Literal["finished", "stopped", "failed", "unfinished"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's folder, and the content of its `scores.json`."""
+    """A checkpoint's folder, and its scores."""
 
     folder: Path
-    scores: dict[str, Any]
-
-    @property
-    def score(self) -> float:
-        """Its `mig`."""
-        return float(self.scores["mig"]["score"])
+    scores: Scores
 
 
 @dataclass(frozen=True)
@@ -49,53 +42,58 @@ class Trial:
     """One trial of a sweep, as its folder tells it.
 
     Attributes:
-        trial_id: Its name in the sweep.
+        trial_id: Its name in the sweep: its number in four digits.
+        index: Its number.
         folder: Where it is.
         config: What it trains.
         reports: What it reported, in order.
+        rank_by: The reported score that ranks it; the higher the better.
         error: The last line of its error, if it failed.
-        was_stopped: Whether the scheduler stopped it.
+        was_stopped: Whether a stopping rule stopped it.
         problems: Which of its files are damaged, and what stands in for them: a sentence each.
     """
 
     trial_id: str
+    index: int
     folder: Path
     config: TrialConfig
     reports: tuple[Report, ...]
+    rank_by: str = RANK_BY
     error: str | None = None
     was_stopped: bool = False
     problems: tuple[str, ...] = ()
 
     @property
     def setting(self) -> TrialConfig:
-        """What it tries: its configuration with seed 0, whatever its own."""
+        """Its configuration with seed 0, whatever its own seed: equal for trials that differ in nothing else."""
         return replace(self.config, seed=0)
 
     @property
     def best(self) -> Report | None:
-        """The report with the highest `mig`; None before the first."""
-        return max(self.reports, key=lambda report: report["mig"], default=None)
+        """The report of the highest score; None before the first."""
+        return max(self.reports, key=lambda report: report[self.rank_by], default=None)
 
     @property
     def score(self) -> float:
-        """Its highest `mig`, which was selected with labels; 0 before the first report."""
-        return self.best["mig"] if self.best else 0.0
+        """Its highest score, which was selected with labels; 0 before the first report."""
+        return float(self.best[self.rank_by]) if self.best else 0.0
 
     @property
     def last_score(self) -> float:
-        """The `mig` of its last report, which nobody selected; 0 before the first."""
-        return float(self.reports[-1]["mig"]) if self.reports else 0.0
+        """The score of its last report, which nobody selected; 0 before the first."""
+        return float(self.reports[-1][self.rank_by]) if self.reports else 0.0
 
     @cached_property
     def best_checkpoint(self) -> Checkpoint | None:
-        """The one of the highest `mig`, of those whose scores can be read; None without one. Read once."""
-        return max(_read_checkpoints(self.folder), key=lambda checkpoint: checkpoint.score, default=None)
+        """The checkpoint of the highest score, of those whose scores can be read; None without one. Read once."""
+        checkpoints = [known for known in _read_checkpoints(self.folder) if self.rank_by in known.scores]
+        return max(checkpoints, key=lambda checkpoint: checkpoint.scores[self.rank_by].value, default=None)
 
     @cached_property
     def final_checkpoint(self) -> Checkpoint | None:
-        """The one of its last report, if its scores can be read. Read once."""
+        """The checkpoint of its last report, if its scores can be read. Read once."""
         checkpoints = _read_checkpoints(self.folder)
-        return next((checkpoint for checkpoint in checkpoints if checkpoint.scores["step"] == self.step), None)
+        return next((checkpoint for checkpoint in checkpoints if checkpoint.scores.step == self.step), None)
 
     @property
     def step(self) -> int:
@@ -118,31 +116,6 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """A sweep's folder, read.
-
-    Attributes:
-        folder: Where it is.
-        record: The content of `sweep.json`.
-        trials: Of the search, those that have started and can be read.
-        confirming: The same of its confirmation.
-        unreadable: Which files are damaged, and what follows from that: a sentence each.
-    """
-
-    folder: Path
-    record: dict[str, Any]
-    trials: tuple[Trial, ...]
-    confirming: tuple[Trial, ...]
-    unreadable: tuple[str, ...]
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it ran to its end, its confirmation too if it has one; else it runs still, or was cut."""
-        outcome = self.record.get("outcome", {})
-        return bool(outcome.get(SEARCH_FOLDER) == "done" and outcome.get(CONFIRM_FOLDER, "done") == "done")
-
-
-@dataclass(frozen=True)
 class Trials:
     """The trials below a sweep's `search` or `confirm` folder.
 
@@ -153,20 +126,6 @@ class Trials:
 
     read: list[Trial]
     unreadable: dict[str, str]
-
-
-def read_sweep(folder: Path) -> Sweep:
-    """Read a sweep's folder: one that has ended, runs still or was killed, here or a copy of it.
-
-    Raises:
-        ValueError: If it is no sweep's, or its record is damaged.
-    """
-    record, problems = read_record_and_problems(folder)
-    search, confirming = (read_trials(folder / stage, record) for stage in (SEARCH_FOLDER, CONFIRM_FOLDER))
-    for trials in (search, confirming):
-        problems += [problem for trial in trials.read for problem in trial.problems]
-        problems += trials.unreadable.values()
-    return Sweep(folder, record, tuple(search.read), tuple(confirming.read), tuple(problems))
 
 
 def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials:
@@ -202,21 +161,54 @@ def read_trial(folder: Path, record: Mapping[str, Any] | None = None) -> Trial:
         ValueError: If what it trains cannot be told, or its checkpoint was trained with other values.
         OSError: If a file cannot be read.
     """
-    history = _latest_history(folder)
-    config, problems = _read_config(folder, history, record or {})
-    reports, more_problems = _read_reports(folder, history)
+    history, rank_by = _latest_history(folder), rank_by_of(record or {})
+    planned, problems = _read_planned(folder, history, record or {})
+    reports, more_problems = _read_reports(folder, history, rank_by)
     return Trial(
         trial_id=_identifier(folder),
+        index=planned.index,
         folder=folder,
-        config=config,
+        config=planned.config,
         reports=reports,
+        rank_by=rank_by,
         error=_read_error(folder / ERROR_FILE),
         was_stopped=(folder / OUTCOME_FILE).exists(),  # written for no other reason, so that its content cannot matter
         problems=(*problems, *more_problems),
     )
 
 
-def report_of_line(line: str) -> Report | None:
+def rank_by_of(record: Mapping[str, Any]) -> str:
+    """Return the score that ranks a sweep's trials, as its record says."""
+    return str(record.get("options", {}).get("search", {}).get("rank_by", RANK_BY))
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial before it starts: its number, and what it is to train."""
+
+    index: int
+    config: TrialConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of `params.json`."""
+        return {"index": self.index, **self.config.to_dict()}
+
+    @classmethod
+    def read(cls, path: Path) -> PlannedTrial:
+        """Read a `params.json`.
+
+        Raises:
+            InputError: If it is damaged; the message names it.
+            OSError: If it cannot be read.
+        """
+        values = read_json(path)
+        index = values.pop("index", None) if isinstance(values, dict) else None
+        if type(index) is not int or index < 0:
+            raise InputError(f"{path} must hold a trial's number as index, but holds {index!r}.")
+        return cls(index, TrialConfig.complete(values, path))
+
+
+def report_of_line(line: str, rank_by: str = RANK_BY) -> Report | None:
     """Parse a line of `result.json`; return None if it is no report, such as one that is being written."""
     try:
         report = parse_json(line)
@@ -225,7 +217,7 @@ def report_of_line(line: str) -> Report | None:
     if not isinstance(report, dict) or not all(map(_is_number, report.values())):
         return None
     step = report.get("step")
-    return report if isinstance(step, int) and step > 0 and "mig" in report else None
+    return report if isinstance(step, int) and step > 0 and rank_by in report else None
 
 
 def differing_fields(planned: TrialConfig, trained: TrialConfig) -> list[str]:
@@ -233,47 +225,52 @@ def differing_fields(planned: TrialConfig, trained: TrialConfig) -> list[str]:
 
     A planned precision of `auto` is decided when training starts, and so agrees with any.
     """
-    names = [field.name for field in fields(TrialConfig)]
+    names = dict.fromkeys((*planned.to_dict(), *trained.to_dict()))
     if planned.precision == "auto":
-        names.remove("precision")
-    return [name for name in names if getattr(planned, name) != getattr(trained, name)]
+        del names["precision"]
+    return [name for name in names if planned.value(name) != trained.value(name)]
 
 
 def describe_fields(config: TrialConfig, names: Sequence[str]) -> str:
     """Write some fields of a config with their values, for a message."""
-    return " and ".join(f"{name} {getattr(config, name)}" for name in names)
+    return " and ".join(f"{name} {_shown(config.value(name))}" for name in names)
 
 
-def _read_config(
+def _shown(value: object) -> object:
+    return "of none" if value is None else value
+
+
+def _read_planned(
     folder: Path, history: History | None, record: Mapping[str, Any]
-) -> tuple[TrialConfig, tuple[str, ...]]:
+) -> tuple[PlannedTrial, tuple[str, ...]]:
     """Read what the trial trains, or else take it from its latest checkpoint."""
     try:
-        config = TrialConfig.read(folder / PARAMS_FILE)
-    except (ValueError, FileNotFoundError) as error:
+        planned = PlannedTrial.read(folder / PARAMS_FILE)
+    except (InputError, FileNotFoundError) as error:
         damage = f"its {PARAMS_FILE} is missing" if isinstance(error, FileNotFoundError) else str(error).rstrip(".")
-        if history is None:
-            raise ValueError(
+        if history is None or not _identifier(folder).isdecimal():
+            raise InputError(
                 f"{damage}; no checkpoint tells what it trained either. Delete {folder} to have it trained anew."
             ) from error
-        asked = record.get("options", {}).get("trial", {}).get("precision", history.config.precision)
-        return replace(history.config, precision=asked), (
+        asked = record.get("options", {}).get("space", {}).get("precision", [history.config.precision])[0]
+        config = replace(history.config, precision=asked)
+        return PlannedTrial(int(_identifier(folder)), config), (
             f"Trial {folder_in_sweep(folder)}: {damage}; its values are taken from its latest checkpoint.",
         )
-    if history is not None and (names := differing_fields(config, history.config)):
-        raise ValueError(
-            f"its {PARAMS_FILE} says {describe_fields(config, names)}, but its checkpoint was trained with "
+    if history is not None and (names := differing_fields(planned.config, history.config)):
+        raise InputError(
+            f"its {PARAMS_FILE} says {describe_fields(planned.config, names)}, but its checkpoint was trained with "
             f"{describe_fields(history.config, names)}. Write into {PARAMS_FILE} what was trained, or delete {folder} "
             "to have it trained anew."
         )
-    return config, ()
+    return planned, ()
 
 
-def _read_reports(folder: Path, history: History | None) -> tuple[tuple[Report, ...], tuple[str, ...]]:
+def _read_reports(folder: Path, history: History | None, rank_by: str) -> tuple[tuple[Report, ...], tuple[str, ...]]:
     """Read what was reported: as the latest checkpoint has it, and what came after that."""
     path = folder / RESULT_FILE
     lines = path.read_text(errors="replace").split("\n")[:-1] if path.is_file() else []  # the last is being written
-    parsed = [report_of_line(line) for line in lines]
+    parsed = [report_of_line(line, rank_by) for line in lines]
     checked = () if history is None else history.reports
     last_step = checked[-1]["step"] if checked else 0
     later = [report for report in parsed if report is not None and report["step"] > last_step]
@@ -325,14 +322,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def name_in_sweep(trial: Trial) -> str:
-    """Its identifier; that of one which confirms, with the folder."""
-    stage = trial.folder.parent.name
-    return trial.trial_id if stage == SEARCH_FOLDER else f"{stage}/{trial.trial_id}"
-
-
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials with a score, the highest `mig` first."""
+    """Return the trials with a score, the highest first."""
     return sorted((trial for trial in trials if trial.reports), key=lambda trial: trial.score, reverse=True)
 
 

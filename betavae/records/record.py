@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from betavae.errors import InputError
 from betavae.files import read_json
 
 SWEEP_FILE = "sweep.json"
 """What was asked for, with what, when; how it ended is added last."""
+
+FORMAT = 1
+"""The format of a sweep's folder, raised by every change that older readers cannot read."""
 
 SWEEP_COPY_FILE = "sweep.copy.json"
 """A second copy of the same, read where the first is damaged."""
@@ -32,14 +36,14 @@ def read_record_and_problems(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """
     path, copy = folder / SWEEP_FILE, folder / SWEEP_COPY_FILE
     if not path.is_file() and not copy.is_file():
-        raise ValueError(f"{folder} must be a sweep's folder, but has no {SWEEP_FILE}; give one that run.py made.")
+        raise InputError(f"{folder} must be a sweep's folder, but has no {SWEEP_FILE}; give one that run.py made.")
     try:
         return _read_checked_record(path), []
     except (ValueError, OSError) as error:
         try:
             return _read_checked_record(copy), [f"{error}; its copy {SWEEP_COPY_FILE} is used instead."]
         except (ValueError, OSError):
-            raise ValueError(f"{error}; its copy {SWEEP_COPY_FILE} cannot be read either.") from error
+            raise InputError(f"{error}; its copy {SWEEP_COPY_FILE} cannot be read either.") from error
 
 
 def _is_mapping(value: object) -> bool:
@@ -48,6 +52,10 @@ def _is_mapping(value: object) -> bool:
 
 def _is_texts(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _is_data(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_texts, value.values()))
 
 
 def _is_git_state(value: object) -> bool:
@@ -61,7 +69,8 @@ def _is_groups(value: object) -> bool:
 _RECORD_SHAPES: Mapping[str, Callable[[object], bool]] = {
     "options": _is_groups,
     "git": _is_git_state,
-    **dict.fromkeys(("data", "versions"), _is_texts),
+    "versions": _is_texts,
+    "data": _is_data,
     **dict.fromkeys(("decided", "resources", "outcome"), _is_mapping),
     **dict.fromkeys(("command", "start", "end"), lambda value: isinstance(value, str)),
     **dict.fromkeys(("resumed", "chosen"), lambda value: isinstance(value, list) and all(map(_is_mapping, value))),
@@ -71,10 +80,15 @@ _RECORD_SHAPES: Mapping[str, Callable[[object], bool]] = {
 def _read_checked_record(path: Path) -> dict[str, Any]:
     record = read_json(path)
     if not isinstance(record, dict):
-        raise ValueError(f"{path} must hold a sweep's record, but holds {_shown(record)}")
+        raise InputError(f"{path} must hold a sweep's record, but holds {_shown(record)}")
+    if record.get("format") != FORMAT:
+        raise InputError(
+            f"{path} must be of format {FORMAT}, which this version reads, but is of {_shown(record.get('format'))}; "
+            "use the version that wrote it."
+        )
     for name, is_right in _RECORD_SHAPES.items():
         if name in record and not is_right(record[name]):
-            raise ValueError(f"{path} must hold a sweep's record, but its {name} is {_shown(record[name])}")
+            raise InputError(f"{path} must hold a sweep's record, but its {name} is {_shown(record[name])}")
     return record
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from betavae.data.official import check_classes, check_values, official_blocks
+from betavae.data.dsprites.official import check_classes, check_values, official_blocks
 
 
 class Trap:

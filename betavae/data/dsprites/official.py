@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from betavae.arrays import ArrayLike, as_bytes, as_integers
-from betavae.data.factors import DSPRITES_FACTORS, FactorSpace
-from betavae.data.render import IMAGE_BYTES, IMAGE_SIDE, PackedImages
+from betavae.data.dsprites.render import IMAGE_BYTES, IMAGE_SIDE, PackedImages
+from betavae.data.dsprites.space import DSPRITES_FACTORS
+from betavae.data.factors import FactorSpace
 
 BLOCK_IMAGES = 1024
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from betavae.arrays import ArrayLike, as_byte_tensor, as_bytes, as_index_tensor, as_indices
 from betavae.bars import tracked
+from betavae.data.base import FactorImages, ImageShape
 from betavae.data.cache import (
     DATA_VARIABLE,
     cache_folder,
@@ -24,9 +25,19 @@ from betavae.data.cache import (
     say,
     sha256_of_file,
 )
-from betavae.data.factors import DSPRITES_FACTORS, FactorSpace
-from betavae.data.official import official_blocks
-from betavae.data.render import IMAGE_BYTES, IMAGE_SIDE, NUM_BLOCKS, RENDERED_FINGERPRINT, PackedImages, render_blocks
+from betavae.data.dsprites.official import official_blocks
+from betavae.data.dsprites.render import (
+    IMAGE_BYTES,
+    IMAGE_SIDE,
+    NUM_BLOCKS,
+    RENDERED_FINGERPRINT,
+    PackedImages,
+    render_blocks,
+)
+from betavae.data.dsprites.space import DSPRITES_FACTORS
+from betavae.data.factors import FactorSpace
+
+IMAGE_SHAPE: ImageShape = (1, IMAGE_SIDE, IMAGE_SIDE)
 
 OFFICIAL_FILE = Path("dsprites", "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz")
 """Where the official file lies below $DISENTANGLEMENT_LIB_DATA."""
@@ -36,7 +47,7 @@ _VERIFIED_IMAGES = 2**14
 
 
 @dataclass(frozen=True, eq=False)
-class DSprites:
+class DSprites(FactorImages):
     """Binary 64x64 images of three shapes, one per combination of the factors, in index order.
 
     `DSprites.open` gives the whole set. Give the fields to make a small set of your own.
@@ -78,6 +89,11 @@ class DSprites:
         if self.packed.shape != (self.factors.size, IMAGE_BYTES):
             raise ValueError(f"packed must have shape {(self.factors.size, IMAGE_BYTES)}, but got {self.packed.shape}.")
 
+    @property
+    def image_shape(self) -> ImageShape:
+        """One channel, 64 rows, 64 columns."""
+        return IMAGE_SHAPE
+
     @classmethod
     def open(cls, *, cache: str | Path | None = None, npz: str | Path | None = None) -> "DSprites":
         """Open the whole set: 737,280 images, 377 MB mapped from the cache, which is filled on first use.
@@ -100,9 +116,6 @@ class DSprites:
         folder = cache_folder() if cache is None else Path(cache).expanduser().absolute()
         official = _official_file_from_environment() if npz is None else Path(npz).expanduser()
         return _open_rendered(folder) if official is None else _open_official(folder, official)
-
-    def __len__(self) -> int:
-        return len(self.packed)
 
     def images(self, indices: ArrayLike, device: str | torch.device = "cpu") -> Float[Tensor, "n 1 64 64"]:
         """Return images as float32, 0 (black) or 1 (white), on a device.
@@ -207,7 +220,7 @@ def _open_rendered(folder: Path) -> DSprites:
     record = ensure_cached(
         path,
         lambda: _with_progress(render_blocks(), "Rendering dSprites, once per machine"),
-        num_images=DSPRITES_FACTORS.size,
+        shape=(DSPRITES_FACTORS.size, IMAGE_BYTES),
         source="rendered",
         fingerprint=RENDERED_FINGERPRINT,
     )
@@ -222,7 +235,7 @@ def _open_official(folder: Path, npz: Path, factors: FactorSpace = DSPRITES_FACT
     record = ensure_cached(
         path,
         lambda: _with_progress(official_blocks(npz, factors), f"Reading {npz}, once per machine"),
-        num_images=factors.size,
+        shape=(factors.size, IMAGE_BYTES),
         source="file",
     )
     return DSprites(load_cached(path), factors, "file", record.sha256, path)

@@ -1,0 +1,35 @@
+"""How many latents say anything of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from betavae.metrics.base import EncodedSample, Metric, Score, check_number
+
+ACTIVE_UNIT_NATS = 0.01
+"""A latent is active when its KL, averaged over the rows, is above this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActiveUnits(Metric):
+    """Number of latents whose KL from the prior, averaged over the images, is above 0.01 nats."""
+
+    name = "active_units"
+    label = "active"
+    higher_is_better = None
+    format = ".0f"
+
+    def score(self, sample: EncodedSample) -> Score:
+        """Count the latents."""
+        return Score(
+            value=float((sample.kl_per_latent() > ACTIVE_UNIT_NATS).sum()),
+            details={"threshold_nats": ACTIVE_UNIT_NATS},
+            estimator=f"latents whose mean KL is above {ACTIVE_UNIT_NATS:g} nats",
+            num_rows=len(sample.mean),
+            rows=sample.rows.description,
+            rows_seed=sample.rows.seed,
+        )
+
+    def check_details(self, score: Score) -> None:
+        """See that the threshold is there."""
+        check_number("details.threshold_nats", score.details.get("threshold_nats"))

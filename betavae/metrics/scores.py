@@ -1,0 +1,106 @@
+"""All scores of one model at one step, as a checkpoint keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from betavae.errors import InputError
+from betavae.metrics.base import Score, check_number, require
+from betavae.metrics.registry import METRICS
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The posterior of each scored image: enough to take any other score of them later, without the model.
+
+    Attributes:
+        rows: Image numbers.
+        mean: Posterior means.
+        logvar: Natural logarithms of the posterior variances.
+    """
+
+    rows: Integer[np.ndarray, " rows"]
+    mean: Float[np.ndarray, "rows latents"]
+    logvar: Float[np.ndarray, "rows latents"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Every score of one model at one step.
+
+    Attributes:
+        by_name: The scores, by the name of their metric.
+        kl_nats_per_latent: KL from the prior, averaged over the rows of the live scores.
+        data_source: Where the images come from: `rendered`, `file`.
+        data_fingerprint: SHA-256 of the images.
+        step: Optimizer steps that the model had.
+        codes: Of the rows of the live scores; None where they were read without them.
+    """
+
+    by_name: Mapping[str, Score]
+    kl_nats_per_latent: tuple[float, ...]
+    data_source: str
+    data_fingerprint: str
+    step: int = 0
+    codes: Codes | None = field(default=None, repr=False, compare=False)
+
+    def __getitem__(self, name: str) -> Score:
+        return self.by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.by_name
+
+    def numbers(self) -> dict[str, float]:
+        """Return what a trial reports of this: plain numbers under TensorBoard's names."""
+        return {key: value for name, score in self.by_name.items() for key, value in score.numbers(name).items()}
+
+    def with_scores(self, scores: Mapping[str, Score]) -> Scores:
+        """Return these scores and others, which replace those of their names."""
+        return replace(self, by_name={**self.by_name, **scores})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of `scores.json`."""
+        return {
+            "step": self.step,
+            "data": {"source": self.data_source, "sha256": self.data_fingerprint},
+            "kl_nats_per_latent": list(self.kl_nats_per_latent),
+            "scores": {name: score.to_dict() for name, score in self.by_name.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Scores:
+        """Read what `to_dict` gives.
+
+        Raises:
+            InputError: If a value is missing or of another kind; the message names it.
+        """
+        require(isinstance(values, dict), "the content", "an object", values)
+        require(type(values.get("step")) is int, "step", "a whole number", values.get("step"))
+        data, kl, scores = values.get("data"), values.get("kl_nats_per_latent"), values.get("scores")
+        require(isinstance(data, dict), "data", "an object", data)
+        for name in ("source", "sha256"):
+            require(isinstance(data.get(name), str), f"data.{name}", "text", data.get(name))
+        require(isinstance(kl, list), "kl_nats_per_latent", "a list", kl)
+        for value in kl:
+            check_number("kl_nats_per_latent", value)
+        require(isinstance(scores, dict), "scores", "an object", scores)
+        by_name = {name: _read_score(name, score, num_latents=len(kl)) for name, score in scores.items()}
+        return cls(by_name, tuple(kl), data["source"], data["sha256"], values["step"])
+
+
+def _read_score(name: str, values: Any, *, num_latents: int) -> Score:
+    try:
+        score = Score.from_dict(values)
+        if name in METRICS:  # of a metric that is not known here the value alone can be shown
+            METRICS[name]().check_details(score)
+        rows = score.details.get("mutual_information_nats")
+        if isinstance(rows, list) and len(rows) != num_latents:
+            raise InputError(f"details.mutual_information_nats must have a row for each of {num_latents} latents")
+        return score
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
