@@ -54,7 +54,7 @@ class TrialConfig:
     """Optimizer steps of a trial that is not stopped. Published runs take 300,000 of 64 images."""
 
     eval_every: int = parameter(10_000, least=1, log=True, is_tried=False)
-    """Steps between evaluations; each scores, reports and writes a checkpoint."""
+    """Steps between evaluations; each scores, reports and writes a checkpoint. Default: a quarter of the steps."""
 
     precision: Precision = parameter("auto", is_tried=False)
     """Arithmetic of the convolutions. `auto`: bfloat16 where the device computes in it, else float32."""

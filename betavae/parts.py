@@ -121,7 +121,7 @@ def parameters_of(owner: type) -> Mapping[str, Parameter]:
 
 @functools.cache
 def _read_parameters(owner: Any) -> Mapping[str, Parameter]:
-    types, helps = get_type_hints(owner), _field_helps(owner)
+    types, helps = get_type_hints(owner), field_helps(owner)
     found = (_parameter(item, types[item.name], helps.get(item.name, "")) for item in fields(owner))
     return {item.name: item for item in found if item is not None}
 
@@ -134,7 +134,7 @@ def _parameter(item: Field[Any], annotation: Any, help_text: str) -> Parameter |
     return Parameter(item.name, kind, item.default, choices, item.metadata.get(_METADATA, Limits()), help_text)
 
 
-def _field_helps(owner: type) -> dict[str, str]:
+def field_helps(owner: type) -> dict[str, str]:
     """Read the string below each field of a dataclass, and of those that it inherits from."""
     helps: dict[str, str] = {}
     for kind in reversed(owner.__mro__[:-1]):

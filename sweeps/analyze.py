@@ -33,7 +33,8 @@ from sweeps.options.command_line import parse_analysis_options
 from sweeps.options.options import ReportOptions
 from sweeps.printing import say
 from sweeps.search.importance import importances
-from sweeps.storage.mirror import Mirror, fetched, is_record, joined
+from sweeps.storage.locations import joined
+from sweeps.storage.mirror import Mirror, fetched, is_record
 
 DONE, BAD_INPUT = 0, 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +54,13 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Part):
-    """What training minimises; its fields are its parameters."""
+    """What training minimises; its fields are its parameters.
+
+    Attributes:
+        terms: Names of the terms of its loss, without the total.
+    """
+
+    terms: ClassVar[tuple[str, ...]] = ("recon_nats", "kl_nats")
 
     @abstractmethod
     def loss(self, batch: Batch) -> Loss:

@@ -19,6 +19,7 @@ PARAMS_FILE = "params.json"
 RESULT_FILE = "result.json"
 OUTCOME_FILE = "outcome.json"
 ERROR_FILE = "error.txt"
+FAILURE_FILE = "failure.json"
 
 RANK_BY = "mig"
 """The score that ranks trials where a sweep names no other."""
@@ -49,6 +50,7 @@ class Trial:
         reports: What it reported, in order.
         rank_by: The reported score that ranks it; the higher the better.
         error: The last line of its error, if it failed.
+        would_recur: Whether another try would fail in the same way.
         was_stopped: Whether a stopping rule stopped it.
         problems: Which of its files are damaged, and what stands in for them: a sentence each.
     """
@@ -60,6 +62,7 @@ class Trial:
     reports: tuple[Report, ...]
     rank_by: str = RANK_BY
     error: str | None = None
+    would_recur: bool = False
     was_stopped: bool = False
     problems: tuple[str, ...] = ()
 
@@ -150,18 +153,19 @@ def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials
     return Trials(trials, unreadable)
 
 
-def read_trial(folder: Path, record: Mapping[str, Any] | None = None) -> Trial:
+def read_trial(folder: Path, record: Mapping[str, Any] | None = None, *, rank_by: str | None = None) -> Trial:
     """Read one trial's folder; what is damaged there is taken from its latest checkpoint.
 
     Args:
         folder: The trial's.
         record: As `read_trials`.
+        rank_by: The score that ranks it; the one that the record names if None.
 
     Raises:
         ValueError: If what it trains cannot be told, or its checkpoint was trained with other values.
         OSError: If a file cannot be read.
     """
-    history, rank_by = _latest_history(folder), rank_by_of(record or {})
+    history, rank_by = _latest_history(folder), rank_by or rank_by_of(record or {})
     planned, problems = _read_planned(folder, history, record or {})
     reports, more_problems = _read_reports(folder, history, rank_by)
     return Trial(
@@ -172,6 +176,7 @@ def read_trial(folder: Path, record: Mapping[str, Any] | None = None) -> Trial:
         reports=reports,
         rank_by=rank_by,
         error=_read_error(folder / ERROR_FILE),
+        would_recur=_would_recur(folder / FAILURE_FILE),
         was_stopped=(folder / OUTCOME_FILE).exists(),  # written for no other reason, so that its content cannot matter
         problems=(*problems, *more_problems),
     )
@@ -307,6 +312,15 @@ def _read_error(path: Path) -> str | None:
         return None
     text = path.read_text(errors="replace").rstrip()
     return text.rpartition("\n")[2] or f"{path.name} is empty."
+
+
+def _would_recur(path: Path) -> bool:
+    """Whether another try would fail in the same way; a file that is missing or damaged says no."""
+    try:
+        values = read_json(path)
+    except (ValueError, FileNotFoundError):
+        return False
+    return isinstance(values, dict) and values.get("would_recur") is True
 
 
 def holds_something(folder: Path) -> bool:

@@ -17,7 +17,8 @@ from sweeps import analyze, run
 from sweeps.storage import lease, remote_files
 from sweeps.storage import mirror as storage
 from sweeps.storage.lease import Lease
-from sweeps.storage.mirror import Mirror, fetched, resolved
+from sweeps.storage.locations import resolved
+from sweeps.storage.mirror import Mirror, fetched
 from sweeps.storage.stage_folder import SearchFolder
 from sweeps.storage.trial_folder import LostTrialError
 
