@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -53,7 +54,15 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Part):
-    """What training minimises; its fields are its parameters."""
+    """What training minimises; its fields are its parameters.
+
+    Attributes:
+        kl_weight: The parameter that weighs the whole KL, by name; None if the KL has no weight, or only a part of it.
+        derived_help: What the numbers of `derived` are, in a sentence each.
+    """
+
+    kl_weight: ClassVar[str | None] = None
+    derived_help: ClassVar[str] = ""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Loss:
@@ -67,6 +76,9 @@ class Objective(Part):
             num_pixels: Numbers in one image: channels times height times width.
         """
         return {}
+
+
+BETA_NORM_HELP = "beta norm: the beta of a loss that is averaged over pixels and latents."
 
 
 def normalized_beta(beta: float, *, latent_size: int, num_pixels: int) -> float:
