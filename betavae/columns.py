@@ -85,7 +85,7 @@ def tried_fields(configs: Sequence[TrialConfig]) -> list[str]:
 
 
 def shown_fields(configs: Sequence[TrialConfig]) -> list[str]:
-    """Return what a table shows of trials: what they differ in, objectives' parameters, latents and learning rate."""
+    """Return the fields that a table shows: those that differ, the objectives' parameters, latents, learning rate."""
     always = {name for config in configs for name in parameters_of(type(config.objective))} | {"latent_size", "lr"}
     return [name for name in _ordered({*always, *tried_fields(configs)})]
 

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from betavae.data import DATASETS, Dataset, DSpritesDataset
-from betavae.errors import InputError, ParameterError
+from betavae.errors import InputError, ParameterError, UnknownNameError
 from betavae.files import read_json
 from betavae.models import ARCHITECTURES, Architecture, Burgess
 from betavae.objectives import OBJECTIVES, BetaVAE, Objective
-from betavae.parts import Parameter, Part, Table, parameter, parameters_of
+from betavae.parts import Parameter, Part, Table, normalize_parameters, parameter, parameters_of
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 PARTS: Mapping[str, Table[Any]] = {"dataset": DATASETS, "architecture": ARCHITECTURES, "objective": OBJECTIVES}
 """The fields of TrialConfig that are parts, each with the parts that there are."""
+
+RESERVED_NAMES = (*PARTS, "index")
+"""Names that the flat record of a trial uses itself."""
 
 MAX_SEED = 2**63 - 1
 
@@ -42,7 +45,7 @@ class TrialConfig:
     """The loss."""
 
     latent_size: int = parameter(10, least=1, most=4096, log=True, symbol="z", letter="z")
-    """Number of latents, z. dSprites has five factors; the field's habit is ten latents."""
+    """Number of latents, z. Published runs have 10."""
 
     lr: float = parameter(1e-3, positive=True, log=True)
     """Adam's learning rate. 2e-3 without warm-up collapsed in three runs of five."""
@@ -67,8 +70,10 @@ class TrialConfig:
 
     def __post_init__(self) -> None:
         """Check every parameter of its own, so that a wrong one fails before any work."""
-        for name, each in parameters_of(TrialConfig).items():
-            each.checked(getattr(self, name))
+        for name, part in self.parts.items():
+            if not isinstance(part, Part):
+                raise ParameterError(name, f"must be a part such as {default_part(name).__name__}(), but got {part!r}.")
+        normalize_parameters(self)
         if self.eval_every > self.steps:
             raise ParameterError(
                 "eval_every", f"must be at most steps ({self.steps}), or no score is taken, but got {self.eval_every}."
@@ -104,7 +109,7 @@ class TrialConfig:
             kind: part.from_values({name: value for name, value in values.items() if owners.get(name) == kind})
             for kind, part in kinds.items()
         }
-        return cls(**parts, **{name: own[name].checked(value) for name, value in values.items() if name in own})
+        return cls(**parts, **{name: value for name, value in values.items() if name in own})
 
     @classmethod
     def read(cls, path: Path) -> TrialConfig:
@@ -129,6 +134,9 @@ class TrialConfig:
             if missing:
                 raise InputError(f"it lacks {', '.join(missing)}.")
             return config
+        except UnknownNameError as error:
+            fix = "If a module of your own adds it, name that module in $BETAVAE_EXTENSIONS."
+            raise InputError(f"{path} must hold a trial's config, but: {error} {fix}") from error
         except InputError as error:
             raise InputError(f"{path} must hold a trial's config, but: {error}") from error
 
@@ -163,7 +171,7 @@ def parameters_by_name() -> dict[str, Parameter]:
     owned = [(kind, each) for kind, table in PARTS.items() for part in table.values() for each in _owned(part)]
     for kind, each in [*owned, *(("", each) for each in _owned(TrialConfig))]:
         known_kind, known = found.setdefault(each.name, (kind, each))
-        if known_kind != kind or known.kind is not each.kind or each.name in PARTS:
+        if known_kind != kind or known.kind is not each.kind or each.name in RESERVED_NAMES:
             raise ValueError(f"Each parameter must have a name of its own, but two that differ are called {each.name}.")
     return {name: each for name, (_, each) in found.items()}
 

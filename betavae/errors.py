@@ -18,3 +18,11 @@ class ParameterError(InputError):
     def __init__(self, name: str, requirement: str) -> None:
         super().__init__(f"{name} {requirement}")
         self.name, self.requirement = name, requirement
+
+    def __reduce__(self) -> tuple[type[ParameterError], tuple[str, str]]:
+        """Pickle by the arguments, as Ray does with the error of a trial."""
+        return type(self), (self.name, self.requirement)
+
+
+class UnknownNameError(ParameterError):
+    """The name of a part that its table does not have."""

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from betavae.errors import InputError
+
 _LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
 """Errors of a sync that mean lost data; the others mean that the file system cannot sync this."""
 
@@ -21,13 +23,13 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: If it is not JSON, which has no NaN and no infinity; the message names the file.
+        InputError: If it is not JSON, which has no NaN and no infinity; the message names the file.
         OSError: If it cannot be read.
     """
     try:
         return parse_json(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} must be JSON, but is damaged: {error}") from error
+        raise InputError(f"{path} must be JSON, but is damaged: {error}") from error
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -6,13 +6,15 @@ import ast
 import functools
 import inspect
 import math
+import numbers
 import sys
 import textwrap
+from abc import ABC
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
-from betavae.errors import InputError, ParameterError
+from betavae.errors import InputError, ParameterError, UnknownNameError
 
 _METADATA = "parameter"
 _NAME_OF_KIND = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
@@ -84,17 +86,27 @@ class Parameter:
         return self.limits.symbol or self.label
 
     def checked(self, value: Any) -> Any:
-        """Return a value of this parameter's kind: 4 becomes 4.0 where it is a float.
+        """Return a value of this parameter's kind: 4 becomes 4.0 where it is a float, and NumPy's numbers Python's.
 
         Raises:
             ParameterError: If the value is of another kind, or outside the limits.
         """
-        if self.kind is float and type(value) is int and abs(value) <= sys.float_info.max:
-            value = float(value)
+        value = self._converted(value)
         if type(value) is not self.kind:
             raise ParameterError(self.name, f"must be {_NAME_OF_KIND[self.kind]}, but got {value!r}.")
         if requirement := self._violated(value):
             raise ParameterError(self.name, f"must be {requirement}, but got {value!r}.")
+        return value
+
+    def _converted(self, value: Any) -> Any:
+        """Return a number as this parameter's kind where that loses nothing; any other value as it is."""
+        if isinstance(value, bool):
+            return value
+        if self.kind is int and isinstance(value, numbers.Integral):
+            return int(value)
+        if self.kind is float and isinstance(value, numbers.Real):
+            is_too_large = isinstance(value, int) and abs(value) > sys.float_info.max
+            return value if is_too_large else float(value)
         return value
 
     def _violated(self, value: Any) -> str:
@@ -114,16 +126,42 @@ class Parameter:
 
 
 def parameters_of(owner: type) -> Mapping[str, Parameter]:
-    """Return the parameters of a dataclass by name, in order; fields of any other type, such as parts, are left out."""
+    """Return the parameters of a dataclass by name, in order.
+
+    Args:
+        owner: A part, or a class whose fields are parameters and parts.
+
+    Raises:
+        TypeError: If a field of a part cannot be a parameter.
+    """
     key: Any = owner
     return _read_parameters(key)
+
+
+def normalize_parameters(owned: Any) -> None:
+    """Check every parameter of a frozen dataclass, and give each the kind of its field.
+
+    Raises:
+        ParameterError: If a value is impossible.
+    """
+    for name, each in parameters_of(type(owned)).items():
+        object.__setattr__(owned, name, each.checked(getattr(owned, name)))
 
 
 @functools.cache
 def _read_parameters(owner: Any) -> Mapping[str, Parameter]:
     types, helps = get_type_hints(owner), field_helps(owner)
-    found = (_parameter(item, types[item.name], helps.get(item.name, "")) for item in fields(owner))
-    return {item.name: item for item in found if item is not None}
+    known: dict[str, Parameter] = {}
+    for item in fields(owner):
+        found = _parameter(item, types[item.name], helps.get(item.name, ""))
+        if found is not None:
+            known[item.name] = found
+        elif issubclass(owner, Part):  # else its value would be lost in the records
+            raise TypeError(
+                f"A field of a part must be a number, true or false, text or a Literal, and have a default, but "
+                f"{owner.__name__}.{item.name} is none of these."
+            )
+    return known
 
 
 def _parameter(item: Field[Any], annotation: Any, help_text: str) -> Parameter | None:
@@ -150,7 +188,7 @@ def field_helps(owner: type) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(ABC):
     """One choice among several, with its own parameters as fields.
 
     Attributes:
@@ -164,8 +202,7 @@ class Part:
 
     def __post_init__(self) -> None:
         """Check every parameter."""
-        for name, each in parameters_of(type(self)).items():
-            each.checked(getattr(self, name))
+        normalize_parameters(self)
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -204,13 +241,18 @@ class Table(Mapping[str, type[P]], Generic[P]):
             self.add(part)
 
     def add(self, part: type[P]) -> type[P]:
-        """Add a part, and return it: usable as a decorator.
+        """Add a part and return it, so that this is a decorator too. The same class, defined anew, replaces itself.
 
         Raises:
-            ValueError: If another has its name.
+            TypeError: If it is a subclass of `Part` but no dataclass, and so would have no parameters of its own.
+            ValueError: If another part has its name.
         """
         name: str = part.name  # type: ignore[attr-defined]
-        if self._parts.get(name, part) is not part:
+        known = self._parts.get(name, part)
+        if issubclass(part, Part) and "__dataclass_fields__" not in vars(part):
+            fix = "write @dataclass(frozen=True, kw_only=True) above it"
+            raise TypeError(f"{part.__name__} must be a dataclass, or its fields are no parameters: {fix}.")
+        if (known.__module__, known.__qualname__) != (part.__module__, part.__qualname__):
             raise ValueError(f"Each {self.kind} must have a name of its own, but two are called {name}.")
         self._parts[name] = part
         return part
@@ -219,10 +261,10 @@ class Table(Mapping[str, type[P]], Generic[P]):
         """Return the part of that name.
 
         Raises:
-            ParameterError: If there is none; the message lists those that there are.
+            UnknownNameError: If there is none; the message lists those that there are.
         """
         if not isinstance(name, str) or name not in self._parts:
-            raise ParameterError(self.kind, f"must be one of {', '.join(self._parts)}, but got {name!r}.")
+            raise UnknownNameError(self.kind, f"must be one of {', '.join(self._parts)}, but got {name!r}.")
         return self._parts[name]
 
     def __getitem__(self, name: str) -> type[P]:

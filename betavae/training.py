@@ -15,6 +15,7 @@ from torch import Tensor
 
 from betavae.config import Precision, TrialConfig
 from betavae.data import FactorImages
+from betavae.errors import InputError
 from betavae.evaluation import evaluate
 from betavae.metrics import Scores
 from betavae.models import VAE
@@ -88,9 +89,17 @@ class TrainingRun:
         config: With its precision decided.
         model: The weights, on the device.
         step: Steps done.
+
+    Raises:
+        InputError: If the images of `data` have another shape than those of the config's data set.
     """
 
     def __init__(self, config: TrialConfig, data: FactorImages, *, model: VAE, device: torch.device) -> None:
+        if data.image_shape != config.dataset.image_shape:
+            raise InputError(
+                f"data must be {config.dataset.name}, with images of shape {config.dataset.image_shape}, as the config "
+                f"says, but its images have shape {data.image_shape}."
+            )
         self.config, self.model, self.step = config, model, 0
         self._data, self._device = data, device
         self._term_names: tuple[str, ...] = ()
@@ -112,7 +121,7 @@ class TrainingRun:
         model = VAE(
             config.latent_size,
             architecture=config.architecture,
-            image_shape=data.image_shape,
+            image_shape=config.dataset.image_shape,
             generator=weights,
         )
         return cls(config, data, model=model.to(device), device=device)

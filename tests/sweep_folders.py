@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +14,45 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites, FactorSpace
 from betavae.data.dsprites.render import PackedImages
 from betavae.evaluation import evaluate
+from betavae.metrics import Scores
 from betavae.models import VAE
 from betavae.records.checkpoint import write_checkpoint
+from betavae.records.record import FORMAT
 from betavae.records.sweep import read_sweep
-from betavae.report.write import write_report
-from sweeps.search.importance import importances
+from betavae.records.trial import PlannedTrial
 
 WriteSweep = Callable[..., Path]
 MakeSweep = Callable[..., Path]
 
-NAMES = ("shape", "scale", "orientation", "posX", "posY")
+SPACE = FactorSpace(
+    ("shape", "scale", "orientation", "posX", "posY"),
+    (("square", "ellipse", "heart"), (0.5, 1.0), (0.0, 1.0), tuple(np.arange(8.0)), tuple(np.arange(8.0))),
+    categorical=("shape",),
+    position=("posX", "posY"),
+    lines="shape",
+)
+FINGERPRINT = "0" * 64
 
 
 @pytest.fixture(scope="session")
 def small_data() -> DSprites:
     """3 x 2 x 2 x 8 x 8 pictures: a dot at each position, twice as wide for the second scale."""
-    space = FactorSpace(
-        NAMES, (("square", "ellipse", "heart"), (0.5, 1.0), (0.0, 1.0), tuple(np.arange(8.0)), tuple(np.arange(8.0)))
-    )
-    factors = space.indices_to_factors(np.arange(space.size))
-    pixels = np.zeros((space.size, 64, 64), np.uint8)
+    factors = SPACE.indices_to_factors(np.arange(SPACE.size))
+    pixels = np.zeros((SPACE.size, 64, 64), np.uint8)
     for image, (_, scale, _, x, y) in zip(pixels, factors, strict=True):
         image[8 * y : 8 * y + 4 * (scale + 1), 8 * x : 8 * x + 4 * (scale + 1)] = 1
     packed: PackedImages = np.packbits(pixels.reshape(len(pixels), -1), axis=1)
-    return DSprites(packed, space, "rendered", "0" * 64)
+    return DSprites(packed, SPACE, "rendered", FINGERPRINT)
 
 
 @pytest.fixture(scope="session")
-def scores(small_data: DSprites) -> dict[str, Any]:
+def scores(small_data: DSprites) -> Scores:
     """Real scores of the checkpoints' model, but for the KL: its third latent has collapsed."""
-    own = {"step": 200, **evaluate(_model(), small_data).to_dict()}
-    return own | {"kl_nats_per_latent": [0.5, 1.0, 0.001]}
+    return replace(evaluate(_model(), small_data, step=200), kl_nats_per_latent=(0.5, 1.0, 0.001))
 
 
 def _model() -> VAE:
-    """Three latents, untrained; their pictures differ, since the decoder is told them loudly."""
+    """Three latents, untrained; their pictures differ, since the decoder amplifies the codes."""
     model = VAE(3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.decoder[0].weight.mul_(30)
@@ -55,8 +60,11 @@ def _model() -> VAE:
 
 
 @pytest.fixture(scope="session")
-def write_sweep(scores: dict[str, Any]) -> WriteSweep:
-    """Write a sweep's folder as run.py does: trials by identifier, with what they reported and how they ended."""
+def write_sweep(scores: Scores) -> WriteSweep:
+    """Write a sweep's folder as run.py does: trials by identifier, with what they reported and how they ended.
+
+    An identifier of digits is the trial's number; any other has the number of its place.
+    """
 
     def write(
         folder: Path,
@@ -64,15 +72,23 @@ def write_sweep(scores: dict[str, Any]) -> WriteSweep:
         *,
         confirming: dict[str, dict[str, Any]] | None = None,
         outcome: str | None = None,
+        rank_by: str | None = None,
     ) -> Path:
         folder.mkdir()
-        record: dict[str, Any] = {"command": "python sweeps/run.py", "data": {"source": "rendered", "sha256": "0" * 64}}
+        record: dict[str, Any] = {
+            "format": FORMAT,
+            "command": "python sweeps/run.py",
+            "data": {"dsprites": {"source": "rendered", "sha256": FINGERPRINT}},
+        }
+        if rank_by is not None:
+            record["options"] = {"search": {"rank_by": rank_by}}
         if outcome is not None:
             record["outcome"] = {"search": outcome}
         (folder / "sweep.json").write_text(json.dumps(record))
         for stage, those in (("search", trials), ("confirm", confirming or {})):
-            for identifier, trial in those.items():
-                _write_trial(folder / stage / f"trial_{identifier}", scores=scores, **trial)
+            for place, (identifier, trial) in enumerate(those.items()):
+                index = int(identifier) if identifier.isdecimal() else place
+                _write_trial(folder / stage / f"trial_{identifier}", index=index, scores=scores, **trial)
         return folder
 
     return write
@@ -81,6 +97,9 @@ def write_sweep(scores: dict[str, Any]) -> WriteSweep:
 @pytest.fixture(scope="session")
 def reported(small_data: DSprites, tmp_path_factory: pytest.TempPathFactory, write_sweep: WriteSweep) -> Path:
     """The report of a sweep with a trial for each way to end: it is only looked at."""
+    from betavae.report.write import write_report
+    from sweeps.search.importance import importances
+
     trials = {
         "best": {"migs": [0.2, 0.5], "beta": 8.0},
         "good": {"migs": [0.4], "beta": 4.0, "seed": 1, "stopped": True},
@@ -105,18 +124,21 @@ def make_sweep(write_sweep: WriteSweep, tmp_path: Path) -> MakeSweep:
 def _write_trial(
     folder: Path,
     *,
-    scores: dict[str, Any],
+    index: int,
+    scores: Scores,
     migs: list[float],
     error: str | None = None,
     stopped: bool = False,
-    **config: Any,
+    **values: Any,
 ) -> None:
     """A trial that is scored every 100 of its steps, with a checkpoint of its best."""
-    values = {"beta": 4.0, "latent_size": 3, "lr": 1e-3, "steps": 200, "eval_every": 100} | config
+    config = TrialConfig.from_dict(
+        {"beta": 4.0, "latent_size": 3, "lr": 1e-3, "steps": 200, "eval_every": 100} | values
+    )
     folder.mkdir(parents=True)
-    (folder / "params.json").write_text(json.dumps(TrialConfig.from_dict(values).to_dict()))
+    (folder / "params.json").write_text(json.dumps(PlannedTrial(index, config).to_dict()))
     reports = [_report(100 * count, mig) for count, mig in enumerate(migs, start=1)]
-    if "images" in config:
+    if "images" in values:
         reports = [report | _own_rows(report["mig"] / 2) for report in reports]
     (folder / "result.json").write_text("".join(json.dumps(report) + "\n" for report in reports))
     if stopped:
@@ -124,25 +146,25 @@ def _write_trial(
     if error is not None:
         (folder / "error.txt").write_text(f"Traceback\n{error}\n")
     if migs:
-        own = scores | {"mig": scores["mig"] | {"score": max(migs)}}
+        best = migs.index(max(migs))
         write_checkpoint(
-            folder / f"checkpoint_{migs.index(max(migs)):06}",
-            config=TrialConfig.from_dict(values),
+            folder / f"checkpoint_{best:06}",
+            config=config,
             model=_model(),
             training={},
-            scores=own,
-            report=reports[migs.index(max(migs))],
-            earlier=reports[: migs.index(max(migs))],
+            scores=scores.with_scores({"mig": replace(scores["mig"], value=max(migs))}),
+            report=reports[best],
+            earlier=reports[:best],
             samples={},
         )
 
 
 def _report(step: int, mig: float) -> dict[str, Any]:
     losses = {"loss/total_nats": 130.0, "loss/recon_nats": 120.0, "loss/kl_nats": 2.5, "images_per_second": 600.0}
-    return {"step": step, "mig": mig, **{f"mig/{name}": mig for name in NAMES}, "active_units": 3, **losses}
+    return {"step": step, "mig": mig, **{f"mig/{name}": mig for name in SPACE.names}, "active_units": 3, **losses}
 
 
 def _own_rows(mig: float) -> dict[str, Any]:
     """What a trial reports too that was trained on the first images: there is one shape there, and one scale."""
-    gaps = {name: 0.0 if name in ("shape", "scale") else mig / 0.6 for name in NAMES}
+    gaps = {name: 0.0 if name in ("shape", "scale") else mig / 0.6 for name in SPACE.names}
     return {"mig_seed_study": mig, **{f"mig_seed_study/{name}": gap for name, gap in gaps.items()}}

@@ -81,6 +81,9 @@ class Score:
         rows_seed: Seed of their draw; None if they were not drawn.
         ceiling: The score of a perfect code of the same images; None where that is not known.
         chance: The score of codes that know nothing of the factors; None where that is not known.
+
+    Raises:
+        InputError: If a value is of another kind, or a number is not finite; the message names it.
     """
 
     value: float
@@ -92,6 +95,22 @@ class Score:
     rows_seed: int | None = None
     ceiling: float | None = None
     chance: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value, so that a score that no record can hold fails where it was taken."""
+        check_number("value", self.value)
+        for name in ("estimator", "rows"):
+            require(isinstance(getattr(self, name), str), name, "text", getattr(self, name))
+        for name in ("num_rows", "rows_seed"):
+            count = getattr(self, name)
+            require(type(count) is int or name == "rows_seed" and count is None, name, "a whole number", count)
+        for name in ("ceiling", "chance"):
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name))
+        for name in ("by_factor", "details"):
+            require(isinstance(getattr(self, name), Mapping), name, "an object", getattr(self, name))
+        for factor, value in self.by_factor.items():
+            check_number(f"by_factor.{factor}", value)
 
     def numbers(self, name: str) -> dict[str, float]:
         """Return the numbers that a trial reports of this, under TensorBoard's names."""
@@ -110,19 +129,6 @@ class Score:
         """
         if not isinstance(values, dict) or values.keys() != {item.name for item in fields(cls)}:
             raise InputError(f"a score must hold {', '.join(item.name for item in fields(cls))}")
-        check_number("value", values["value"])
-        for name in ("estimator", "rows"):
-            require(isinstance(values[name], str), name, "text", values[name])
-        for name in ("num_rows", "rows_seed"):
-            optional = name == "rows_seed" and values[name] is None
-            require(optional or type(values[name]) is int, name, "a whole number", values[name])
-        for name in ("ceiling", "chance"):
-            if values[name] is not None:
-                check_number(name, values[name])
-        for name in ("by_factor", "details"):
-            require(isinstance(values[name], dict), name, "an object", values[name])
-        for factor, value in values["by_factor"].items():
-            check_number(f"by_factor.{factor}", value)
         return cls(**values)
 
 
@@ -167,7 +173,12 @@ class Metric(Part):
 def drawn_rows(data: FactorImages) -> Rows:
     """Return NUM_ROWS images drawn without replacement, ascending: the same ones in every trial."""
     drawn = np.random.default_rng(ROWS_SEED).choice(len(data), min(NUM_ROWS, len(data)), replace=False)
-    return Rows(np.sort(drawn), "whole set, without replacement", ROWS_SEED)
+    return live_rows(np.sort(drawn))
+
+
+def live_rows(indices: Integer[np.ndarray, " rows"]) -> Rows:
+    """Return the rows that `drawn_rows` drew, with what is known of their draw."""
+    return Rows(indices, "whole set, without replacement", ROWS_SEED)
 
 
 def check_number(name: str, value: Any) -> None:

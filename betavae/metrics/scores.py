@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
+from betavae.data import FactorSpace
 from betavae.errors import InputError
-from betavae.metrics.base import Score, check_number, require
+from betavae.metrics.base import EncodedSample, Score, check_number, live_rows, require
 from betavae.metrics.registry import METRICS
 
 
@@ -27,6 +28,14 @@ class Codes:
     rows: Integer[np.ndarray, " rows"]
     mean: Float[np.ndarray, "rows latents"]
     logvar: Float[np.ndarray, "rows latents"]
+
+    def sample(self, space: FactorSpace) -> EncodedSample:
+        """Return the sample that a live metric scores.
+
+        Args:
+            space: The factors of the data set that was scored.
+        """
+        return EncodedSample(self.mean, self.logvar, space.indices_to_factors(self.rows), space, live_rows(self.rows))
 
 
 @dataclass(frozen=True)

@@ -23,5 +23,5 @@ class Architecture(Part):
         logits of the images' shape.
 
         Raises:
-            ValueError: If the architecture is not made for such images.
+            InputError: If the architecture is not made for such images.
         """

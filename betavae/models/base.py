@@ -24,7 +24,7 @@ class VAE(nn.Module):
         generator: Source of the initial weights, on the CPU; torch's global one if None.
 
     Raises:
-        ValueError: If the architecture is not made for such images.
+        InputError: If the architecture is not made for such images.
     """
 
     def __init__(

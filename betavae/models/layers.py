@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from betavae.errors import InputError
+
 _SIDE = 64
 _CHANNELS = (1, 3)
 
@@ -13,11 +15,11 @@ def channels_of(image_shape: tuple[int, int, int]) -> int:
     """Return the number of channels of images that the networks of this field are made for.
 
     Raises:
-        ValueError: If the images are not 64 x 64 with 1 or 3 channels.
+        InputError: If the images are not 64 x 64 with 1 or 3 channels.
     """
     channels, height, width = image_shape
     if (height, width) != (_SIDE, _SIDE) or channels not in _CHANNELS:
-        raise ValueError(
+        raise InputError(
             f"Images must be {_SIDE} x {_SIDE} with 1 or 3 channels, but are {height} x {width} with {channels}; scale "
             "them first."
         )

@@ -58,9 +58,13 @@ class Objective(Part):
 
     Attributes:
         terms: Names of the terms of its loss, without the total.
+        kl_weight: The parameter that weighs the whole KL, by name; None if the KL has no weight, or only a part of it.
+        derived_help: What the numbers of `derived` are, in a sentence each.
     """
 
     terms: ClassVar[tuple[str, ...]] = ("recon_nats", "kl_nats")
+    kl_weight: ClassVar[str | None] = None
+    derived_help: ClassVar[str] = ""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Loss:
@@ -74,6 +78,9 @@ class Objective(Part):
             num_pixels: Numbers in one image: channels times height times width.
         """
         return {}
+
+
+BETA_NORM_HELP = "beta norm: the beta of a loss that is averaged over pixels and latents."
 
 
 def normalized_beta(beta: float, *, latent_size: int, num_pixels: int) -> float:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from betavae.gaussian import DiagonalGaussian
-from betavae.objectives.base import Batch, Loss, Objective, normalized_beta, reconstruction_nats
+from betavae.objectives.base import BETA_NORM_HELP, Batch, Loss, Objective, normalized_beta, reconstruction_nats
 from betavae.parts import parameter
 
 
@@ -23,6 +23,7 @@ class BetaTCVAE(Objective):
     """
 
     name = "beta-tcvae"
+    derived_help = BETA_NORM_HELP
 
     beta: float = parameter(4.0, positive=True, log=True)
     """Weight of the total correlation, which is estimated from one batch: take 128 images or more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from betavae.objectives.base import Batch, Loss, Objective, normalized_beta, reconstruction_nats
+from betavae.objectives.base import BETA_NORM_HELP, Batch, Loss, Objective, normalized_beta, reconstruction_nats
 from betavae.parts import parameter
 
 
@@ -17,6 +17,8 @@ class BetaVAE(Objective):
     """
 
     name = "beta-vae"
+    kl_weight = "beta"
+    derived_help = BETA_NORM_HELP
 
     beta: float = parameter(4.0, positive=True, log=True)
     """Weight of the KL term; 1 is the plain VAE."""

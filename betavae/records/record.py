@@ -19,11 +19,15 @@ SWEEP_COPY_FILE = "sweep.copy.json"
 """A second copy of the same, read where the first is damaged."""
 
 
+class FormatError(InputError):
+    """A sweep's folder in a format that this version does not read."""
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """Read a sweep's `sweep.json` alone, without its trials; its copy where it is damaged.
 
     Raises:
-        ValueError: If the folder is no sweep's, or both are damaged.
+        InputError: If the folder is no sweep's, both are damaged, or the record is of another format.
     """
     return read_record_and_problems(folder)[0]
 
@@ -32,17 +36,19 @@ def read_record_and_problems(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Read a sweep's record, and say whether its copy had to be used.
 
     Raises:
-        ValueError: As `read_record`.
+        InputError: As `read_record`.
     """
     path, copy = folder / SWEEP_FILE, folder / SWEEP_COPY_FILE
     if not path.is_file() and not copy.is_file():
         raise InputError(f"{folder} must be a sweep's folder, but has no {SWEEP_FILE}; give one that run.py made.")
     try:
         return _read_checked_record(path), []
-    except (ValueError, OSError) as error:
+    except FormatError:  # no damage
+        raise
+    except (InputError, OSError) as error:
         try:
             return _read_checked_record(copy), [f"{error}; its copy {SWEEP_COPY_FILE} is used instead."]
-        except (ValueError, OSError):
+        except (InputError, OSError):
             raise InputError(f"{error}; its copy {SWEEP_COPY_FILE} cannot be read either.") from error
 
 
@@ -82,9 +88,9 @@ def _read_checked_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise InputError(f"{path} must hold a sweep's record, but holds {_shown(record)}")
     if record.get("format") != FORMAT:
-        raise InputError(
-            f"{path} must be of format {FORMAT}, which this version reads, but is of {_shown(record.get('format'))}; "
-            "use the version that wrote it."
+        came = f"is of format {_shown(record['format'])}" if "format" in record else "has no format number"
+        raise FormatError(
+            f"{path} must be of format {FORMAT}, which this version reads, but {came}; use the version that wrote it."
         )
     for name, is_right in _RECORD_SHAPES.items():
         if name in record and not is_right(record[name]):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from betavae.metrics import Score
 from betavae.records.record import read_record_and_problems
 from betavae.records.trial import Trial, rank_by_of, read_trials
 
@@ -45,12 +47,19 @@ class Sweep:
         outcome = self.record.get("outcome", {})
         return bool(outcome.get(SEARCH_FOLDER) == "done" and outcome.get(CONFIRM_FOLDER, "done") == "done")
 
+    def with_scores(self, scores: Mapping[Path, Mapping[str, Score]]) -> Sweep:
+        """Return this sweep with scores that its folder could not keep, by checkpoint folder and name."""
+        trials, confirming = (
+            tuple(replace(trial, unkept=scores) for trial in stage) for stage in (self.trials, self.confirming)
+        )
+        return replace(self, trials=trials, confirming=confirming)
+
 
 def read_sweep(folder: Path) -> Sweep:
     """Read a sweep's folder: one that has ended, runs still or was killed, here or a copy of it.
 
     Raises:
-        ValueError: If it is no sweep's, or its record is damaged.
+        InputError: If it is no sweep's, or its record is damaged or of another format.
     """
     record, problems = read_record_and_problems(folder)
     search, confirming = (read_trials(folder / stage, record) for stage in (SEARCH_FOLDER, CONFIRM_FOLDER))

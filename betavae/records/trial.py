@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from typing import Any, Literal
 from betavae.config import TrialConfig
 from betavae.errors import InputError
 from betavae.files import parse_json, read_json
-from betavae.metrics import Scores
+from betavae.metrics import Score, Scores
 from betavae.records.checkpoint import SCORES_FILE, CheckpointError, History, read_history, read_scores
 
 PARAMS_FILE = "params.json"
@@ -53,6 +53,7 @@ class Trial:
         would_recur: Whether another try would fail in the same way.
         was_stopped: Whether a stopping rule stopped it.
         problems: Which of its files are damaged, and what stands in for them: a sentence each.
+        unkept: Scores that its checkpoints could not keep, by checkpoint folder and name: they count as kept.
     """
 
     trial_id: str
@@ -65,6 +66,7 @@ class Trial:
     would_recur: bool = False
     was_stopped: bool = False
     problems: tuple[str, ...] = ()
+    unkept: Mapping[Path, Mapping[str, Score]] = field(default_factory=dict)
 
     @property
     def setting(self) -> TrialConfig:
@@ -89,14 +91,25 @@ class Trial:
     @cached_property
     def best_checkpoint(self) -> Checkpoint | None:
         """The checkpoint of the highest score, of those whose scores can be read; None without one. Read once."""
-        checkpoints = [known for known in _read_checkpoints(self.folder) if self.rank_by in known.scores]
+        checkpoints = [known for known in self._read_checkpoints() if self.rank_by in known.scores]
         return max(checkpoints, key=lambda checkpoint: checkpoint.scores[self.rank_by].value, default=None)
 
     @cached_property
     def final_checkpoint(self) -> Checkpoint | None:
         """The checkpoint of its last report, if its scores can be read. Read once."""
-        checkpoints = _read_checkpoints(self.folder)
+        checkpoints = self._read_checkpoints()
         return next((checkpoint for checkpoint in checkpoints if checkpoint.scores.step == self.step), None)
+
+    def _read_checkpoints(self) -> list[Checkpoint]:
+        """Read those that are whole: one may be damaged, or deleted by the sweep meanwhile."""
+        checkpoints = []
+        for path in self.folder.glob(f"checkpoint_*/{SCORES_FILE}"):
+            try:
+                scores = read_scores(path.parent).with_scores(self.unkept.get(path.parent, {}))
+            except CheckpointError:
+                continue
+            checkpoints.append(Checkpoint(path.parent, scores))
+        return checkpoints
 
     @property
     def step(self) -> int:
@@ -148,7 +161,7 @@ def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials
             if not holds_something(path):
                 continue
             trials.append(read_trial(path, record))
-        except (ValueError, OSError) as error:
+        except (InputError, OSError) as error:
             unreadable[_identifier(path)] = f"Trial {folder_in_sweep(path)} could not be read: {error}"
     return Trials(trials, unreadable)
 
@@ -162,7 +175,7 @@ def read_trial(folder: Path, record: Mapping[str, Any] | None = None, *, rank_by
         rank_by: The score that ranks it; the one that the record names if None.
 
     Raises:
-        ValueError: If what it trains cannot be told, or its checkpoint was trained with other values.
+        InputError: If no file tells what it trains, or its checkpoint was trained with other values.
         OSError: If a file cannot be read.
     """
     history, rank_by = _latest_history(folder), rank_by or rank_by_of(record or {})
@@ -353,14 +366,3 @@ def _identifier(folder: Path) -> str:
 def folder_in_sweep(folder: Path) -> str:
     """Return how messages name a trial's folder: its stage and its identifier."""
     return f"{folder.parent.name}/{_identifier(folder)}"
-
-
-def _read_checkpoints(folder: Path) -> list[Checkpoint]:
-    """Those that are whole: one may be damaged, or deleted by the sweep meanwhile."""
-    checkpoints = []
-    for path in folder.glob(f"checkpoint_*/{SCORES_FILE}"):
-        try:
-            checkpoints.append(Checkpoint(path.parent, read_scores(path.parent)))
-        except CheckpointError:
-            continue
-    return checkpoints
