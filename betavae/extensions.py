@@ -1,3 +1,6 @@
 """stub"""
+
+
 def load_extensions() -> None: ...
-def extension_names() -> tuple[str, ...]: return ()
+def extension_names() -> tuple[str, ...]:
+    return ()

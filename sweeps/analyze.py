@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from betavae.config import TrialConfig
 from betavae.data import DATASETS, FactorImages
 from betavae.errors import InputError
+from betavae.evaluation import take_score
 from betavae.extensions import load_extensions
 from betavae.metrics import Score
 from betavae.process import available_cores, prepare_process
@@ -35,7 +36,6 @@ from betavae.records.checkpoint import (
 from betavae.records.sweep import CONFIRM_FOLDER, Sweep, name_in_sweep, read_sweep
 from betavae.records.trial import Checkpoint, ranked
 from betavae.report.confirmation import confirmed
-from betavae.evaluation import take_score
 from betavae.report.export import CARD_FILE, best_checkpoint, check_export, export_best
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
@@ -179,7 +179,8 @@ def _score_exactly(
         try:
             if checkpoint is None:
                 raise CheckpointError("no checkpoint can be read.")
-            if _EXACT in checkpoint.scores:
+            dataset = TrialConfig.read(checkpoint.folder / CONFIG_FILE).dataset
+            if _scored_on(checkpoint) == data[dataset.name].fingerprint:
                 continue
             score = _score_with_bar(checkpoint.folder, data, device=device, name=name)
         except (CheckpointError, OSError) as error:
@@ -195,6 +196,14 @@ def _score_exactly(
                 f"{getattr(error, 'strerror', None) or error}."
             )
     return exact
+
+
+def _scored_on(checkpoint: Checkpoint) -> str | None:
+    """Return the fingerprint of the images that a checkpoint's exact score was taken of, if it was."""
+    if _EXACT not in checkpoint.scores:
+        return None
+    data = checkpoint.scores[_EXACT].details.get("data")
+    return data.get("sha256") if isinstance(data, dict) else None
 
 
 def _score_with_bar(checkpoint: Path, data: Mapping[str, FactorImages], *, device: str, name: str) -> Score:

@@ -104,6 +104,10 @@ def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
     gpus_found = available_gpus()
     options = parse_options(arguments, gpus_found=gpus_found)
     options.check()
+    if options.sweep.loggers is not None:
+        from sweeps.loggers import check_loggers  # late: it takes seconds
+
+        check_loggers(options.sweep.loggers)
     check_location(options.sweep.resume or options.sweep.results)
     os.environ.update(data_environment())  # absolute, so that trials, which run in other folders, open the same
     if options.resources.address is None:

@@ -104,8 +104,8 @@ def format_confirmation_table(confirmations: Sequence[Confirmed]) -> str:
         for each in confirmations
     ]
     return (
-        f"\nconfirmed: {rank_by} at the end of training, with seeds that took no part in the choice\nsearch: the score that "
-        f"the configuration was chosen by, selected with labels\n{_align([header, *rows])}"
+        f"\nconfirmed: {rank_by} at the end of training, with seeds that took no part in the choice\n"
+        f"search: the score that the configuration was chosen by, selected with labels\n{_align([header, *rows])}"
     )
 
 
@@ -134,8 +134,8 @@ def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = 
     scored = ranked(trials)
     best, middle = scored[0], float(np.median([trial.last_score for trial in scored]))
     return (
-        f"best       {one_line(best.trial_id)}, {best.rank_by} {best.score:.3f}, selected with labels (median of all at their "
-        f"end {middle:.3f}): {describe_config(best.config)}, seed {best.config.seed}"
+        f"best       {one_line(best.trial_id)}, {best.rank_by} {best.score:.3f}, selected with labels (median of all "
+        f"at their end {middle:.3f}): {describe_config(best.config)}, seed {best.config.seed}"
     )
 
 

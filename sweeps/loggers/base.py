@@ -39,7 +39,7 @@ class LogContext:
 class Logger:
     """Follows the trials of one stage. It is used as a context, from before the first trial to after the last.
 
-    A logger may raise: that costs a warning and its further output of the trial, never the trial.
+    A logger may raise: that costs a warning, never the trial.
 
     Attributes:
         name: How `--loggers` calls it.
@@ -65,5 +65,5 @@ class Logger:
     def reported(self, trial: PlannedTrial, report: Report) -> None:
         """Take in a trial's report; its checkpoint is written already. A resumed trial repeats its latest report."""
 
-    def ended(self, trial: Trial) -> None:
-        """Take in how a trial ended, as its folder says."""
+    def ended(self, trial: PlannedTrial, outcome: Trial | None) -> None:
+        """Take in how a trial ended, as its folder says; None where that cannot be read."""

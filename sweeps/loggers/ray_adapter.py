@@ -33,7 +33,6 @@ class RayLoggers(TrialProgressCallback):  # where there is one, Ray prints no li
         super().__init__(metric=context.stage.rank_by)
         self._context = context
         self._loggers = _asked_loggers(context) if loggers is None else loggers
-        self._lost: set[tuple[str, int]] = set()
         self._warned_of: set[object] = set()
         self._stack = ExitStack()
 
@@ -62,16 +61,18 @@ class RayLoggers(TrialProgressCallback):  # where there is one, Ray prints no li
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tell the loggers how a trial ended."""
-        index = trial.config["index"]
-        self._tell(trial, lambda logger, _: logger.ended(self._context.stage.read(index)))
+        try:
+            outcome = self._context.stage.read(trial.config["index"])
+        except (ValueError, OSError):  # the sweep names it at its end, when it reads all folders again
+            outcome = None
+        self._tell(trial, lambda logger, planned: logger.ended(planned, outcome))
 
     def _tell(self, trial: Any, call: Callable[[Logger, PlannedTrial], None]) -> None:
         values = dict(trial.config)
         index = values.pop("index")
         planned = PlannedTrial(index, TrialConfig.from_dict(values))
         for name, logger in self._loggers.items():
-            if (name, index) not in self._lost:
-                self._attempt(name, index, lambda logger=logger: call(logger, planned))  # type: ignore[misc]
+            self._attempt(name, index, lambda logger=logger: call(logger, planned))  # type: ignore[misc]
 
     def _attempt(self, name: str, index: int | None, call: Callable[[], object]) -> bool:
         """Call a logger; return whether it raised nothing."""
@@ -79,8 +80,6 @@ class RayLoggers(TrialProgressCallback):  # where there is one, Ray prints no li
             call()
             return True
         except Exception as error:  # of any kind: Ray takes it for a failure of the trial, or of the sweep
-            if index is not None:
-                self._lost.add((name, index))
             self._warn(name, index, error)
             return False
 

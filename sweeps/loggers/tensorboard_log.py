@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -35,7 +37,8 @@ _STATUS = {"finished": "STATUS_SUCCESS", "failed": "STATUS_FAILURE", "stopped": 
 class TensorBoardLog(Logger):
     """Shows each trial from its start: hyper-parameters, curves, pictures of its checkpoints, and how it ended.
 
-    A trial that is resumed from a checkpoint continues its curves: what was drawn from that step on is drawn anew.
+    A trial that is resumed from a checkpoint continues its curves: what was drawn from that step on is drawn anew. Curves
+    that cannot be drawn cost a trial its further curves.
 
     Args:
         context: The stage.
@@ -47,6 +50,7 @@ class TensorBoardLog(Logger):
         super().__init__(context)
         self._open: dict[int, EventFile] = {}
         self._drawn = {trial.index: trial.step for trial in context.known}
+        self._lost: set[int] = set()
 
     def __enter__(self) -> TensorBoardLog:
         """Write the layout of the curves."""
@@ -58,11 +62,42 @@ class TensorBoardLog(Logger):
 
     def started(self, trial: PlannedTrial) -> None:
         """Show what is trained."""
-        self._begin(trial)
-        self._publish(trial.index)
+        self._lost.discard(trial.index)
+        with self._drawing(trial.index):
+            self._begin(trial)
 
     def reported(self, trial: PlannedTrial, report: Report) -> None:
         """Add a point to every curve, and the checkpoint's pictures."""
+        if trial.index not in self._lost:
+            with self._drawing(trial.index):
+                self._draw(trial, report)
+
+    def ended(self, trial: PlannedTrial, outcome: Trial | None) -> None:
+        """Write how the trial ended, and close its file."""
+        if trial.index in self._lost or outcome is None:
+            return
+        with self._drawing(trial.index):
+            if trial.index not in self._open:  # it ended before it started
+                self._begin(trial)
+            if outcome.status in _STATUS:
+                ending = text("ending", _describe_ending(outcome))  # type: ignore[no-untyped-call]
+                self._open[trial.index].add(ending, step=outcome.step)
+                self._open[trial.index].add(_end_of_session(_STATUS[outcome.status]))
+        self._open.pop(trial.index)
+
+    @contextmanager
+    def _drawing(self, index: int) -> Iterator[None]:
+        """Publish what is drawn of a trial; give its curves up if that cannot be done."""
+        try:
+            yield
+            self._open[index].flush()
+            _push_events(self.context.stage.trial(index).mirror)
+        except Exception:
+            self._lost.add(index)
+            self._open.pop(index, None)
+            raise
+
+    def _draw(self, trial: PlannedTrial, report: Report) -> None:
         index, step = trial.index, report["step"]
         if step <= self._drawn.get(index, 0):
             self._begin(trial, purge_step=step)
@@ -73,19 +108,6 @@ class TensorBoardLog(Logger):
         for tag, pixels in _pictures(self.context.stage.trial(index), step).items():
             picture = image(tag, pixels, dataformats="HWC"[: pixels.ndim])  # type: ignore[no-untyped-call]
             self._open[index].add(picture, step=step)
-        self._publish(index)
-
-    def ended(self, trial: Trial) -> None:
-        """Write how the trial ended, and close its file."""
-        index = trial.index
-        if index not in self._open:  # it ended before it started
-            self._begin(PlannedTrial(index, trial.config))
-        if trial.status in _STATUS:
-            ending = text("ending", _describe_ending(trial))  # type: ignore[no-untyped-call]
-            self._open[index].add(ending, step=trial.step)
-            self._open[index].add(_end_of_session(_STATUS[trial.status]))
-        self._publish(index)
-        self._open.pop(index)
 
     def _begin(self, trial: PlannedTrial, *, purge_step: int | None = None) -> None:
         """Begin a file of events, in the place of an earlier one."""
@@ -101,11 +123,6 @@ class TensorBoardLog(Logger):
         factors = [f"{rank_by}/{name}" for name in self.context.factor_names]
         losses = [f"loss/{term}" for term in config.objective.terms]
         return list(dict.fromkeys((rank_by, *factors, *live_metrics(), *losses)))
-
-    def _publish(self, index: int) -> None:
-        """Let TensorBoard see a trial's events."""
-        self._open[index].flush()
-        _push_events(self.context.stage.trial(index).mirror)
 
 
 def _layout(rank_by: str) -> dict[str, dict[str, list[Any]]]:

@@ -92,16 +92,17 @@ class TerminalLog(Logger):
             self._print(f"{trial.index:04}  step {report['step']:<7} {_describe_report(report, self._rank_by)}")
         self._draw()
 
-    def ended(self, trial: Trial) -> None:
+    def ended(self, trial: PlannedTrial, outcome: Trial | None) -> None:
         """Print how the trial ended."""
         self._num_ended += 1
         self._running.pop(trial.index, None)
         others = [best for best in self._best if best.index != trial.index]
-        self._best = ranked([*others, trial])[:_NUM_BEST]
+        self._best = ranked([*others, *([] if outcome is None else [outcome])])[:_NUM_BEST]
         count = f"[{self._num_ended}/{self.context.num_planned}]"
         so_far = f"   best so far {self._best[0].score:.3f} ({self._best[0].trial_id})" if self._best else ""
         if not self._quiet:
-            self._print(f"{count:>8} {trial.trial_id}  {_describe_ending(trial)}{so_far}")
+            ending = "its folder cannot be read" if outcome is None else _describe_ending(outcome)
+            self._print(f"{count:>8} {trial.index:04}  {ending}{so_far}")
         self._draw()
 
     @property

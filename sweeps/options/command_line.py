@@ -25,6 +25,9 @@ from sweeps.storage.mirror import fetched, is_sweep_file
 T = TypeVar("T")
 
 _POSITIONAL = "folder"
+_USAGE = {"run.py": "[OPTION ...]", "analyze.py": "FOLDER [OPTION ...]"}
+
+_AXES = "Each may be one value, several (--beta 1 4 16) or, if it is a number, a range (--beta 1..32)."
 
 
 def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
@@ -66,8 +69,8 @@ def parse_analysis_options(arguments: Sequence[str]) -> AnalysisOptions:
     check_no_secrets(arguments)
     parser = _Parser("analyze.py", AnalysisOptions)
     parser.add_argument(_POSITIONAL, metavar="FOLDER", help="The sweep's folder, `results/NAME`, or its URL.")
-    _add_group(parser, "the report", options_of(AnalysisOptions), AnalysisOptions(folder=""))
-    _add_group(parser, "the report's content", options_of(ReportOptions), ReportOptions())
+    _add_group(parser, "The report", options_of(AnalysisOptions), AnalysisOptions(folder=""))
+    _add_group(parser, "What it shows", options_of(ReportOptions), ReportOptions())
     given = _parse(parser, arguments)
     report = replace(ReportOptions(), **{name: given[name] for name in options_of(ReportOptions) if name in given})
     own = {name: given[name] for name in (_POSITIONAL, *options_of(AnalysisOptions)) if name in given}
@@ -80,6 +83,7 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, command: str, kind: type) -> None:
         super().__init__(
             prog=command,
+            usage=f"python sweeps/{command} {_USAGE[command]}",
             description=_filled(kind.__doc__ or ""),
             formatter_class=_Help,
             argument_default=argparse.SUPPRESS,
@@ -99,7 +103,11 @@ class _Help(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=30)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n\n".join(textwrap.fill(paragraph, width) for paragraph in text.split("\n\n"))
+        paragraphs = (textwrap.wrap(paragraph, width, break_on_hyphens=False) for paragraph in text.split("\n\n"))
+        return "\n\n".join("\n".join(indent + line for line in lines) for lines in paragraphs)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
 
 def _sweep_parser() -> _Parser:
@@ -137,7 +145,7 @@ def _metavar(option: Option) -> str:
 def _add_parameters(parser: _Parser) -> None:
     """Add the parameters of trials: each may be a value, several, or a range."""
     for kind, table in PARTS.items():
-        group = parser.add_argument_group(f"the {kind}")
+        group = parser.add_argument_group(f"The {kind}", _AXES)
         parts = " ".join(f"`{name}`: {_first_sentence(part)}." for name, part in table.items())
         group.add_argument(flag(kind), dest=kind, nargs="*", metavar="NAME", help=_help(parts, next(iter(table))))
         parser.options[kind] = None
@@ -145,7 +153,7 @@ def _add_parameters(parser: _Parser) -> None:
             having = {owner: parameters_of(part) for owner, part in table.items() if name in parameters_of(part)}
             owners = {owner: known[name] for owner, known in having.items()}
             _add_parameter(parser, group, next(iter(owners.values())), _owners_help(owners))
-    group = parser.add_argument_group("every trial")
+    group = parser.add_argument_group("Every trial", _AXES)
     for each in parameters_by_name().values():
         if each.name not in parser.options:  # not the seed, which is the sweep's
             _add_parameter(parser, group, each, each.help)

@@ -190,7 +190,9 @@ class Options:
     """Train VAEs on a data set whose factors are known, and rank them by a score of disentanglement.
 
     Each trial trains one model, scores it on 10,000 images of the whole set, and leaves a folder from which it can be
-    resumed, scored again and drawn. Exit codes: 0 done; 1 a trial, the report or the storage failed, or a bug; 2 bad
+    resumed, scored again and drawn. A preset gives the values of all options that the command line does not.
+
+    Exit codes: 0 done; 1 a trial, the report or the storage failed, or a bug; 2 bad
     input, nothing started; 129, 130, 143 interrupted.
     """
 
