@@ -97,9 +97,12 @@ class MigSeedStudy(Metric):
 
     def check_details(self, score: Score) -> None:
         """See that it is known of each factor whether it varies."""
-        varying = score.details.get("varying")
-        is_known = isinstance(varying, dict) and varying.keys() == score.by_factor.keys()
-        if not is_known or not all(type(value) is bool for value in varying.values()):
+        varying, names = score.details.get("varying"), score.by_factor.keys()
+        if (
+            not isinstance(varying, dict)
+            or varying.keys() != names
+            or not {type(v) for v in varying.values()} <= {bool}
+        ):
             raise InputError("details.varying must say of each factor of by_factor whether it varies")
 
 
