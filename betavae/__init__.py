@@ -1,1 +1,71 @@
-"""beta-VAEs on dSprites: the model, its training, and scores that say how they were taken."""
+"""beta-VAEs on image sets whose factors are known: models, training, and scores of disentanglement.
+
+Every name below is imported from its module at first use, so that `import betavae` takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from betavae.config import TrialConfig
+    from betavae.data import DSprites, open_dataset
+    from betavae.evaluation import evaluate, take_score
+    from betavae.metrics import (
+        exact_mutual_information,
+        exact_mutual_information_gap,
+        factor_entropies,
+        mutual_information,
+        mutual_information_gap,
+    )
+    from betavae.models import VAE
+    from betavae.records.checkpoint import load_model
+    from betavae.records.sweep import read_sweep
+    from betavae.records.trial import ranked
+    from betavae.report.traversals import latent_traversal
+    from betavae.training import TrainingRun
+
+__all__ = [
+    "VAE",
+    "DSprites",
+    "TrainingRun",
+    "TrialConfig",
+    "evaluate",
+    "exact_mutual_information",
+    "exact_mutual_information_gap",
+    "factor_entropies",
+    "latent_traversal",
+    "load_model",
+    "mutual_information",
+    "mutual_information_gap",
+    "open_dataset",
+    "ranked",
+    "read_sweep",
+    "take_score",
+]
+
+_MODULES = {
+    "TrialConfig": "config",
+    **dict.fromkeys(("DSprites", "open_dataset"), "data"),
+    **dict.fromkeys(("evaluate", "take_score"), "evaluation"),
+    **dict.fromkeys(("exact_mutual_information", "exact_mutual_information_gap", "factor_entropies"), "metrics"),
+    **dict.fromkeys(("mutual_information", "mutual_information_gap"), "metrics"),
+    "VAE": "models",
+    "load_model": "records.checkpoint",
+    "read_sweep": "records.sweep",
+    "ranked": "records.trial",
+    "latent_traversal": "report.traversals",
+    "TrainingRun": "training",
+}
+
+if not TYPE_CHECKING:  # else type checkers would take any name for one of this package
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -111,7 +111,7 @@ def reported(small_data: DSprites, tmp_path_factory: pytest.TempPathFactory, wri
     folder = write_sweep(tmp_path_factory.mktemp("reported") / "study", trials, outcome="done")
     output = folder / "report"
     sweep = read_sweep(folder)
-    write_report(sweep, output, data=small_data, num_best=1, importances=importances(sweep.trials))
+    write_report(sweep, output, data={"dsprites": small_data}, num_best=1, importances=importances(sweep.trials))
     return output
 
 

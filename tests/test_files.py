@@ -11,6 +11,7 @@ from betavae.config import TrialConfig
 from betavae.data.cache import ensure_cached
 from betavae.data.dsprites.render import IMAGE_BYTES
 from betavae.files import replace_text, replacing_folder, sync_folder
+from betavae.metrics import Codes, Score, Scores
 from betavae.models import VAE
 from betavae.records.checkpoint import check_checkpoint, write_checkpoint
 
@@ -20,7 +21,9 @@ PACKED = np.zeros((3, IMAGE_BYTES), np.uint8)
 
 def save(folder: Path) -> None:
     model = VAE(2, architecture=CONFIG.architecture)
-    scores = {"step": 1, "mig": {"score": 0.1}}
+    codes = Codes(np.arange(3), np.zeros((3, 2), np.float32), np.zeros((3, 2), np.float32))
+    score = Score(value=0.1, estimator="none", num_rows=3, rows="all")
+    scores = Scores({"other": score}, (0.0, 0.0), "rendered", "0" * 64, step=1, codes=codes)
     write_checkpoint(folder, config=CONFIG, model=model, training={}, scores=scores, report={}, samples={})
 
 
@@ -30,7 +33,7 @@ def write_all(folder: Path) -> None:
     save(folder / "checkpoint")
     with replacing_folder(folder / "report") as new:
         (new / "index.html").write_text("")
-    ensure_cached(folder / "cache" / "x.npy", lambda: [PACKED], num_images=len(PACKED), source="test")
+    ensure_cached(folder / "cache" / "x.npy", lambda: [PACKED], shape=PACKED.shape, source="test")
 
 
 def modes(folder: Path) -> tuple[set[int], set[int]]:

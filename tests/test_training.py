@@ -11,15 +11,20 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from betavae.config import TrialConfig
-from betavae.data import DSprites
-from betavae.evaluation import evaluate, evaluation_rows
+from betavae.data import DSprites, DSpritesDataset
+from betavae.errors import InputError
+from betavae.evaluation import evaluate
+from betavae.metrics.base import drawn_rows
 from betavae.metrics.representation import Representation, represent
+from betavae.models import VAE
+from betavae.objectives import BetaTCVAE
 from betavae.records.checkpoint import check_checkpoint, load_model, read_scores
 from betavae.samples import traverse
 from betavae.training import ImageOrder, NonFiniteLossError, TrainingRun, decide_precision
 
 CPU = torch.device("cpu")
 CONFIG = TrialConfig(latent_size=3, batch_size=8, steps=8, eval_every=4, precision="float32")
+FIRST_IMAGES = DSpritesDataset(images=10_000)
 
 RESUME = """
 import sys, torch
@@ -44,7 +49,7 @@ def checkpoint(data: DSprites, tmp_path_factory: pytest.TempPathFactory) -> Path
     run = TrainingRun.start(CONFIG, data)
     run.advance(4)
     folder = tmp_path_factory.mktemp("trial") / "checkpoint"
-    run.save(folder, scores=evaluate(run.model, data), report={"step": run.step})
+    run.save(folder, scores=run.evaluate(), report={"step": run.step})
     return folder
 
 
@@ -91,7 +96,7 @@ def test_a_process_that_has_trained_another_trial_trains_the_same(data: DSprites
         run = TrainingRun.start(CONFIG, data)
         run.advance(3)
         runs.append(run)
-        other = TrainingRun.start(replace(CONFIG, beta=20.0, seed=1, latent_size=7, objective="beta-tcvae"), data)
+        other = TrainingRun.start(replace(CONFIG, seed=1, latent_size=7, objective=BetaTCVAE(beta=20.0)), data)
         other.advance(2)
         other.save(tmp_path / str(number), scores=evaluate(other.model, data), report={"step": 2})
     first, second = (run.model.state_dict() for run in runs)
@@ -101,20 +106,20 @@ def test_a_process_that_has_trained_another_trial_trains_the_same(data: DSprites
 def test_a_checkpoint_holds_what_the_contract_says(checkpoint: Path) -> None:
     names = {path.name for path in checkpoint.iterdir()}
     assert names == {
-        "config.json", "model.pt", "training.pt", "scores.json", "report.json", "samples.npz", "manifest.json",
+        "config.json", "model.pt", "training.pt", "scores.json", "report.json", "samples.npz", "codes.npz",
+        "manifest.json",
     }  # fmt: skip
     check_checkpoint(checkpoint)
     scores = read_scores(checkpoint)
-    assert scores["step"] == 4
-    assert scores["mig"]["num_rows"] == 10_000
-    assert scores["data"]["source"] == "rendered"
+    assert scores.step == 4
+    assert scores["mig"].num_rows == 10_000
+    assert scores.data_source == "rendered"
     with np.load(checkpoint / "samples.npz") as samples:
-        assert samples["traversal"].shape == (3, 7, 64, 64)
+        assert samples["traversal"].shape == (3, 7, 64, 64, 1)
 
 
 def test_recomputed_scores_equal_the_recorded_ones(data: DSprites, checkpoint: Path) -> None:
-    recorded = read_scores(checkpoint)
-    assert evaluate(load_model(checkpoint), data).to_dict() == {k: v for k, v in recorded.items() if k != "step"}
+    assert evaluate(load_model(checkpoint), data, step=4).to_dict() == read_scores(checkpoint).to_dict()
 
 
 def test_a_checkpoint_is_never_overwritten(data: DSprites, checkpoint: Path) -> None:
@@ -161,7 +166,7 @@ def test_codes_that_overflow_are_a_loss_that_is_not_finite(data: DSprites, lr: f
 def test_a_run_scores_itself_as_evaluate_does(data: DSprites, checkpoint: Path) -> None:
     """Right after a load, too, when there has been no loss yet."""
     run = TrainingRun.load(checkpoint, data)
-    assert run.evaluate().to_dict() == evaluate(run.model, data, trained_on=CONFIG.images).to_dict()
+    assert run.evaluate().to_dict() == evaluate(run.model, data, dataset=CONFIG.dataset, step=4).to_dict()
     with torch.no_grad():
         run.model.encoder[-1].bias[0] = float("inf")
     with pytest.raises(NonFiniteLossError, match="after step 4, the KL of the images"):
@@ -171,14 +176,46 @@ def test_a_run_scores_itself_as_evaluate_does(data: DSprites, checkpoint: Path) 
 def test_the_seed_studys_rows_are_checked_too(data: DSprites, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its images are others than those of the live score, and may be the only ones whose codes overflow."""
 
-    def overflow_in_few(model: Any, data: DSprites, *, indices: np.ndarray, device: Any) -> Representation:
+    def overflow_in_few(model: Any, data: Any, *, indices: np.ndarray, device: Any, on_progress: Any) -> Representation:
         values = np.full((len(indices), 3), np.nan if len(indices) == 5_000 else 0.5, np.float32)
         return Representation(values, values)
 
     monkeypatch.setattr("betavae.evaluation.represent", overflow_in_few)
     run = TrainingRun.start(CONFIG, data)
     with pytest.raises(NonFiniteLossError, match="on the 5000 images that are scored"):
-        evaluate(run.model, data, trained_on=10_000)
+        evaluate(run.model, data, dataset=FIRST_IMAGES)
+
+
+def test_a_trial_trains_on_the_images_of_its_data_set_alone(data: DSprites) -> None:
+    """Fails where the order of the images is drawn from the whole set."""
+    run = TrainingRun.start(replace(CONFIG, dataset=FIRST_IMAGES), data)
+    epoch = torch.cat([run._order.batch(step) for step in range(10_000 // CONFIG.batch_size)])
+    assert sorted(epoch.tolist()) == list(range(10_000))
+
+
+def test_seeds_that_agree_in_their_last_32_bits_train_differently(data: DSprites) -> None:
+    """torch's generator takes 32 bits of a seed on a CPU, and silently drops the others."""
+    seeds = (3, 3 + 2**32, 3 + 2**33)
+    weights = [TrainingRun.start(replace(CONFIG, seed=seed), data).model.encoder[0].weight for seed in seeds]
+    assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[1], weights[2])
+    noise = [TrainingRun.start(replace(CONFIG, seed=seed), data)._generator.initial_seed() for seed in seeds]
+    assert len(set(noise)) == 3
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1])
+def test_seeds_of_32_bits_are_torchs_own(data: DSprites, seed: int) -> None:
+    """Fails where a seed that has been used before gets other weights."""
+    run = TrainingRun.start(replace(CONFIG, seed=seed), data)
+    expected = VAE(3, generator=torch.Generator().manual_seed(seed)).state_dict()
+    assert all(torch.equal(weights, expected[name]) for name, weights in run.model.state_dict().items())
+    assert run._generator.initial_seed() == seed
+
+
+def test_images_of_another_shape_than_the_configs_are_refused(data: DSprites, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DSpritesDataset, "image_shape", (3, 64, 64))
+    with pytest.raises(InputError, match=r"data must be dsprites, with images of shape \(3, 64, 64\)"):
+        TrainingRun.start(CONFIG, data)
 
 
 def test_an_epoch_shows_each_image_once() -> None:
@@ -217,24 +254,26 @@ def test_auto_precision_is_decided_and_recorded(data: DSprites) -> None:
 
 def test_the_seed_studys_zeros_appear_on_its_rows_and_vanish_on_the_whole_set(data: DSprites) -> None:
     run = TrainingRun.start(CONFIG, data)
-    scores = evaluate(run.model, data, trained_on=10_000)
-    assert scores.mig_seed_study is not None
-    assert scores.mig_seed_study.varying == (False, False, True, True, True)
-    assert scores.mig_seed_study.gaps[:2].tolist() == [0, 0]
-    assert (scores.mig.entropies > 0).all()
+    assert "mig_seed_study" not in evaluate(run.model, data)
+    scores = evaluate(run.model, data, dataset=FIRST_IMAGES)
+    own = scores["mig_seed_study"]
+    assert list(own.details["varying"].values()) == [False, False, True, True, True]
+    assert list(own.by_factor.values())[:2] == [0, 0]
+    assert own.num_rows == 5_000
+    assert min(scores["mig"].details["entropies_nats"].values()) > 0
 
 
-def test_evaluation_rows_are_distinct_and_fixed() -> None:
-    rows = evaluation_rows(737_280)
+def test_evaluation_rows_are_distinct_and_fixed(data: DSprites) -> None:
+    rows = drawn_rows(data).indices
     assert len(np.unique(rows)) == 10_000
-    assert (rows == evaluation_rows(737_280)).all()
+    assert (rows == drawn_rows(data).indices).all()
 
 
 def test_a_traversal_moves_one_latent_at_a_time(checkpoint: Path) -> None:
     model, code = load_model(checkpoint), torch.tensor([0.5, -1.0, 2.0])
     pictures = traverse(model, code, values=torch.tensor([-2.0, 2.0]))
     with torch.no_grad():
-        expected = torch.sigmoid(model.decode(torch.tensor([[0.5, 2.0, 2.0]])))[0, 0]
+        expected = torch.sigmoid(model.decode(torch.tensor([[0.5, 2.0, 2.0]])))[0]
     torch.testing.assert_close(pictures[1, 1], expected)
     for form in (list, np.array, lambda v: torch.tensor(v, dtype=torch.float64, requires_grad=True)):
         assert torch.equal(traverse(model, form([0.5, -1.0, 2.0]), values=form([-2, 2])), pictures)

@@ -17,6 +17,7 @@ class ActiveUnits(Metric):
     name = "active_units"
     label = "active"
     higher_is_better = None
+    ignores_scale = False
     format = ".0f"
 
     def score(self, sample: EncodedSample) -> Score:

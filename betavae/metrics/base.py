@@ -98,19 +98,7 @@ class Score:
 
     def __post_init__(self) -> None:
         """Check every value, so that a score that no record can hold fails where it was taken."""
-        check_number("value", self.value)
-        for name in ("estimator", "rows"):
-            require(isinstance(getattr(self, name), str), name, "text", getattr(self, name))
-        for name in ("num_rows", "rows_seed"):
-            count = getattr(self, name)
-            require(type(count) is int or name == "rows_seed" and count is None, name, "a whole number", count)
-        for name in ("ceiling", "chance"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name))
-        for name in ("by_factor", "details"):
-            require(isinstance(getattr(self, name), Mapping), name, "an object", getattr(self, name))
-        for factor, value in self.by_factor.items():
-            check_number(f"by_factor.{factor}", value)
+        _check_values(vars(self))
 
     def numbers(self, name: str) -> dict[str, float]:
         """Return the numbers that a trial reports of this, under TensorBoard's names."""
@@ -129,7 +117,25 @@ class Score:
         """
         if not isinstance(values, dict) or values.keys() != {item.name for item in fields(cls)}:
             raise InputError(f"a score must hold {', '.join(item.name for item in fields(cls))}")
+        _check_values(values)
         return cls(**values)
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    """Check the kinds of a score's values, and that its numbers are finite."""
+    check_number("value", values["value"])
+    for name in ("estimator", "rows"):
+        require(isinstance(values[name], str), name, "text", values[name])
+    for name in ("num_rows", "rows_seed"):
+        is_missing = name == "rows_seed" and values[name] is None
+        require(is_missing or type(values[name]) is int, name, "a whole number", values[name])
+    for name in ("ceiling", "chance"):
+        if values[name] is not None:
+            check_number(name, values[name])
+    for name in ("by_factor", "details"):
+        require(isinstance(values[name], Mapping), name, "an object", values[name])
+    for factor, value in values["by_factor"].items():
+        check_number(f"by_factor.{factor}", value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,12 +146,15 @@ class Metric(Part):
         label: What tables and figures call it.
         is_live: Whether it is taken at every evaluation of a trial; else on request.
         higher_is_better: Whether a higher score is a better one; None if neither is.
+        ignores_scale: Whether scaling and shifting a latent changes nothing: False for a metric that compares
+            posteriors with the prior.
         format: How its value is written.
     """
 
     label: ClassVar[str]
     is_live: ClassVar[bool] = True
     higher_is_better: ClassVar[bool | None] = True
+    ignores_scale: ClassVar[bool] = True
     format: ClassVar[str] = ".4f"
 
     def rows(self, data: FactorImages, num_training: int) -> Rows | None:

@@ -95,6 +95,16 @@ class MigSeedStudy(Metric):
             chance=chance,
         )
 
+    def check_details(self, score: Score) -> None:
+        """See that it is known of each factor whether it varies."""
+        varying, names = score.details.get("varying"), score.by_factor.keys()
+        if (
+            not isinstance(varying, dict)
+            or varying.keys() != names
+            or not {type(v) for v in varying.values()} <= {bool}
+        ):
+            raise InputError("details.varying must say of each factor of by_factor whether it varies")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MigExact(Metric):
@@ -119,8 +129,8 @@ class MigExact(Metric):
     def check_details(self, score: Score) -> None:
         """See that the score of the ordered factors is there too."""
         _check_details(score)
-        if score.details.get("score_of_ordered_factors") is not None:
-            check_number("details.score_of_ordered_factors", score.details["score_of_ordered_factors"])
+        if score.details.get("score_of_ordered_factors", "") is not None:  # as where every factor is categorical
+            check_number("details.score_of_ordered_factors", score.details.get("score_of_ordered_factors"))
 
 
 def _score_of(gap: MutualInformationGap, sample: EncodedSample, *, estimator: str, chance: float) -> Score:

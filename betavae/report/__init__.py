@@ -1,4 +1,4 @@
-"""What a sweep's folder says: its trials, in numbers and pictures. Knows nothing of Ray."""
+"""Reports: the trials of a sweep's folder in numbers and figures. This package does not know Ray."""
 
 from betavae.report.traversals import latent_traversal
 

@@ -1,16 +1,22 @@
-"""A model to give away: its weights, its scores, a card that says what they are worth, and a script that draws it."""
+"""A model to give away: its weights, its scores, a card that describes them, and a script that draws it."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-import numpy as np
 
+from betavae.columns import field_column, report_column
 from betavae.config import TrialConfig
+from betavae.data import FactorImages
+from betavae.errors import InputError
 from betavae.files import replacing_folder
+from betavae.metrics import METRICS, Scores
+from betavae.parts import Part, parameters_of
 from betavae.records.checkpoint import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -22,52 +28,56 @@ from betavae.records.checkpoint import (
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Checkpoint, Trial, ranked
 from betavae.report.confirmation import confirmed
-from betavae.report.exact_scores import EXACT_SCORE
-from betavae.report.scores import check_scores
+from betavae.report.provenance import describe_score
+from betavae.report.settings import median_of
 from betavae.text import markdown
 
 CARD_FILE = "README.md"
 SCRIPT_FILE = "traverse.py"
 
 
-def export_best(sweep: Sweep, output: Path) -> None:
+def export_best(sweep: Sweep, output: Path, *, data: Mapping[str, FactorImages]) -> None:
     """Copy the best checkpoint of a sweep's search to a folder of its own, and write its card.
 
     Args:
         sweep: At least one of its trials has a score.
         output: The folder; it must not exist, or be empty.
+        data: The whole data sets, by name; that of the best trial among them.
 
     Raises:
         FileExistsError: If the folder holds something.
+        InputError: If the best trial's data set is not in `data`.
         CheckpointError: If the best trial has no checkpoint that is whole.
         OSError: If it cannot be written.
     """
     check_export(output)
     trial, checkpoint = ranked(sweep.trials)[0], best_checkpoint(sweep)
+    name = trial.config.dataset.name
+    if name not in data:
+        raise InputError(f"The data sets must hold {name}, of the best trial, but hold {', '.join(data) or 'none'}.")
     page = files("betavae.report") / "templates"
-    card = _card(sweep, trial, checkpoint, template=(page / "card.md").read_text())
+    card = _card(sweep, trial, checkpoint, data=data[name], template=(page / "card.md").read_text())
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(output) as folder:
-        for name in (CONFIG_FILE, MODEL_FILE, SCORES_FILE):
-            shutil.copyfile(checkpoint.folder / name, folder / name)
-        if EXACT_SCORE in checkpoint.scores:  # which the sweep's own folder may not have kept
-            add_scores(folder, {EXACT_SCORE: checkpoint.scores[EXACT_SCORE]})
+        for file in (CONFIG_FILE, MODEL_FILE, SCORES_FILE):
+            shutil.copyfile(checkpoint.folder / file, folder / file)
+        if checkpoint.folder in trial.unkept:
+            add_scores(folder, trial.unkept[checkpoint.folder])
         (folder / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())
         (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
 
 
 def best_checkpoint(sweep: Sweep) -> Checkpoint:
-    """The one to export: the best of the search, its weights as they were written.
+    """Return the checkpoint to export: the best of the search, if its weights are as they were written.
 
     Raises:
-        CheckpointError: If the best trial has none that is whole, or its scores are not.
+        CheckpointError: If the best trial has no checkpoint that is whole.
     """
     trial = ranked(sweep.trials)[0]
     checkpoint = trial.best_checkpoint
     if checkpoint is None:
         raise CheckpointError(f"{trial.folder} must hold a checkpoint to be exported, but has none that can be read.")
     check_checkpoint(checkpoint.folder, only=(CONFIG_FILE, MODEL_FILE))
-    check_scores(checkpoint)
     return checkpoint
 
 
@@ -81,17 +91,68 @@ def check_export(output: Path) -> None:
         raise FileExistsError(f"A model is exported to a new or an empty folder, but {output} holds something.")
 
 
-def _card(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, template: str) -> str:
+@dataclass(frozen=True)
+class _CardScore:
+    """A row of a card's table: a score's name, its value, its factors' scores, and how it was taken."""
+
+    name: str
+    value: str
+    factors: list[str]
+    method: str
+
+
+def _card(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, data: FactorImages, template: str) -> str:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["text"] = markdown  # for all that a sweep's files say in words
+    environment.filters["text"] = markdown  # for all texts of a sweep's files
+    config, scores = TrialConfig.read(checkpoint.folder / CONFIG_FILE), checkpoint.scores
     confirmations = confirmed(sweep.trials, sweep.confirming)
     return environment.from_string(template).render(
-        config=TrialConfig.read(checkpoint.folder / CONFIG_FILE),
-        scores=checkpoint.scores,
+        config=config,
+        model=_describe_part(config.objective),
+        architecture=_describe_part(config.architecture),
+        dataset=_describe_part(config.dataset, only_changed=True),
+        derived=[f"{field_column(name).label} {value:.3g}" for name, value in config.derived().items()],
+        image_shape=config.dataset.image_shape,
+        num_training=config.dataset.num_training(data),
+        num_images=len(data),
+        scores=scores,
+        card_scores=_card_scores(scores),
+        factors=_factors(scores),
+        rank_by=_code(trial.rank_by),
         origin=f"{sweep.folder.name}/{checkpoint.folder.relative_to(sweep.folder)}",
         command=sweep.record.get("command", "not recorded"),
         versions=", ".join(f"{name} {value}" for name, value in sweep.record.get("versions", {}).items()),
         num_trials=len(ranked(sweep.trials)),
-        median=float(np.median([one.last_score for one in ranked(sweep.trials)])),
-        confirmations=[one for one in confirmations if one.config == trial.setting],
+        median=median_of([other.last_score for other in ranked(sweep.trials)]),
+        confirmations=[confirmation for confirmation in confirmations if confirmation.config == trial.setting],
     )
+
+
+def _describe_part(part: Part, *, only_changed: bool = False) -> str:
+    """Return a part with its parameters: `beta-vae, beta 4`; with `only_changed`, those that are not the default."""
+    defaults = {name: each.default for name, each in parameters_of(type(part)).items()}
+    shown = {name: value for name, value in part.values().items() if not only_changed or value != defaults[name]}
+    columns = [(field_column(name), value) for name, value in shown.items()]
+    return ", ".join([part.name, *(f"{column.label} {column.write(value)}" for column, value in columns)])
+
+
+def _card_scores(scores: Scores) -> list[_CardScore]:
+    factors = _factors(scores)
+    return [
+        _CardScore(
+            _code(name),
+            report_column(name).write(score.value),
+            [f"{score.by_factor[factor]:.3f}" if factor in score.by_factor else "" for factor in factors],
+            describe_score(score),
+        )
+        for name, score in scores.by_name.items()
+    ]
+
+
+def _factors(scores: Scores) -> list[str]:
+    return list(dict.fromkeys(factor for score in scores.by_name.values() for factor in score.by_factor))
+
+
+def _code(name: str) -> str:
+    """Return a score's name as Markdown: as code if it is a metric's, else as text, which may be of anything."""
+    return f"`{name}`" if name in METRICS else markdown(name)

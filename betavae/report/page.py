@@ -1,8 +1,8 @@
-"""What the page says: a jinja2 template with its style, its script and all of its pictures inside."""
+"""The page: a jinja2 template with its style, its script and all figures inside."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,72 +11,40 @@ import jinja2
 import numpy as np
 
 from betavae.bars import tracked
+from betavae.columns import field_column, report_column, shown_fields
+from betavae.data import FactorImages, FactorSpace
 from betavae.records.sweep import Sweep
 from betavae.records.trial import ranked
-from betavae.report import model_plots, plots
-from betavae.report.confirmation import Confirmed, confirmed
+from betavae.report import comparison_plots, model_plots, plots
+from betavae.report.confirmation import Confirmed, confirmed, requested_metrics
+from betavae.report.diagnosis import diagnose_factors, diagnose_latents, diagnose_position
+from betavae.report.field_axis import TrialColors, compared_axes
 from betavae.report.findings import (
-    FIELD_NAMES,
     Importances,
     counted,
     describe_config,
     describe_importance,
     describe_state,
     describe_training,
-    diagnose_factors,
-    diagnose_latents,
-    diagnose_position,
-    headline,
+    varied_fields,
 )
+from betavae.report.headline import headline
+from betavae.report.page_numbers import page_numbers
 from betavae.report.pictures import Picture, png_address, save_picture, write_traversal_gif
 from betavae.report.portrait import NUM_COLUMNS, Latent, Portrait
-from betavae.report.provenance import describe_exact, describe_mig, describe_scores, provenance
+from betavae.report.provenance import describe_method, describe_metrics, describe_scores, provenance
 from betavae.report.seed_study import explain, reproduced
-from betavae.report.settings import settings_of, varied_fields
-from betavae.report.table import Row
+from betavae.report.settings import settings_of
+from betavae.report.table import Row, heading, page_columns
 from betavae.samples import TRAVERSAL_RANGE
-
-_COLUMNS = (
-    ("rank", "rank", "%d"),
-    ("trial", "trial", "%s"),
-    ("mig", "MIG", "%.4f"),
-    ("mig_exact", "exact", "%.4f"),
-    ("mig_seed_study", "MIG, own rows", "%.4f"),
-    ("beta", "beta", "%.4g"),
-    ("latent_size", "z", "%d"),
-    ("lr", "lr", "%.3g"),
-    ("seed", "seed", "%d"),
-    ("status", "status", "%s"),
-    ("step", "at step", "%d"),
-    *((f"mig/{name}", name, "%.3f") for name in ("shape", "scale", "orientation", "posX", "posY")),
-    ("active_units", "active", "%d"),
-    ("loss/recon_nats", "recon", "%.1f"),
-    ("loss/kl_nats", "kl", "%.2f"),
-    ("beta_norm", "beta_norm", "%.3g"),
-)
-"""What the page's table shows: the value's name in a row, the column's label, how it is written."""
 
 _NUM_MARKED = 3
 
-_AGAINST = "Best MIG of every trial against {}. A bar: the median of a setting with several seeds."
-_PARALLEL = (
-    f"A line per trial; the best {_NUM_MARKED} are marked, in the colour of their beta. The MIG's axis ends at the "
-    "best."
-)
 _IMPORTANCE = (
     "Importance of each hyper-parameter, by two of optuna's evaluators. A tick is one of ten repeats, each with "
-    "another random number among the hyper-parameters: whatever it gets is noise."
+    "another random number among the hyper-parameters: its importance is noise."
 )
-_CONFIRMATION = (
-    "MIG at the end of training with new seeds: a point each, a bar at the median. Diamond: what the search had seen "
-    "of the configuration, selected with labels."
-)
-_CURVES = "Every trial over its steps; the mark at the end says how it ended."
-_FACTORS = "The gap of each factor, for the models shown below; the MIG is their mean."
-_CODES = (
-    "Mean of the posterior mean, by latent. Left: at each position (brown below 0, violet above). Then against each "
-    "factor's value, a line per shape: a latent of one factor is flat in all others."
-)
+_CURVES = "Every trial over its steps; the mark at the end is how it ended."
 _INFORMATION = (
     "Mutual information of each latent with each factor, in nats; the colour is the share of the factor's entropy H. "
     "Framed: the latent that knows the factor best, where one knows it."
@@ -88,6 +56,7 @@ def render_page(
     *,
     rows: Sequence[Row],
     portraits: Sequence[Portrait],
+    data: Mapping[str, FactorImages],
     importances: Importances,
     problems: Sequence[str],
     folder: Path,
@@ -98,36 +67,30 @@ def render_page(
         sweep: At least one of its trials has a score.
         rows: Of the ranked table.
         portraits: The models to show, the best first.
+        data: The whole sets, by the name of the data set.
         importances: See `importance_bars`; may be empty.
         problems: Shown on top.
         folder: Where the figures go.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("betavae.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    how, varied = describe_mig(portraits), varied_fields(sweep.trials)
-    confirmations = confirmed(sweep.trials, sweep.confirming)
+    method, varied = describe_method(portraits, sweep.rank_by), varied_fields(sweep.trials)
+    confirmations, columns = confirmed(sweep.trials, sweep.confirming), page_columns(sweep, rows)
     settings, seed_study = settings_of(sweep.trials), reproduced(sweep.trials)
-    return environment.get_template("report.html").render(
+    return _template().render(
         name=sweep.folder.name,
+        label=report_column(sweep.rank_by).label,
         headline=headline(sweep.trials, confirmations),
         state=describe_state(sweep),
-        training=describe_training(sweep.trials),
+        training=describe_training(sweep.trials, data),
         problems=problems,
-        numbers=[*_confirmed_numbers(confirmations), *_numbers(sweep, rows, portraits)],
+        numbers=page_numbers(sweep, confirmations, portraits),
         confirmations=confirmations,
-        columns=[
-            {"name": name, "label": label, "format": form}
-            for name, label, form in _COLUMNS
-            if any(row.get(name) is not None for row in rows)
-        ],
+        requested=[report_column(name) for name in requested_metrics()],
+        columns=columns,
+        heading=heading,
+        notes=_notes(sweep, [column.name for column in columns]),
         rows=rows,
         seed_study=seed_study,
-        seed_study_said=explain(seed_study) if seed_study else "",
+        seed_study_explained=explain(seed_study) if seed_study else "",
         failed_new_seeds=[trial for trial in sweep.confirming if trial.error is not None],
         failed=[row for row in rows if row["error"]],
         settings=settings if any(setting.num_seeds > 1 for setting in settings) else [],
@@ -135,56 +98,91 @@ def render_page(
         describe=lambda setting: describe_config(setting.config, varied),
         pictures=_sweep_pictures(sweep, portraits, importances, folder / "figures"),
         confirmation_pictures=_confirmation_pictures(confirmations, varied, folder / "figures"),
-        importance_said=describe_importance(importances, num_trials=len(ranked(sweep.trials))),
-        how=how,
+        importance_described=describe_importance(importances, num_trials=len(ranked(sweep.trials))),
+        method=method,
         models=[
             _model_values(sweep, portrait, varied, folder / "models")
             for portrait in tracked(portraits, "drawing the models", total=len(portraits))
         ],
         limit=f"{TRAVERSAL_RANGE:g}",
         num_columns=NUM_COLUMNS,
-        provenance=provenance(sweep, portraits, how),
+        provenance=provenance(sweep, portraits, method),
     )
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("betavae.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
+
+
+def _notes(sweep: Sweep, names: Sequence[str]) -> list[str]:
+    """Return what the table's columns are: the metrics, and the numbers that follow from parameters."""
+    helps = dict.fromkeys(trial.config.objective.derived_help for trial in sweep.trials)
+    return [*describe_metrics(names), *(text[0].upper() + text[1:] for text in helps if text)]
 
 
 def _sweep_pictures(
     sweep: Sweep, portraits: Sequence[Portrait], importances: Importances, folder: Path
 ) -> dict[str, list[Picture]]:
-    save = partial(save_picture, folder)
-    ceiling = portraits[0].scores["mig"]["ceiling"] if portraits else None
-    varied = [name for name in FIELD_NAMES if name in varied_fields(ranked(sweep.trials))]
+    save, trials = partial(save_picture, folder), ranked(sweep.trials)
+    rank_by, label = sweep.rank_by, report_column(sweep.rank_by).label
+    ceiling = portraits[0].scores[rank_by].ceiling if portraits else None
+    varied = [axis.column.name for axis in compared_axes(trials)]
     pictures: dict[str, list[Picture]] = {"against": [], "together": [], "learning": [], "factors": []}
-    for name in varied or ["beta"]:
-        figure = plots.mig_against(name, sweep, ceiling=ceiling)
-        pictures["against"].append(save(f"mig_against_{name}", figure, caption=_AGAINST.format(plots.LABELS[name])))
+    for name in varied or shown_fields([trials[0].config])[:1]:
+        figure = plots.score_against(name, sweep, ceiling=ceiling)
+        caption = (
+            f"Best {label} of every trial against {field_column(name).label}. A bar: the median of a setting with "
+            "several seeds."
+        )
+        pictures["against"].append(save(f"{rank_by}_against_{name}".replace("/", "_"), figure, caption=caption))
     if len(varied) > 1:
         figure = plots.parallel_coordinates(sweep, varied, num_marked=_NUM_MARKED)
-        pictures["together"].append(save("parallel_coordinates", figure, caption=_PARALLEL))
+        pictures["together"].append(save("parallel_coordinates", figure, caption=_describe_parallel(sweep)))
     if importances:
-        figure = plots.importance_bars(importances)
+        figure = comparison_plots.importance_bars(importances)
         pictures["together"].append(save("importance", figure, caption=_IMPORTANCE))
     pictures["learning"].append(save("learning_curves", plots.learning_curves(sweep, ceiling=ceiling), caption=_CURVES))
-    if portraits:
-        pictures["factors"].append(save("factors", plots.factor_bars(portraits), caption=_FACTORS))
+    pictures["factors"] += _factor_pictures(portraits, folder)
+    return pictures
+
+
+def _describe_parallel(sweep: Sweep) -> str:
+    color, label = TrialColors.of(ranked(sweep.trials)).label, report_column(sweep.rank_by).label
+    marked = f"the best {_NUM_MARKED} are marked{f', in the colour of their {color}' if color else ''}"
+    return f"A line per trial; {marked}. The axis of the {label} ends at the best."
+
+
+def _factor_pictures(portraits: Sequence[Portrait], folder: Path) -> list[Picture]:
+    """Draw the scores of the factors: a figure for each data set."""
+    by_dataset: dict[str, list[Portrait]] = {}
+    for portrait in portraits:
+        by_dataset.setdefault(portrait.trial.config.dataset.name, []).append(portrait)
+    pictures = []
+    for dataset, group in by_dataset.items():
+        label = report_column(comparison_plots.factor_metric(group[0])).label
+        caption = f"The {label} of each factor of {dataset}, for the models shown below."
+        name = "factors" if len(by_dataset) == 1 else f"factors_{dataset}"
+        pictures.append(save_picture(folder, name, comparison_plots.factor_bars(group), caption=caption))
     return pictures
 
 
 def _confirmation_pictures(confirmations: Sequence[Confirmed], varied: Sequence[str], folder: Path) -> list[Picture]:
     if not confirmations:
         return []
-    figure = plots.confirmation_points(confirmations, varied)
-    return [save_picture(folder, "confirmation", figure, caption=_CONFIRMATION)]
-
-
-def _confirmed_numbers(confirmations: Sequence[Confirmed]) -> list[dict[str, str]]:
-    if not confirmations:
-        return []
-    first = confirmations[0]
-    how = f"median over {first.num_seeds} new seeds, each at the end of its training"
-    numbers = [{"name": "confirmed MIG", "value": f"{first.median:.3f}", "how": how}]
-    if first.exact_median is not None:
-        numbers.append({"name": "confirmed exact MIG", "value": f"{first.exact_median:.3f}", "how": "the same models"})
-    return numbers
+    label = report_column(confirmations[0].trials[0].rank_by).label
+    caption = (
+        f"{label} at the end of training with new seeds: a point each, a bar at the median. Diamond: the best score "
+        "that the search saw of the configuration, selected with labels."
+    )
+    figure = comparison_plots.confirmation_points(confirmations, varied, label=label)
+    return [save_picture(folder, "confirmation", figure, caption=caption)]
 
 
 def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -196,25 +194,32 @@ def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folde
     shown = [latent for latent in portrait.shown(model_plots.MAX_ROWS) if latent.is_active]
     folded = [latent for latent in portrait.latents if latent not in shown]
     pairs = np.stack([portrait.samples.originals, portrait.samples.reconstructions])
+    heatmap = model_plots.information_heatmap(portrait.scores, portrait.latents)
     return {
         "anchor": anchor,
         "title": portrait.title,
         "described": describe_config(portrait.trial.config, varied),
-        "scores_said": describe_scores(sweep, portrait),
+        "scores_described": describe_scores(sweep, portrait),
         "diagnosis": [diagnose_latents(portrait), *diagnose_factors(portrait), *diagnose_position(portrait)],
         "shown": [_latent_values(portrait, latent, anchor) for latent in shown],
         "folded": [_latent_values(portrait, latent, anchor) for latent in folded],
         "reconstructions": png_address(model_plots.tile(pairs)),
         "pictures": [
-            save("codes", model_plots.code_figure(portrait), caption=_CODES),
-            save(
-                "mutual_information",
-                model_plots.information_heatmap(portrait.scores, portrait.latents),
-                caption=_INFORMATION,
-            ),
+            save("codes", model_plots.code_figure(portrait), caption=_describe_codes(portrait.space)),
+            save("mutual_information", heatmap, caption=_INFORMATION),
         ],
-        "how": describe_mig([portrait]),
+        "method": describe_method([portrait], sweep.rank_by),
     }
+
+
+def _describe_codes(space: FactorSpace) -> str:
+    """Return the caption of a model's codes."""
+    sentences = ["Mean of the posterior mean, by latent."]
+    if space.position is not None:
+        sentences.append("Left: at each position (brown below 0, violet above).")
+    lines = "" if space.lines is None else f", a line per {space.lines}"
+    sentences.append(f"Against the values of each factor{lines}: a latent of one factor is flat in all others.")
+    return " ".join(sentences)
 
 
 def _latent_values(portrait: Portrait, latent: Latent, anchor: str) -> dict[str, Any]:
@@ -225,42 +230,3 @@ def _latent_values(portrait: Portrait, latent: Latent, anchor: str) -> dict[str,
         "described": latent.describe(),
         "strip": png_address(model_plots.tile(portrait.samples.traversal[latent.index][None])),
     }
-
-
-def _numbers(sweep: Sweep, rows: Sequence[Row], portraits: Sequence[Portrait]) -> list[dict[str, str]]:
-    """The few numbers that a reader takes away, each with how it was taken."""
-    scored = [row for row in rows if row["rank"] is not None]
-    best, median = scored[0], float(np.median([trial.last_score for trial in ranked(sweep.trials)]))
-    numbers = [
-        {
-            "name": "best MIG",
-            "value": f"{best['mig']:.3f}",
-            "how": f"trial {best['trial']} at step {best['step']}; binned, the best of {len(scored)} trials, selected "
-            "with labels",
-        },
-        {
-            "name": "median MIG",
-            "value": f"{median:.3f}",
-            "how": f"over the {len(scored)} trials, each at its end: not selected",
-        },
-    ]
-    exact = [portrait for portrait in portraits if "mig_exact" in portrait.scores]
-    if exact:
-        score = exact[0].scores["mig_exact"]
-        numbers.insert(
-            1,
-            {
-                "name": f"exact MIG, {exact[0].title}",
-                "value": f"{score['score']:.3f}",
-                "how": f"{describe_exact(score)}; {score['score_without_shape']:.3f} without shape",
-            },
-        )
-    if portraits:
-        numbers.append(
-            {
-                "name": f"active latents, {portraits[0].title}",
-                "value": f"{len(portraits[0].active)} of {len(portraits[0].latents)}",
-                "how": f"KL above {portraits[0].scores['active_unit_threshold_nats']:g} nats",
-            }
-        )
-    return numbers

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 INK = "#010101"
-"""Text, axes and all that has no colour of its own. The page gives it the colour of its text, light or dark."""
+"""Text, axes and marks without a colour of their own. The page gives it the colour of its text, light or dark."""
 
 PAPER = "#fefefe"
-"""What lies behind a label that lines would cross. The page gives it the colour of its background."""
+"""The background of a label that lines would cross. The page gives it the colour of its own background."""
 
 MUTED = "#767676"
-"""What is there to compare with: grids, stopped trials, chance."""
+"""Marks to compare with: grids, chance, trials without a value."""
 
-FACTOR_COLORS = {
-    "shape": "#E69F00",
-    "scale": "#56B4E9",
-    "orientation": "#009E73",
-    "posX": "#0072B2",
-    "posY": "#D55E00",
-}
-"""Okabe and Ito's colours."""
+FACTOR_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#F0E442")
+"""Okabe and Ito's colours, in the order of the factors."""
 
-SHAPE_STYLES = {"square": (INK, "-"), "ellipse": (MUTED, "-"), "heart": ("#CC79A7", "--")}
-"""Colour and line of each shape."""
+_LINE_STYLES = ((INK, "-"), (MUTED, "-"), ("#CC79A7", "--"), (INK, ":"), (MUTED, "--"), ("#CC79A7", "-."))
 
-BETA_COLORS: Colormap = LinearSegmentedColormap.from_list("beta", ["#3568D4", "#A05CA8", "#E0701A"])
-"""From a small beta, blue, to a large one, orange."""
+VALUE_COLORS: Colormap = LinearSegmentedColormap.from_list("value", ["#3568D4", "#A05CA8", "#E0701A"])
+"""The values of a hyper-parameter, from the smallest, blue, to the largest, orange."""
 
 INFORMATION_COLORS = "cividis"
 """Share of a factor's entropy, 0 to 1."""
@@ -59,19 +53,32 @@ RC_PARAMS: dict[Any, Any] = {
     "svg.hashsalt": "betavae",
     "pdf.fonttype": 42,
 }
-"""What every figure is drawn with."""
+"""matplotlib's settings for every figure."""
 
 
-def beta_norm(betas: Sequence[float]) -> Normalize:
-    """Place these betas on BETA_COLORS, by their logarithm."""
-    low, high = min(betas), max(betas)
-    return LogNorm(low, high) if low < high else LogNorm(low / 2, high * 2)
+def factor_colors(names: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each factor, by its position among all factors of its data set; colours repeat after 7."""
+    return dict(zip(names, itertools.cycle(FACTOR_COLORS), strict=False))
 
 
-def score_axis(axes: Axes, *, ceiling: float | None = None, label: str = "MIG") -> None:
-    """Show scores on the whole of 0 to 1, with what a perfect code would have."""
-    axes.set_ylim(0, 1)
-    axes.set_yticks(np.arange(0, 1.01, 0.2))
+def line_styles(num_lines: int) -> list[tuple[str, str]]:
+    """Return the colour and the matplotlib style of each line; they repeat after 6."""
+    return list(itertools.islice(itertools.cycle(_LINE_STYLES), num_lines))
+
+
+def score_axis(axes: Axes, label: str, *, scores: Sequence[float] = (), ceiling: float | None = None) -> None:
+    """Show scores on 0 to 1, or on more where some lie outside, with the score of a perfect code.
+
+    Args:
+        axes: Its vertical axis shows the scores.
+        label: What they are.
+        scores: All that are shown.
+        ceiling: The score of a perfect code; None draws no line.
+    """
+    low, high = min((0.0, *scores)), max((1.0, *scores))
+    axes.set_ylim(low, high)
+    if (low, high) == (0, 1):
+        axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_ylabel(label)
     if ceiling is not None:
         axes.axhline(ceiling, color=MUTED, linestyle=":", linewidth=1)

@@ -1,13 +1,12 @@
-"""Pictures as files, and as addresses that hold them."""
+"""Figures and pixels as files, and as addresses that hold them."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,8 +14,10 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
+from betavae.metrics import Scores
+from betavae.report.information import information_of
 from betavae.report.model_plots import MAX_ROWS
-from betavae.report.palette import FACTOR_COLORS, INFORMATION_COLORS, INK, PAPER
+from betavae.report.palette import INFORMATION_COLORS, INK, PAPER, factor_colors
 from betavae.report.portrait import Latent, Portrait, first_and_matched
 
 _DPI = 200  # of the PNG files
@@ -55,7 +56,7 @@ def save_picture(folder: Path, name: str, figure: Figure, *, caption: str) -> Pi
 
 
 def svg_address(figure: Figure) -> str:
-    """A figure as an address, in the colours of a light or a dark page as the reader's system asks."""
+    """Return a figure as an address, in the colours of a light or a dark page as the reader's system asks."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
@@ -64,41 +65,35 @@ def svg_address(figure: Figure) -> str:
     return _address("image/svg+xml", (svg[:opening_end] + _THEME + svg[opening_end:]).encode())
 
 
-def information_pixels(scores: Mapping[str, Any], latents: Sequence[Latent]) -> UInt8[np.ndarray, "height width 3"]:
-    """What each latent knows of each factor, as `information_heatmap` shows it, in red, green and blue for a screen.
+def information_pixels(scores: Scores, latents: Sequence[Latent]) -> UInt8[np.ndarray, "height width 3"]:
+    """Return the picture of `information_heatmap` in red, green and blue for a screen, whatever the factors are.
 
-    It is drawn at every report of a sweep, so without matplotlib, which takes a tenth of a second.
+    A sweep draws it at every report, so it is drawn without matplotlib, which takes a tenth of a second.
 
     Args:
-        scores: The content of a checkpoint's `scores.json`.
-        latents: All of its latents, in the order to show them.
+        scores: They hold `mig`.
+        latents: All latents, in the order to show them.
     """
-    mig, shown = scores["mig"], first_and_matched(latents, MAX_ROWS)
-    information = np.array(mig["mutual_information_nats"])
-    picture = Image.new("RGB", (_LABEL + _CELL_WIDTH * len(mig["gaps"]), _CELL_HEIGHT * (len(shown) + 1)), "white")
+    information, shown = information_of(scores), first_and_matched(latents, MAX_ROWS)
+    names, shares = information.factors, information.shares
+    colors = factor_colors(names)
+    picture = Image.new("RGB", (_LABEL + _CELL_WIDTH * len(names), _CELL_HEIGHT * (len(shown) + 1)), "white")
     draw = ImageDraw.Draw(picture)
+    for column, name in enumerate(names):
+        draw.text((_LABEL + (column + 0.5) * _CELL_WIDTH, _CELL_HEIGHT / 2), name, fill="black", anchor="mm")
     for row, latent in enumerate(shown, start=1):
         draw.text((4, (row + 0.5) * _CELL_HEIGHT), f"latent {latent.index}", fill="black", anchor="lm")
-        for column, name in enumerate(mig["gaps"]):
-            nats = float(information[latent.index, column])
-            share = nats / mig["entropies_nats"][name]
-            left, top = _LABEL + column * _CELL_WIDTH, row * _CELL_HEIGHT
-            color = tuple(matplotlib.colormaps[INFORMATION_COLORS](share, bytes=True)[:3])
-            draw.rectangle((left, top, left + _CELL_WIDTH - 1, top + _CELL_HEIGHT - 1), fill=color)
-            if name in latent.matched:
-                frame = (left + 1, top + 1, left + _CELL_WIDTH - 3, top + _CELL_HEIGHT - 3)
-                draw.rectangle(frame, outline=FACTOR_COLORS[name], width=3)
-            center = left + _CELL_WIDTH / 2, top + _CELL_HEIGHT / 2
-            draw.text(center, f"{nats:.2f}", fill="black" if share > 0.5 else "white", anchor="mm")
-    for column, name in enumerate(mig["gaps"]):
-        draw.text((_LABEL + (column + 0.5) * _CELL_WIDTH, _CELL_HEIGHT / 2), name, fill="black", anchor="mm")
+        for column, name in enumerate(names):
+            frame = colors[name] if name in latent.matched else None
+            nats, share = information.nats[latent.index, column], shares[latent.index, column]
+            _draw_cell(draw, row, column, nats=float(nats), share=float(share), frame=frame)
     return np.asarray(picture)
 
 
-def png_address(pixels: UInt8[np.ndarray, "height width"]) -> str:
-    """Grey pixels as an address, without loss."""
+def png_address(pixels: UInt8[np.ndarray, "height width channels"]) -> str:
+    """Return pixels as an address, without loss."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    _image(pixels).save(buffer, "PNG", optimize=True)
     return _address("image/png", buffer.getvalue())
 
 
@@ -115,13 +110,33 @@ def _address(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def _image(pixels: UInt8[np.ndarray, "height width channels"]) -> Image.Image:
+    """Return an image of one channel in grey, of three in red, green and blue."""
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+
+
+def _draw_cell(
+    draw: ImageDraw.ImageDraw, row: int, column: int, *, nats: float, share: float, frame: str | None
+) -> None:
+    left, top = _LABEL + column * _CELL_WIDTH, row * _CELL_HEIGHT
+    red, green, blue = (int(part) for part in matplotlib.colormaps[INFORMATION_COLORS](share, bytes=True)[:3])
+    draw.rectangle((left, top, left + _CELL_WIDTH - 1, top + _CELL_HEIGHT - 1), fill=(red, green, blue))
+    if frame is not None:
+        inside = (left + 1, top + 1, left + _CELL_WIDTH - 3, top + _CELL_HEIGHT - 3)
+        draw.rectangle(inside, outline=frame, width=3)
+    center = left + _CELL_WIDTH / 2, top + _CELL_HEIGHT / 2
+    draw.text(center, f"{nats:.2f}", fill="black" if share > 0.5 else "white", anchor="mm")
+
+
 def _frame(portrait: Portrait, latents: tuple[Latent, ...], column: int) -> Image.Image:
-    side = 64 * _ENLARGE
-    frame = Image.new("L", ((side + 2) * len(latents) - 2, side + _CAPTION), 255)
+    traversal = portrait.samples.traversal
+    height, width = _ENLARGE * traversal.shape[2], _ENLARGE * traversal.shape[3]
+    mode = "L" if traversal.shape[4] == 1 else "RGB"
+    frame = Image.new(mode, ((width + 2) * len(latents) - 2, height + _CAPTION), "white")
     draw = ImageDraw.Draw(frame)
     for cell, latent in enumerate(latents):
-        picture = Image.fromarray(portrait.samples.traversal[latent.index, column])
-        left = cell * (side + 2)
-        frame.paste(picture.resize((side, side), Image.Resampling.NEAREST), (left, _CAPTION))
-        draw.text((left + 2, 1), f"z{latent.index} {' '.join(latent.matched)}", fill=0)
+        picture = _image(traversal[latent.index, column])
+        left = cell * (width + 2)
+        frame.paste(picture.resize((width, height), Image.Resampling.NEAREST), (left, _CAPTION))
+        draw.text((left + 2, 1), f"z{latent.index} {' '.join(latent.matched)}", fill="black")
     return frame

@@ -1,44 +1,42 @@
-"""One model, looked at: what each latent does, and what it knows."""
+"""One model in detail: the factors of each latent, its traversal, and its codes over the factors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from betavae.data import DSprites
-from betavae.evaluation import ACTIVE_UNIT_NATS, NUM_BINS, evaluation_rows
-from betavae.metrics import mutual_information_gap
-from betavae.metrics.representation import represent
+from betavae.data import FactorImages, FactorSpace
+from betavae.errors import InputError
+from betavae.evaluation import evaluate
+from betavae.metrics import Scores
+from betavae.metrics.active_units import ACTIVE_UNIT_NATS
+from betavae.models import VAE
+from betavae.objectives import NonFiniteLossError
 from betavae.records.checkpoint import CheckpointError, load_model
 from betavae.records.trial import Checkpoint, Trial
+from betavae.report.information import information_of
 from betavae.report.rotation import Rotation, best_rotation
-from betavae.report.scores import check_scores
 from betavae.samples import Samples, draw_samples
 
 NUM_COLUMNS = 11
-"""Pictures of a traversal, from left to right."""
+"""Images of a traversal, from left to right."""
 
 KNOWN_SHARE = 0.05
-"""A latent knows a factor from this share of its entropy on; the estimator's bias alone gives 1 % of orientation."""
-
-
-_POSITION = (-2, -1)
-"""Columns of the factors: posX and posY."""
+"""A latent knows a factor from this share of its entropy on; the estimator's bias alone gives 1 % for 40 values."""
 
 
 @dataclass(frozen=True)
 class Latent:
-    """What one latent is for.
+    """One latent of a model.
 
     Attributes:
         index: Its number in the code.
-        kl_nats: How much it says of an image, on average.
+        kl_nats: Its KL from the prior, averaged over the images.
         matched: The gap of each factor that this latent knows, and knows best of all.
         best_known: The factor of which it knows the largest share.
         share_known: That share: mutual information over the factor's entropy.
@@ -52,11 +50,11 @@ class Latent:
 
     @property
     def is_active(self) -> bool:
-        """Whether it says anything; else it has collapsed onto the prior."""
+        """Whether its KL is above `ACTIVE_UNIT_NATS`; else it has collapsed onto the prior."""
         return self.kl_nats > ACTIVE_UNIT_NATS
 
     def describe(self) -> str:
-        """Its factors in words: `posX (gap 0.41)`."""
+        """Return its factors in words: `posX (gap 0.41)`."""
         if not self.is_active:
             return "collapsed"
         if self.matched:
@@ -66,130 +64,179 @@ class Latent:
 
 @dataclass(frozen=True)
 class Portrait:
-    """One checkpoint, with everything that the report draws of it.
+    """One checkpoint, with all that the report draws of it.
 
     Attributes:
-        title: What it stands for: `best`, `rank 2`, `median`, `worst`.
-        trial: Whose it is.
+        title: Its place among the trials: `best`, `rank 2`, `median`, `worst`.
+        trial: The trial that wrote it.
         checkpoint: Its folder.
-        scores: The content of `scores.json`.
+        scores: Its scores, as they were recorded.
+        space: The factors of its data set.
         latents: By KL, the highest first.
         samples: Reconstructions, and a traversal of NUM_COLUMNS.
-        mean_codes: By factor: the mean code of the images of each shape with each value of the factor; nan where the
-            rows hold none.
-        position_codes: The mean code of the images at each position.
-        rescored: `mig` of the same rows, taken again on this machine.
-        position: How far the two latents that know the position are turned against it; None with a single latent.
+        mean_codes: By factor: the mean code of the images with each value of the factor, for each value of
+            `space.lines` (for all images together where that is None); nan where no scored image is.
+        position_codes: The mean code of the images at each position; None if the factors hold no position.
+        rescored: The ranking score of the same rows, taken again on this machine; None if it is none of an evaluation.
+        rotation: The rotation of the two latents that know the position best; None without a position, or with one
+            latent.
     """
 
     title: str
     trial: Trial
     checkpoint: Path
-    scores: dict[str, Any]
+    scores: Scores
+    space: FactorSpace
     latents: tuple[Latent, ...]
     samples: Samples
-    mean_codes: Mapping[str, Float[np.ndarray, "shapes values latents"]]
-    position_codes: Float[np.ndarray, "posX posY latents"]
-    rescored: float
-    position: Rotation | None
+    mean_codes: Mapping[str, Float[np.ndarray, "lines values latents"]]
+    position_codes: Float[np.ndarray, "x y latents"] | None
+    rescored: float | None
+    rotation: Rotation | None
+
+    @property
+    def score(self) -> float:
+        """The recorded ranking score."""
+        return self.scores[self.trial.rank_by].value
 
     def shown(self, limit: int) -> tuple[Latent, ...]:
-        """The latents of the highest KL, and every one that knows a factor best; in the order of KL."""
+        """Return the latents of the highest KL, and every latent that knows a factor best; in the order of KL."""
         return first_and_matched(self.latents, limit)
 
     @property
     def active(self) -> tuple[Latent, ...]:
-        """The latents that say something."""
+        """The latents that have not collapsed."""
         return tuple(latent for latent in self.latents if latent.is_active)
 
 
 def portray(
-    trial: Trial, checkpoint: Checkpoint, *, title: str, data: DSprites, device: torch.device | str
+    trial: Trial, checkpoint: Checkpoint, *, title: str, data: FactorImages, device: torch.device | str
 ) -> Portrait:
-    """Load a checkpoint and look at it.
+    """Load a checkpoint, score it again, and draw its samples.
 
     Args:
-        trial: Whose it is.
-        checkpoint: One of its own.
-        title: What it stands for in the report.
+        trial: The trial that wrote the checkpoint.
+        checkpoint: It has the ranking score.
+        title: The portrait's.
         data: The whole set.
         device: Where to compute.
 
     Raises:
-        CheckpointError: If the checkpoint is damaged.
+        CheckpointError: If the checkpoint is damaged, or is not of such images.
     """
-    check_scores(checkpoint)
     model = load_model(checkpoint.folder, device)
-    _check_fits(checkpoint, num_latents=model.latent_size, names=data.factors.names)
-    rows = evaluation_rows(len(data))
-    codes = represent(model, data, indices=rows, device=device).mean
-    factors = data.factors.indices_to_factors(rows)
-    shape, sizes, names = 0, data.factors.sizes, data.factors.names
+    _check_fits(checkpoint, model, data)
+    rescored = _evaluate(trial, checkpoint, model, data, device=device)
+    assert rescored.codes is not None
+    codes, space = rescored.codes.mean, data.factors
+    factors = space.indices_to_factors(rescored.codes.rows)
+    position = None if space.position is None else [space.column(name) for name in space.position]
     return Portrait(
         title=title,
         trial=trial,
         checkpoint=checkpoint.folder,
         scores=checkpoint.scores,
+        space=space,
         latents=latents_by_kl(checkpoint.scores),
         samples=draw_samples(model, data, device=device, num_columns=NUM_COLUMNS),
-        mean_codes={
-            name: mean_by_factors(codes, factors[:, [shape, k]], sizes=(sizes[shape], sizes[k]))
-            for k, name in enumerate(names)
-        },
-        position_codes=mean_by_factors(codes, factors[:, -2:], sizes=sizes[-2:]),
-        rescored=mutual_information_gap(codes, factors, num_bins=NUM_BINS, binning="width").score,
-        position=best_rotation(codes, factors, columns=_POSITION) if model.latent_size > 1 else None,
+        mean_codes=_mean_codes(codes, factors, space),
+        position_codes=None if position is None else mean_by_factors(codes, factors, columns=position, space=space),
+        rescored=rescored[trial.rank_by].value if trial.rank_by in rescored else None,
+        rotation=best_rotation(codes, factors, columns=position) if position and model.latent_size > 1 else None,
     )
 
 
-def _check_fits(checkpoint: Checkpoint, *, num_latents: int, names: Sequence[str]) -> None:
-    scored = len(checkpoint.scores["kl_nats_per_latent"]), set(checkpoint.scores["mig"]["gaps"])
-    if scored != (num_latents, set(names)):
-        raise CheckpointError(
-            f"The scores of {checkpoint.folder} must be of its model's {num_latents} latents and of the factors "
-            f"{', '.join(names)}, but are of {scored[0]} latents and of {', '.join(sorted(scored[1]))}."
-        )
-
-
 def first_and_matched(latents: Sequence[Latent], limit: int) -> tuple[Latent, ...]:
-    """The first few, and every one that knows a factor best; in their order."""
+    """Return the first few latents, and every latent that knows a factor best; in their order."""
     return tuple(latent for rank, latent in enumerate(latents) if rank < limit or latent.matched)
 
 
-def latents_by_kl(scores: Mapping[str, Any]) -> tuple[Latent, ...]:
-    """Read from a checkpoint's scores what each latent is for; the highest KL first."""
-    mig = scores["mig"]
-    names = list(mig["gaps"])
-    shares = np.array(mig["mutual_information_nats"]) / np.array([mig["entropies_nats"][name] for name in names])
+def latents_by_kl(scores: Scores) -> tuple[Latent, ...]:
+    """Read the latents of a model from its scores, the highest KL first.
+
+    Raises:
+        InputError: If the scores do not hold `mig`.
+    """
+    information = information_of(scores)
+    shares = information.shares
     latents = [
         Latent(
             index=index,
             kl_nats=kl,
             matched={
-                name: mig["gaps"][name]
-                for name, share in zip(names, shares[index], strict=True)
-                if mig["matched_latents"][name] == index and share >= KNOWN_SHARE
+                name: gap
+                for name, gap, matched, share in zip(
+                    information.factors, information.gaps, information.matched, shares[index].tolist(), strict=True
+                )
+                if matched == index and share >= KNOWN_SHARE
             },
-            best_known=names[shares[index].argmax()],
+            best_known=information.factors[shares[index].argmax()],
             share_known=float(shares[index].max()),
         )
-        for index, kl in enumerate(scores["kl_nats_per_latent"])
+        for index, kl in enumerate(scores.kl_nats_per_latent)
     ]
     return tuple(sorted(latents, key=lambda latent: latent.kl_nats, reverse=True))
 
 
 def mean_by_factors(
-    codes: Float[np.ndarray, "rows latents"], factors: Int[np.ndarray, "rows columns"], *, sizes: tuple[int, ...]
+    codes: Float[np.ndarray, "rows latents"],
+    factors: Int[np.ndarray, "rows factors"],
+    *,
+    columns: Sequence[int],
+    space: FactorSpace,
 ) -> Float[np.ndarray, "*sizes latents"]:
-    """Average the codes of the rows that share all of these factors' values; nan where there is no row.
+    """Average the codes of the rows that agree in some of the factors; nan where there is no row.
 
     Args:
         codes: Posterior means.
-        factors: Values, 0 .. size - 1, a column per factor.
-        sizes: How many values each of these factors has.
+        factors: Values of all factors, 0 .. V_k - 1.
+        columns: The factors in which rows must agree.
+        space: The factors.
+
+    Returns:
+        An axis per column, as long as the factor has values, then the latents.
     """
-    cells = np.ravel_multi_index(tuple(factors.T), sizes)
+    sizes = tuple(space.sizes[column] for column in columns)
+    cells = np.ravel_multi_index(tuple(factors[:, list(columns)].T), sizes)
     counts = np.bincount(cells, minlength=int(np.prod(sizes)))
     with np.errstate(invalid="ignore"):
         means = [np.bincount(cells, code, minlength=len(counts)) / counts for code in codes.T.astype(np.float64)]
     return np.stack(means, axis=1).reshape(*sizes, codes.shape[1])
+
+
+def _mean_codes(
+    codes: Float[np.ndarray, "rows latents"], factors: Int[np.ndarray, "rows factors"], space: FactorSpace
+) -> dict[str, Float[np.ndarray, "lines values latents"]]:
+    if space.lines is None:
+        means = [mean_by_factors(codes, factors, columns=[k], space=space)[None] for k in range(space.num_factors)]
+    else:
+        lines = space.column(space.lines)
+        means = [mean_by_factors(codes, factors, columns=[lines, k], space=space) for k in range(space.num_factors)]
+    return dict(zip(space.names, means, strict=True))
+
+
+def _check_fits(checkpoint: Checkpoint, model: VAE, data: FactorImages) -> None:
+    """See that model, scores and images belong together."""
+    try:
+        scored = len(checkpoint.scores.kl_nats_per_latent), set(information_of(checkpoint.scores).factors)
+    except InputError as error:
+        raise CheckpointError(f"{checkpoint.folder}: {error}") from error
+    if scored != (model.latent_size, set(data.factors.names)):
+        raise CheckpointError(
+            f"The scores of {checkpoint.folder} must be of its model's {model.latent_size} latents and of the factors "
+            f"{', '.join(data.factors.names)}, but are of {scored[0]} latents and of {', '.join(sorted(scored[1]))}."
+        )
+    if model.image_shape != data.image_shape:
+        raise CheckpointError(
+            f"The model of {checkpoint.folder} must be of images of shape {data.image_shape}, but is of "
+            f"{model.image_shape}."
+        )
+
+
+def _evaluate(
+    trial: Trial, checkpoint: Checkpoint, model: VAE, data: FactorImages, *, device: torch.device | str
+) -> Scores:
+    try:
+        return evaluate(model, data, dataset=trial.config.dataset, device=device, step=checkpoint.scores.step)
+    except (InputError, NonFiniteLossError) as error:
+        raise CheckpointError(f"{checkpoint.folder} must hold a model that can be scored, but: {error}") from error

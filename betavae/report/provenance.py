@@ -4,62 +4,96 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import matplotlib
 import torch
 
+from betavae.columns import report_column
+from betavae.data import FactorSpace
+from betavae.metrics import METRICS, Score, Scores
 from betavae.records.sweep import Sweep
+from betavae.report.confirmation import requested_metrics
 from betavae.report.portrait import Portrait
 
 
 def describe_scores(sweep: Sweep, portrait: Portrait) -> str:
-    """A model's scores, and where it is."""
-    scores = portrait.scores
-    said = f"MIG {scores['mig']['score']:.4f}"
-    if "mig_exact" in scores:
-        exact = scores["mig_exact"]
-        said += f", exact {exact['score']:.4f} ({exact['score_without_shape']:.4f} without shape)"
+    """Return a model's scores, and where it is."""
+    scores, trial = portrait.scores, portrait.trial
+    column = report_column(trial.rank_by)
+    described = [f"{column.label} {column.write(portrait.score)}"]
+    described += [_describe_requested(name, score, portrait) for name, score in requested_scores(scores).items()]
     where = portrait.checkpoint.relative_to(sweep.folder)
+    return f"{', '.join(described)}, at step {scores.step} of {trial.config.steps}, seed {trial.config.seed}: {where}"
+
+
+def requested_scores(scores: Scores) -> dict[str, Score]:
+    """Return those of the scores that are taken on request, such as `mig_exact`, by name."""
+    return {name: scores[name] for name in requested_metrics() if name in scores}
+
+
+def describe_ordered(score: Score, space: FactorSpace) -> str:
+    """Return the score of the factors that have an order: `0.31 without shape`; nothing if it has not been taken."""
+    ordered = score.details.get("score_of_ordered_factors")
     return (
-        f"{said}, at step {scores['step']} of {portrait.trial.config.steps}, seed {portrait.trial.config.seed}: {where}"
+        "" if ordered is None or not space.categorical else f"{ordered:.3f} without {' and '.join(space.categorical)}"
     )
 
 
-def describe_mig(portraits: Sequence[Portrait]) -> str:
-    """How the live score was taken, and the exact one if it was, as the first checkpoint says."""
+def describe_method(portraits: Sequence[Portrait], rank_by: str) -> str:
+    """Return how the ranking score was taken, and the scores on request, as the first checkpoint records it.
+
+    Args:
+        portraits: May be empty.
+        rank_by: The ranking score.
+    """
+    label = report_column(rank_by).label
     if not portraits:
-        return "MIG as the trials reported it; no checkpoint could be read that would say how it was taken."
-    mig, data = portraits[0].scores["mig"], portraits[0].scores["data"]
-    said = (
-        f"MIG: {mig['estimator']}, {mig['num_rows']:,} images ({mig['rows']}, drawn with seed {mig['rows_seed']}); a "
-        f"perfect code would have {mig['ceiling']:.2f}; data {data['source']}, SHA-256 {data['sha256'][:12]}..."
-    )
-    exact = portraits[0].scores.get("mig_exact")
-    return said if exact is None else f"{said} Exact MIG: {describe_exact(exact)}; a perfect code would have 1."
+        return f"{label} as the trials reported it; no checkpoint could be read that records how it was taken."
+    scores = portraits[0].scores
+    described = [
+        f"{label}: {describe_score(scores[rank_by])}; data {scores.data_source}, SHA-256 "
+        f"{scores.data_fingerprint[:12]}..."
+    ]
+    described += [
+        f"{report_column(name).label}: {describe_score(score)}." for name, score in requested_scores(scores).items()
+    ]
+    return " ".join(described)
 
 
-def describe_exact(score: Mapping[str, Any]) -> str:
-    """How `mig_exact` was taken."""
-    return f"{score['estimator']}, all {score['num_rows']:,} images"
+def describe_score(score: Score) -> str:
+    """Return how a score was taken, and the scores of a perfect code and of chance where they are known."""
+    drawn = "" if score.rows_seed is None else f", drawn with seed {score.rows_seed}"
+    described = f"{score.estimator}, {score.num_rows:,} images ({score.rows}{drawn})"
+    references = [] if score.ceiling is None else [f"a perfect code would have {score.ceiling:.2f}"]
+    references += [] if score.chance is None else [f"chance gives {score.chance:.3f}"]
+    return "; ".join([described, *references])
 
 
-def provenance(sweep: Sweep, portraits: Sequence[Portrait], how: str) -> dict[str, str]:
-    """What it takes to do it all again."""
+def describe_metrics(names: Sequence[str]) -> list[str]:
+    """Return what each metric is, in a sentence; those that are not known here are left out."""
+    documented = [(METRICS[name].label, METRICS[name].__doc__) for name in names if name in METRICS]
+    return [f"{label}: {documentation.partition(chr(10))[0]}" for label, documentation in documented if documentation]
+
+
+def provenance(sweep: Sweep, portraits: Sequence[Portrait], method: str) -> dict[str, str]:
+    """Return all that it takes to repeat the sweep, by heading.
+
+    Args:
+        sweep: Its record is read.
+        portraits: The models that were scored again.
+        method: How the scores were taken.
+    """
     record = sweep.record
     git = record.get("git") or {}
-    taken_again = ", ".join(
-        f"{portrait.trial.trial_id} {portrait.rescored:.4f} (recorded {portrait.scores['mig']['score']:.4f})"
-        for portrait in portraits
-    )
     return {
         "Command": record.get("command", "not recorded"),
         "Started, ended": f"{record.get('start', 'not recorded')}, {record.get('end', 'not recorded')}",
-        "Scores": how,
-        "Taken again here": taken_again or "no checkpoint could be read",
-        "Data": ", ".join(f"{name} {value}" for name, value in record.get("data", {}).items()),
+        "Scores": method,
+        "Taken again here": ", ".join(map(_describe_rescored, portraits)) or "no checkpoint could be read",
+        "Data": _describe_data(record.get("data", {})),
         "Versions": ", ".join(f"{name} {value}" for name, value in record.get("versions", {}).items()),
         "Code": f"commit {git['commit']}{', modified' if git['modified'] else ''}" if git else "not a git checkout",
         "Resources": json.dumps(record.get("resources", {})),
@@ -68,3 +102,19 @@ def provenance(sweep: Sweep, portraits: Sequence[Portrait], how: str) -> dict[st
         "This page": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, python {platform.python_version()}, "
         f"torch {torch.__version__}, matplotlib {matplotlib.__version__}",
     }
+
+
+def _describe_requested(name: str, score: Score, portrait: Portrait) -> str:
+    column, ordered = report_column(name), describe_ordered(score, portrait.space)
+    return f"{column.label} {column.write(score.value)}{f' ({ordered})' if ordered else ''}"
+
+
+def _describe_rescored(portrait: Portrait) -> str:
+    again = "not at an evaluation" if portrait.rescored is None else f"{portrait.rescored:.4f}"
+    return f"{portrait.trial.trial_id} {again} (recorded {portrait.score:.4f})"
+
+
+def _describe_data(data: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{dataset}: {', '.join(f'{name} {value}' for name, value in facts.items())}" for dataset, facts in data.items()
+    )

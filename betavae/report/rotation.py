@@ -1,4 +1,4 @@
-"""How far two latents are turned against two factors that they share, and what the code would score if turned back."""
+"""The rotation of two latents against two factors that they share, and the score of the code rotated back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer
 
-from betavae.evaluation import NUM_BINS
 from betavae.metrics import mutual_information, mutual_information_gap
+from betavae.metrics.information_gaps import NUM_BINS
 from betavae.metrics.mig import gaps_of
 
 _NUM_ANGLES = 90
@@ -17,39 +17,39 @@ _NUM_ANGLES = 90
 
 @dataclass(frozen=True)
 class Rotation:
-    """The turn of two latents that raises the gaps of their two factors the most.
+    """The rotation of two latents that raises the gaps of their two factors the most.
 
     Attributes:
-        latents: The two that know most of the two factors together.
-        degrees: By how much they have to be turned, -45 .. 45, each in units of its own standard deviation.
-        score: `mig` as it is.
-        turned_score: `mig` after the turn.
+        latents: The two latents that know most of the two factors together.
+        degrees: The angle, -45 .. 45, with each latent in units of its own standard deviation.
+        score: `mig` of the code as it is.
+        rotated_score: `mig` of the rotated code.
     """
 
     latents: tuple[int, int]
     degrees: int
     score: float
-    turned_score: float
+    rotated_score: float
 
 
 def best_rotation(
     codes: Float[np.ndarray, "rows latents"], factors: Integer[np.ndarray, "rows factors"], *, columns: Sequence[int]
 ) -> Rotation:
-    """Turn the two latents that know most of two factors, a degree at a time, and keep the turn of the largest gaps.
+    """Rotate the two latents that know most of two factors by whole degrees, and return the angle of the largest gaps.
 
     Args:
         codes: Posterior means; at least two latents.
-        factors: Their factors.
-        columns: Which two of the factors, such as posX and posY.
+        factors: Values of all factors of the same images.
+        columns: The two factors, such as those of a position.
 
     Error:
-        A degree; and a code whose two latents are scaled otherwise than their factors is not turned back by a rotation.
+        A degree; and no rotation undoes a code whose two latents are scaled otherwise than their factors.
 
     Raises:
         ValueError: If there are fewer than two latents, or as `mutual_information_gap`.
     """
     if codes.shape[1] < 2:
-        raise ValueError(f"codes must have two latents to be turned, but have {codes.shape[1]}.")
+        raise ValueError(f"codes must have two latents to be rotated, but have {codes.shape[1]}.")
     before = mutual_information_gap(codes, factors, num_bins=NUM_BINS, binning="width")
     first, second = np.argsort(-before.mutual_information[:, list(columns)].sum(1), kind="stable")[:2].tolist()
     pair = codes[:, [first, second]].astype(np.float64)
@@ -57,14 +57,14 @@ def best_rotation(
     information = before.mutual_information.copy()
     scores, gaps_of_pair = {}, {}
     for degrees in range(_NUM_ANGLES // 2, -_NUM_ANGLES // 2, -1):
-        information[[first, second]] = mutual_information(_turned(pair, degrees), factors, num_bins=NUM_BINS)
+        information[[first, second]] = mutual_information(_rotated(pair, degrees), factors, num_bins=NUM_BINS)
         gaps = gaps_of(information, before.entropies)
         scores[degrees], gaps_of_pair[degrees] = float(gaps.mean()), float(gaps[list(columns)].mean())
     best = max(scores, key=lambda degrees: (gaps_of_pair[degrees], -abs(degrees)))
     return Rotation((first, second), best, before.score, scores[best])
 
 
-def _turned(pair: Float[np.ndarray, "rows 2"], degrees: int) -> Float[np.ndarray, "rows 2"]:
+def _rotated(pair: Float[np.ndarray, "rows 2"], degrees: int) -> Float[np.ndarray, "rows 2"]:
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    turned: np.ndarray = pair @ np.array([[cosine, sine], [-sine, cosine]])
-    return turned
+    rotated: np.ndarray = pair @ np.array([[cosine, sine], [-sine, cosine]])
+    return rotated

@@ -1,4 +1,4 @@
-"""The study that this lab corrects: what it published, what its protocol gives here, and the same models done right."""
+"""The study that this lab corrects: its published scores, the scores of its protocol here, and the whole set's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from betavae.config import NUM_IMAGES, TrialConfig
-from betavae.evaluation import SEED_STUDY_ROWS
+from betavae.config import TrialConfig
+from betavae.data import DSPRITES_FACTORS, DSpritesDataset
+from betavae.metrics.information_gaps import SEED_STUDY_ROWS, Mig, MigSeedStudy
 from betavae.records.trial import Trial
 from betavae.report.settings import setting_values, settings_of
 
@@ -20,13 +21,18 @@ PUBLISHED: Mapping[float, Mapping[str, float]] = {
 }
 """By beta: its MIG, and the gap of each factor. One seed each."""
 
-_OWN_IMAGES = 10_000
-"""Images that it trained on: the first in file order."""
+_PUBLISHED_CONFIG = {
+    "architecture": "conv3",
+    "objective": "beta-vae",
+    "latent_size": 64,
+    "images": 10_000,
+    "batch_size": 64,
+    "lr": 1e-3,
+}
+"""The study's configuration in all but beta, seed and steps; its images were the first in file order."""
 
 _IMAGES_OF_ONE_SCALE = 40 * 32 * 32
 """The first so many images in file order are squares of one scale, at every orientation and position."""
-
-_OWN_ROWS = "mig_seed_study"
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,9 @@ class Reproduced:
     Attributes:
         config: With seed 0, whatever the trials' seeds.
         trials: Those that ran to their end.
-        published: By name, `mig` or a factor: what the study published for this; empty if it was something else.
-        own_rows: By name: scored as the study did, on the first images.
-        whole_set: By name: the same models' `mig` on the whole set.
+        published: The study's numbers of this configuration, by factor, and by `mig`; empty if it published none.
+        own_rows: By the same names: scored as the study did, on the first images.
+        whole_set: By the same names: `mig` of the same models on the whole set.
     """
 
     config: TrialConfig
@@ -49,16 +55,16 @@ class Reproduced:
 
     @property
     def num_seeds(self) -> int:
-        """How many trials ran to their end."""
+        """Number of trials that ran to their end."""
         return len(self.trials)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as plain values."""
+        """Return all of it as plain values."""
         return {
             "config": setting_values(self.config),
             "seeds": [trial.config.seed for trial in self.trials],
-            "mig_own_rows": [trial.reports[-1][_OWN_ROWS] for trial in self.trials],
-            "mig_whole_set": [trial.last_score for trial in self.trials],
+            "mig_own_rows": [trial.reports[-1][MigSeedStudy.name] for trial in self.trials],
+            "mig_whole_set": [trial.reports[-1][Mig.name] for trial in self.trials],
             "published": dict(self.published),
             "own_rows": dict(self.own_rows),
             "whole_set": dict(self.whole_set),
@@ -66,52 +72,65 @@ class Reproduced:
 
 
 def reproduced(trials: Sequence[Trial]) -> list[Reproduced]:
-    """Each configuration that was trained on the first images only, by beta; empty for a study of the whole set."""
-    scored = [trial for trial in trials if trial.is_complete and _OWN_ROWS in trial.reports[-1]]
+    """Return each configuration that was trained on the first images of dSprites only, by beta."""
+    scored = [trial for trial in trials if _is_of_the_study(trial)]
     found = [
         Reproduced(
             setting.config,
             setting.trials,
-            PUBLISHED.get(setting.config.beta, {}) if _is_as_published(setting.config) else {},
-            own_rows=medians(setting.trials, _OWN_ROWS),
-            whole_set=medians(setting.trials, "mig"),
+            _published(setting.config),
+            own_rows=medians(setting.trials, MigSeedStudy.name),
+            whole_set=medians(setting.trials, Mig.name),
         )
         for setting in settings_of(scored)
     ]
-    return sorted(found, key=lambda one: one.config.beta)
+    return sorted(found, key=lambda setting: setting.config.value("beta") or 0.0)
 
 
 def explain(found: Sequence[Reproduced]) -> str:
-    """Why its zeros are an artefact, in three sentences; in two where what was trained on varies in more.
+    """Return why the study's zeros are an artefact, in three sentences; in two where the training images vary in more.
 
     Args:
         found: At least one.
     """
-    images = max(one.config.images for one in found)
-    shape, scale = (max(one.whole_set[name] for one in found) for name in ("shape", "scale"))
-    said = (
+    num_images = max(setting.config.value("images") for setting in found)
+    shape, scale = (max(setting.whole_set[name] for setting in found) for name in ("shape", "scale"))
+    artefact = (
         f"The seed study scored the first {SEED_STUDY_ROWS:,} images in file order, which are all squares of the "
         "smallest scale: shape and scale do not vary there, have no entropy, and were counted as 0, whatever the model "
         f"knows of them. On the whole set the same models have gaps of up to {shape:.4f} for shape and {scale:.4f} for "
         f"scale."
     )
-    if images > _IMAGES_OF_ONE_SCALE:
-        return said
+    if num_images > _IMAGES_OF_ONE_SCALE:
+        return artefact
     return (
-        f"{said} What stays low is the models' own: they were trained on the first {images:,} of {NUM_IMAGES:,} "
-        "images, and nothing in those made them learn what never varies there."
+        f"{artefact} What stays low is the models' own: they were trained on the first {num_images:,} of "
+        f"{DSPRITES_FACTORS.size:,} images, which teach no model what never varies there."
     )
 
 
 def medians(trials: Sequence[Trial], score: str) -> dict[str, float]:
-    """Over trials at the end of their training: a score that they report as `mig`, and its gaps, factor by factor."""
+    """Return the medians of a score and of its gaps over trials at the end of their training.
+
+    Args:
+        trials: At least one.
+        score: The name under which they report it.
+
+    Returns:
+        The score as `mig`, and each gap by its factor.
+    """
     last = [trial.reports[-1] for trial in trials]
     factors = [name.removeprefix(f"{score}/") for name in last[0] if name.startswith(f"{score}/")]
     names = {"mig": score} | {factor: f"{score}/{factor}" for factor in factors}
     return {name: float(np.median([report[key] for report in last])) for name, key in names.items()}
 
 
-def _is_as_published(config: TrialConfig) -> bool:
-    """Whether it is the study's own in all but beta, seed and how long it trains."""
-    tried = (config.architecture, config.objective, config.latent_size, config.images, config.batch_size, config.lr)
-    return tried == ("conv3", "beta-vae", 64, _OWN_IMAGES, 64, 1e-3)
+def _is_of_the_study(trial: Trial) -> bool:
+    """Whether a trial has both scores at the end of its training on images of dSprites."""
+    is_scored = trial.is_complete and {MigSeedStudy.name, Mig.name} <= trial.reports[-1].keys()
+    return is_scored and isinstance(trial.config.dataset, DSpritesDataset)
+
+
+def _published(config: TrialConfig) -> Mapping[str, float]:
+    is_published = all(config.value(name) == value for name, value in _PUBLISHED_CONFIG.items())
+    return PUBLISHED.get(config.value("beta"), {}) if is_published else {}

@@ -1,4 +1,4 @@
-"""The ranked table: a row per trial, with everything that one wants to sort by."""
+"""The ranked table: a row per trial, with all that was reported and tried, and the columns that a page shows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from betavae.columns import Column, derived_fields, field_column, report_columns, shown_fields
+from betavae.metrics import METRICS
 from betavae.records.sweep import Sweep
-from betavae.records.trial import Report, Trial, ranked
-from betavae.report.scores import exact_score
+from betavae.records.trial import Trial, ranked
 from betavae.text import spreadsheet_cell
 
 Row = dict[str, Any]
 
+_RANK, _TRIAL, _STATUS, _STEP = (
+    Column("rank", "rank by the best score", "rank", "d"),
+    Column("trial", "identifier of the trial", "trial", ""),
+    Column("status", "how the trial ended", "status", ""),
+    Column("step", "steps at the evaluation of this row", "at step", "d"),
+)
+
 
 def table_rows(sweep: Sweep) -> list[Row]:
-    """A row per trial that has started: the ranked ones, then those without a score, which have no rank.
+    """Return a row per trial that has started: the ranked ones, then those without a score, which have no rank.
 
-    Every score of a row, and its losses, are of one evaluation: the trial's best by `mig`.
+    All scores and losses of a row are of one evaluation: the trial's best by the ranking score.
     """
     scored = ranked(sweep.trials)
     others = [trial for trial in sweep.trials if not trial.reports]
@@ -26,13 +34,41 @@ def table_rows(sweep: Sweep) -> list[Row]:
     return rows + [_row(sweep, trial, None) for trial in others]
 
 
+def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
+    """Return the columns that a page shows: of other scores than the ranking score, not those of the factors.
+
+    Args:
+        sweep: The rows are of its trials.
+        rows: Columns without a value in any row are left out.
+    """
+    configs = [trial.config for trial in sweep.trials]
+    names = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
+    reported = report_columns(names, rank_by=sweep.rank_by)
+    scores = [column for column in reported if column.name == sweep.rank_by or column.name in METRICS]
+    factors = [column for column in reported if column.name.startswith(f"{sweep.rank_by}/")]
+    losses = [column for column in reported if column.name.startswith("loss/")]
+    fields = [field_column(name) for name in (*shown_fields(configs), "seed")]
+    derived = [field_column(name) for name in derived_fields(configs)]
+    columns = [_RANK, _TRIAL, *scores, *fields, _STATUS, _STEP, *factors, *losses, *derived]
+    return [column for column in columns if column.name in names]
+
+
+def heading(column: Column) -> str:
+    """Return the head of a page's column: the label of a score, the symbol of anything else."""
+    return column.label if column.name in METRICS else column.symbol
+
+
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows with a header; what a trial lacks is empty, and no text is a formula to a spreadsheet."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    """Write the rows with a header; a missing value is empty, and no text is a formula to a spreadsheet."""
+    names = _names(rows)
     with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow([spreadsheet_cell(name) for name in names])
         writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _cell(value: object) -> object:
@@ -40,22 +76,25 @@ def _cell(value: object) -> object:
 
 
 def _row(sweep: Sweep, trial: Trial, rank: int | None) -> Row:
-    config, checkpoint = trial.config, trial.best_checkpoint
+    checkpoint, report = trial.best_checkpoint, trial.best or {}
     return {
         "rank": rank,
         "trial": trial.trial_id,
         "status": trial.status,
-        **_scores(trial.best or {}),
-        "mig_exact": exact_score(checkpoint),
-        **config.to_dict(),
-        "beta_norm": config.beta_norm,
+        **report,
+        **_requested_scores(trial),
+        **trial.config.to_dict(),
+        **trial.config.derived(),
         "last_step": trial.step,
         "checkpoint": None if checkpoint is None else str(checkpoint.folder.relative_to(sweep.folder)),
         "error": trial.error,
     }
 
 
-def _scores(report: Report) -> Row:
-    """What the trial reported under design.md's names, without what Ray adds."""
-    own = ("mig", "loss/", "active_units", "images_per_second")
-    return {name: value for name, value in report.items() if name == "step" or name.startswith(own)}
+def _requested_scores(trial: Trial) -> Row:
+    """Return the scores of the best checkpoint that the trial itself does not report."""
+    if trial.best is None or trial.best_checkpoint is None:
+        return {}
+    by_name = trial.best_checkpoint.scores.by_name
+    numbers = [score.numbers(name) for name, score in by_name.items() if name not in trial.best]
+    return {key: value for each in numbers for key, value in each.items()}

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -71,3 +72,45 @@ def test_the_best_checkpoint_is_the_best_of_those_that_can_be_read(make_sweep) -
 def test_a_folder_that_is_no_sweep_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must be a sweep's folder, but has no sweep\.json"):
         read_sweep(tmp_path)
+
+
+def test_a_trial_is_its_number(make_sweep) -> None:
+    sweep = read_sweep(make_sweep({"0007": {"migs": [0.2], "seed": 3}, "b": {"migs": [0.1]}}))
+    assert [(trial.trial_id, trial.index, trial.config.seed) for trial in sweep.trials] == [("0007", 7, 3), ("b", 1, 0)]
+
+
+@pytest.mark.parametrize("index", [None, -1, "7", 7.0, True])
+def test_a_trial_without_a_number_is_damaged(make_sweep, index: object) -> None:
+    folder = make_sweep({"a": {"migs": []}})
+    path = folder / "search" / "trial_a" / "params.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "index": index}))
+    (problem,) = read_sweep(folder).unreadable
+    assert f"{path} must hold a trial's number as index, but holds {index!r}" in problem
+
+
+def test_a_damaged_plan_is_taken_from_the_latest_checkpoint(make_sweep) -> None:
+    folder = make_sweep({"0007": {"migs": [0.2], "beta": 8.0, "objective": "beta-tcvae"}})
+    expected = read_sweep(folder).trials[0].config
+    (folder / "search" / "trial_0007" / "params.json").write_text("{")
+    sweep = read_sweep(folder)
+    assert (sweep.trials[0].index, sweep.trials[0].config) == (7, expected)
+    assert sweep.unreadable[0].endswith("its values are taken from its latest checkpoint.")
+
+
+@pytest.mark.parametrize(
+    ("values", "differences"),
+    [
+        ({"beta": 8.0}, ("beta 8.0", "beta 4.0")),
+        ({"objective": "beta-tcvae", "seed": 1}, ("objective beta-tcvae and seed 1", "objective beta-vae and seed 0")),
+    ],
+)
+def test_a_plan_that_a_checkpoint_contradicts_is_refused(
+    make_sweep, values: dict[str, object], differences: tuple[str, str]
+) -> None:
+    folder = make_sweep({"a": {"migs": [0.2]}})
+    path = folder / "search" / "trial_a" / "params.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    sweep = read_sweep(folder)
+    assert sweep.trials == ()
+    planned, trained = differences
+    assert f"says {planned}, but its checkpoint was trained with {trained}." in sweep.unreadable[0]

@@ -7,8 +7,10 @@ import scipy.stats
 
 from betavae.data import DSprites
 from betavae.records.sweep import read_sweep
-from betavae.report.confirmation import confirmed, probability_better, seeds_needed
-from betavae.report.findings import describe_state, headline
+from betavae.report.comparison import probability_better, seeds_needed
+from betavae.report.confirmation import confirmed
+from betavae.report.findings import describe_state
+from betavae.report.headline import headline
 from betavae.report.write import write_report
 
 SEARCHED = {"a": {"migs": [0.3, 0.5], "beta": 8.0}, "b": {"migs": [0.4, 0.2], "beta": 4.0}}
@@ -23,8 +25,8 @@ def test_what_was_confirmed_is_ranked_by_the_median_at_the_end(make_sweep) -> No
     """Fails where a run's best evaluation counts (0.9), or a run that has not ended (0.99)."""
     sweep = read_sweep(make_sweep(SEARCHED, confirming=NEW_SEEDS | CUT))
     first, second = confirmed(sweep.trials, sweep.confirming)
-    assert (first.config.beta, first.median, first.search_score) == (4.0, 0.25, 0.4)
-    assert (second.config.beta, second.scores, second.search_score) == (8.0, (0.30, 0.20, 0.10), 0.5)
+    assert (first.config.value("beta"), first.median, first.search_score) == (4.0, 0.25, 0.4)
+    assert (second.config.value("beta"), second.final_scores, second.search_score) == (8.0, (0.30, 0.20, 0.10), 0.5)
     assert second.quartiles == pytest.approx((0.15, 0.25))
     assert [trial.config.seed for trial in second.trials] == [500_000, 500_002, 500_001]
 
@@ -59,7 +61,7 @@ def test_a_search_trial_that_cannot_be_read_leaves_the_confirmation_standing(mak
     (one,) = confirmed(sweep.trials, sweep.confirming)
     assert (one.median, one.search_score) == (0.25, None)
     assert "promised" not in headline(sweep.trials, [one]).certainty
-    report = write_report(sweep, folder / "report", data=small_data, num_best=1, importances={})
+    report = write_report(sweep, folder / "report", data={"dsprites": small_data}, num_best=1, importances={})
     assert any("search/b could not be read" in problem for problem in report.problems)
 
 
@@ -72,7 +74,7 @@ def test_one_new_seed_is_no_result(make_sweep) -> None:
 
 def test_the_page_and_the_summary_show_every_new_seed(make_sweep, small_data: DSprites) -> None:
     sweep = read_sweep(make_sweep(SEARCHED, confirming=NEW_SEEDS, outcome="done"))
-    page = write_report(sweep, sweep.folder / "report", data=small_data, num_best=1, importances={}).page
+    page = write_report(sweep, sweep.folder / "report", data={"dsprites": small_data}, num_best=1, importances={}).page
     text = Path(page).read_text()
     assert all(f"{mig:.3f} " in text for mig in (0.30, 0.10, 0.20, 0.25, 0.35, 0.15))
     assert (sweep.folder / "report" / "figures" / "confirmation.pdf").exists()

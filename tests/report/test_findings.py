@@ -7,16 +7,12 @@ import scipy.stats
 
 from betavae.data import DSprites
 from betavae.records.sweep import read_sweep
-from betavae.report.findings import (
-    CHANCE,
-    describe_importance,
-    describe_training,
-    diagnose_factors,
-    diagnose_latents,
-    headline,
-)
+from betavae.report.comparison import permutation_p, share_of_wins
+from betavae.report.diagnosis import diagnose_factors, diagnose_latents
+from betavae.report.findings import CHANCE, describe_importance, describe_training, varied_fields
+from betavae.report.headline import headline
 from betavae.report.portrait import Portrait, latents_by_kl, mean_by_factors, portray
-from betavae.report.settings import permutation_p, settings_of, share_of_wins, varied_fields
+from betavae.report.settings import settings_of
 
 NAMES = ("shape", "scale", "orientation", "posX", "posY")
 
@@ -79,7 +75,7 @@ def test_settings_are_ranked_by_their_median_and_not_by_a_lucky_seed(make_sweep)
         "steady2": {"migs": [0.2], "beta": 6.0, "seed": 2},
     }
     first, second = settings_of(read_sweep(make_sweep(trials)).trials)
-    assert (first.config.beta, first.median) == (6.0, pytest.approx(0.25))
+    assert (first.config.value("beta"), first.median) == (6.0, pytest.approx(0.25))
     assert (second.num_seeds, second.median) == (3, 0.1)
 
 
@@ -106,7 +102,7 @@ def test_permutation_p_is_never_0() -> None:
 
 def test_a_seed_is_not_what_a_sweep_varies(make_sweep) -> None:
     trials = {"a": {"migs": [0.1], "seed": 1}, "b": {"migs": [0.1], "seed": 2, "lr": 1e-4}}
-    assert varied_fields(read_sweep(make_sweep(trials)).trials) == ("lr",)
+    assert varied_fields(read_sweep(make_sweep(trials)).trials) == ["lr"]
 
 
 def built_scores(information: list[list[float]], kl: list[float]) -> dict[str, Any]:

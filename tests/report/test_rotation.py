@@ -26,8 +26,8 @@ def test_the_turn_is_found_and_undone(degrees: float) -> None:
     sign = 1 if found.latents == (0, 2) else -1
     assert abs(sign * found.degrees + degrees) <= 2  # the code's noise blurs the best angle
     straight = best_rotation(*grid_codes(0), columns=(0, 1)).score
-    assert found.turned_score == pytest.approx(straight, abs=0.02)
-    assert degrees == 0 or found.score < found.turned_score - 0.1
+    assert found.rotated_score == pytest.approx(straight, abs=0.02)
+    assert degrees == 0 or found.score < found.rotated_score - 0.1
 
 
 def test_what_another_factor_would_gain_does_not_count() -> None:
@@ -36,7 +36,7 @@ def test_what_another_factor_would_gain_does_not_count() -> None:
     third = (factors.sum(1) > 7).astype(int)
     found = best_rotation(codes, np.column_stack([factors, third]), columns=(0, 1))
     assert found.degrees == 0
-    assert found.turned_score == pytest.approx(found.score, abs=0.01)
+    assert found.rotated_score == pytest.approx(found.score, abs=0.01)
 
 
 def test_one_latent_cannot_be_turned() -> None:

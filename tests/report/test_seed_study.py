@@ -30,10 +30,10 @@ def test_published_means_are_those_of_the_published_gaps() -> None:
 
 def test_it_takes_medians_of_the_last_scores_of_both_kinds(make_sweep) -> None:
     one, other = reproduced(read_sweep(make_sweep(_on_first_images(TRIALS))).trials)
-    assert (one.config.beta, one.num_seeds, one.published["mig"]) == (1.0, 3, 0.0108)
+    assert (one.config.value("beta"), one.num_seeds, one.published["mig"]) == (1.0, 3, 0.0108)
     assert (one.whole_set["mig"], one.whole_set["shape"], one.own_rows["mig"]) == (0.2, 0.2, 0.1)
     assert (one.own_rows["shape"], one.own_rows["scale"]) == (0.0, 0.0)
-    assert (other.config.beta, other.num_seeds, other.published) == (5.0, 1, {})
+    assert (other.config.value("beta"), other.num_seeds, other.published) == (5.0, 1, {})
 
 
 @pytest.mark.parametrize("other", [{"latent_size": 10}, {"lr": 1e-4}, {"batch_size": 16}])

@@ -1,16 +1,15 @@
-"""Draw what each latent of the model in this folder does: `python traverse.py`, where betavae-lab is installed."""
+"""Draw the traversal of each latent of this folder's model: `python traverse.py`, where betavae-lab is installed."""
 
 from pathlib import Path
 
-import numpy as np
-
-from betavae.data import DSprites
+from betavae.config import TrialConfig
 from betavae.records.checkpoint import load_model
-from betavae.report.traversals import latent_traversal
+from betavae.report import latent_traversal
 
 folder = Path(__file__).parent
 model = load_model(folder)
-image = DSprites.open().images(np.array([300_000]))[0]
+data = TrialConfig.read(folder / "config.json").dataset.open()
+image = data.images([len(data) // 2])[0]
 for latent in range(model.latent_size):
     path = folder / f"latent_{latent}.png"
     latent_traversal(model, dim=latent, image=image).savefig(path)

@@ -1,14 +1,12 @@
 import math
-from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
-from betavae.config import Objective
 from betavae.gaussian import DiagonalGaussian
 from betavae.models import VAE
-from betavae.objectives import OBJECTIVES, Batch, BetaTCVAE, BetaVAE, total_correlation
+from betavae.objectives import Batch, BetaTCVAE, BetaVAE, total_correlation
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -32,13 +30,9 @@ def test_beta_weighs_the_kl_alone() -> None:
     assert loss.terms["kl_nats"].item() > 0
 
 
-def test_every_objective_that_can_be_asked_for_is_there() -> None:
-    assert set(OBJECTIVES) == set(get_args(Objective))
-
-
 def test_at_beta_1_both_objectives_are_the_evidence_bound() -> None:
     model, images = VAE(4, generator=generator()), torch.ones(2, 1, 64, 64)
-    losses = [part(beta=1.0).loss(Batch(model, images, generator=generator())) for part in OBJECTIVES.values()]
+    losses = [part(beta=1.0).loss(Batch(model, images, generator=generator())) for part in (BetaVAE, BetaTCVAE)]
     assert losses[0].total.item() == pytest.approx(losses[1].total.item(), rel=1e-6)
 
 

@@ -1,0 +1,198 @@
+"""The finding of a sweep in words, and how certain it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from betavae.records.trial import Trial, ranked
+from betavae.report.comparison import (
+    paired_differences,
+    permutation_p,
+    probability_better,
+    seeds_needed,
+    share_of_wins,
+    sign_flip_p,
+    smallest_sign_flip_p,
+)
+from betavae.report.confirmation import Confirmed
+from betavae.report.findings import describe_config, score_label, varied_fields
+from betavae.report.settings import Setting, settings_of
+
+_SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The finding of a sweep.
+
+    Attributes:
+        claim: The setting that came first, and its lead.
+        certainty: How far that can be believed.
+    """
+
+    claim: str
+    certainty: str
+
+
+def headline(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = ()) -> Headline:
+    """Return the setting that came first and how certain that is: by the confirmation, where there is one.
+
+    Args:
+        trials: Of the search; at least one of them has a score.
+        confirmations: The highest median first.
+    """
+    if confirmations:
+        return _confirmed(trials, confirmations)
+    settings, names = settings_of(trials), varied_fields(trials)
+    finding = _alone(settings[0]) if len(settings) == 1 else _compare(settings, names)
+    num_cut = sum(not trial.is_complete for trial in trials if trial.reports)
+    if not num_cut:
+        return finding
+    return Headline(
+        finding.claim,
+        f"{finding.certainty} {num_cut} of {len(ranked(trials))} trials did not run to their end; they are ranked by "
+        "fewer steps.",
+    )
+
+
+def _alone(setting: Setting) -> Headline:
+    described, label = describe_config(setting.config, ()), score_label(setting.trials)
+    if setting.num_seeds == 1:
+        return Headline(
+            f"{described} has {_with_article(label)} of {setting.median:.3f}.",
+            "One trial, and nothing to compare it with: no result.",
+        )
+    low, high = setting.quartiles
+    return Headline(
+        f"{described} has a median {label} of {setting.median:.3f} over {setting.num_seeds} seeds.",
+        f"The middle half lies in {low:.3f} .. {high:.3f}; there is no other setting to compare it with.",
+    )
+
+
+def _compare(settings: Sequence[Setting], names: Sequence[str]) -> Headline:
+    first, second = settings[:2]
+    label, lead = score_label(first.trials), first.median - second.median
+    what = describe_config(first.config, names)
+    over = f"{_seeds(first)} against {_seeds(second)}" if first.num_seeds != second.num_seeds else _seeds(first)
+    if min(first.num_seeds, second.num_seeds) == 1:
+        return Headline(
+            f"{what} ranks first with {_with_article(label)} of {first.median:.3f}, {lead:.3f} ahead of the next.",
+            f"{over[0].upper()}{over[1:]}: a rank, not a result. Another seed can reverse it; train the best settings "
+            "again with several seeds before you believe it.",
+        )
+    test = _tested(first, second)
+    return Headline(
+        f"{what} {'wins' if test.is_decided else 'leads'} by {lead:.3f} over {over}: a median {label} of "
+        f"{first.median:.3f} against {second.median:.3f} of {describe_config(second.config, names)}.",
+        f"{test.sentence} The same runs chose it, as the best of {len(settings)} settings, which flatters it.",
+    )
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A test of the two best settings.
+
+    Attributes:
+        is_decided: Whether the first is better by more than the luck of the seeds.
+        sentence: The test and its outcome.
+    """
+
+    is_decided: bool
+    sentence: str
+
+
+def _tested(first: Setting, second: Setting) -> _Test:
+    """Test two settings in pairs where they have the same seeds, else as two groups."""
+    differences = paired_differences(first.seeds, first.best_scores, second.seeds, second.best_scores)
+    if differences is not None:
+        return _tested_in_pairs(differences)
+    p, wins = permutation_p(first.best_scores, second.best_scores), share_of_wins(first.best_scores, second.best_scores)
+    is_decided = p < _SIGNIFICANT and wins > 0.5
+    return _Test(
+        is_decided,
+        f"It is the better one in {wins:.0%} of the pairs of their runs (p = {p:.2g}): {_verdict(is_decided)}",
+    )
+
+
+def _tested_in_pairs(differences: Sequence[float]) -> _Test:
+    p, mean, count = sign_flip_p(differences), float(np.mean(differences)), len(differences)
+    is_decided = p < _SIGNIFICANT and mean > 0
+    sentence = (
+        f"Both have the same {count} seeds, and are compared in pairs: it is the better one with "
+        f"{sum(difference > 0 for difference in differences)} of them, by {mean:+.3f} on average (paired permutation "
+        f"test, p = {p:.2g}): {_verdict(is_decided)}"
+    )
+    smallest = smallest_sign_flip_p(count)
+    if smallest >= _SIGNIFICANT:
+        sentence += f" With {count} pairs p is at least {smallest:.2g}; with six or more, it could be below 0.05."
+    return _Test(is_decided, sentence)
+
+
+def _verdict(is_decided: bool) -> str:
+    if is_decided:
+        return "more than the luck of the seeds."
+    return "the luck of the seeds can do as much, so these runs do not separate the two."
+
+
+def _confirmed(trials: Sequence[Trial], confirmations: Sequence[Confirmed]) -> Headline:
+    first, names = confirmations[0], varied_fields(trials)
+    what, label = describe_config(first.config, names), score_label(first.trials)
+    failed = f" ({first.num_failed} more failed)" if first.num_failed else ""
+    if first.num_seeds == 1:
+        return Headline(
+            f"{what} has {_with_article(label)} of {first.median:.3f} with one new seed{failed}.",
+            "One seed is no result: another can reverse it.",
+        )
+    low, high = first.quartiles
+    return Headline(
+        f"{what} has a median {label} of {first.median:.3f} over {first.num_seeds} new seeds{failed}, the middle half "
+        f"in {low:.3f} .. {high:.3f}.",
+        " ".join(_certainty(trials, confirmations, names)),
+    )
+
+
+def _certainty(trials: Sequence[Trial], confirmations: Sequence[Confirmed], names: Sequence[str]) -> list[str]:
+    first = confirmations[0]
+    sentences = ["The seeds took no part in the search, and each counts with the end of its training."]
+    if first.search_score is not None:
+        curse = first.search_score - first.median
+        sentences.append(
+            f"The search had promised {first.search_score:.3f}, selected with labels: {abs(curse):.3f} "
+            f"{'more' if curse > 0 else 'less'}."
+        )
+    if len(confirmations) > 1:
+        sentences.append(_against_second(first, confirmations[1], names))
+        sentences.append(f"That it is the best of {len(confirmations)} by these seeds flatters it.")
+    could_be_chosen = ranked([trial for trial in trials if trial.status != "failed"])
+    if could_be_chosen and could_be_chosen[0].setting not in {confirmation.config for confirmation in confirmations}:
+        sentences.append("The search has a better one that was not confirmed.")
+    return sentences
+
+
+def _against_second(first: Confirmed, second: Confirmed, names: Sequence[str]) -> str:
+    scores, others = first.final_scores, second.final_scores
+    better, needed = probability_better(scores, others), seeds_needed(scores, others)
+    sentence = (
+        f"Its median is above that of {describe_config(second.config, names)} ({second.median:.3f} over "
+        f"{_seeds(second)}) in {better:.0%} of bootstrap resamples of the seeds"
+    )
+    differences = paired_differences(first.seeds, scores, second.seeds, others)
+    if differences is not None:
+        sentence += (
+            f"; in pairs of the same seed it is better by {np.mean(differences):+.3f} on average (paired permutation "
+            f"test, p = {sign_flip_p(differences):.2g})"
+        )
+    if needed is None or needed <= min(first.num_seeds, second.num_seeds):
+        return f"{sentence}."
+    return f"{sentence}; if they differ as seen, about {needed:,} seeds of each would tell (5 % level, 80 % power)."
+
+
+def _seeds(tried: Setting | Confirmed) -> str:
+    return "one seed" if tried.num_seeds == 1 else f"{tried.num_seeds} seeds"
+
+
+def _with_article(label: str) -> str:
+    return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"

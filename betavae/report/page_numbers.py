@@ -1,0 +1,88 @@
+"""The few numbers on top of a page, each with how it was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from betavae.columns import report_column
+from betavae.metrics.active_units import ACTIVE_UNIT_NATS
+from betavae.records.sweep import Sweep
+from betavae.records.trial import ranked
+from betavae.report.confirmation import Confirmed, requested_metrics
+from betavae.report.portrait import Portrait
+from betavae.report.provenance import describe_ordered
+from betavae.report.settings import median_of
+
+
+@dataclass(frozen=True)
+class PageNumber:
+    """One number.
+
+    Attributes:
+        name: What it is.
+        value: As it is shown.
+        method: How it was taken.
+    """
+
+    name: str
+    value: str
+    method: str
+
+
+def page_numbers(sweep: Sweep, confirmations: Sequence[Confirmed], portraits: Sequence[Portrait]) -> list[PageNumber]:
+    """Return the numbers of a page: those of the confirmation first, then those of the search.
+
+    Args:
+        sweep: At least one of its trials has a score.
+        confirmations: The highest median first; may be empty.
+        portraits: The models that are shown, the best first; may be empty.
+    """
+    label, trials = report_column(sweep.rank_by).label, ranked(sweep.trials)
+    best = trials[0].best
+    assert best is not None  # a ranked trial has a score
+    return [
+        *_confirmed_numbers(label, confirmations),
+        PageNumber(
+            f"best {label}",
+            f"{trials[0].score:.3f}",
+            f"trial {trials[0].trial_id} at step {best['step']}, the best of {len(trials)}; selected with labels",
+        ),
+        *_requested_numbers(portraits),
+        PageNumber(
+            f"median {label}",
+            f"{median_of([trial.last_score for trial in trials]):.3f}",
+            f"over the {len(trials)} trials, each at its end: not selected",
+        ),
+        *(_active_latents(portrait) for portrait in portraits[:1]),
+    ]
+
+
+def _confirmed_numbers(label: str, confirmations: Sequence[Confirmed]) -> list[PageNumber]:
+    if not confirmations:
+        return []
+    first = confirmations[0]
+    method = f"median over {first.num_seeds} new seeds, each at the end of its training"
+    numbers = [PageNumber(f"confirmed {label}", f"{first.median:.3f}", method)]
+    for name in requested_metrics():
+        median = first.requested_median(name)
+        if median is not None:
+            numbers.append(PageNumber(f"confirmed {report_column(name).label}", f"{median:.3f}", "the same models"))
+    return numbers
+
+
+def _requested_numbers(portraits: Sequence[Portrait]) -> list[PageNumber]:
+    """Return each score that is taken on request, of the best model of which it has been taken."""
+    numbers = []
+    for name in requested_metrics():
+        scored = [portrait for portrait in portraits if name in portrait.scores]
+        if scored:
+            score, ordered = scored[0].scores[name], describe_ordered(scored[0].scores[name], scored[0].space)
+            method = f"{score.estimator}, {score.num_rows:,} images{f'; {ordered}' if ordered else ''}"
+            numbers.append(PageNumber(f"{report_column(name).label}, {scored[0].title}", f"{score.value:.3f}", method))
+    return numbers
+
+
+def _active_latents(portrait: Portrait) -> PageNumber:
+    value = f"{len(portrait.active)} of {len(portrait.latents)}"
+    return PageNumber(f"active latents, {portrait.title}", value, f"KL above {ACTIVE_UNIT_NATS:g} nats")
