@@ -123,7 +123,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             page = joined(joined(mirror.location, REPORT_FOLDER), PAGE_FILE)
             report = replace(report, page=page)
         if export is not None:
-            export_best(sweep, export)
+            export_best(sweep, export, data=data)
         return report
 
 

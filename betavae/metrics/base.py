@@ -148,6 +148,7 @@ class Metric(Part):
         higher_is_better: Whether a higher score is a better one; None if neither is.
         ignores_scale: Whether scaling and shifting a latent changes nothing: False for a metric that compares
             posteriors with the prior.
+        is_always_taken: Whether `rows` gives images of every trial.
         format: How its value is written.
     """
 
@@ -155,7 +156,13 @@ class Metric(Part):
     is_live: ClassVar[bool] = True
     higher_is_better: ClassVar[bool | None] = True
     ignores_scale: ClassVar[bool] = True
+    is_always_taken: ClassVar[bool] = True
     format: ClassVar[str] = ".4f"
+
+    @classmethod
+    def can_rank(cls) -> bool:
+        """Whether trials can be ranked by it while they run: every report has it, and a higher value is better."""
+        return cls.is_live and cls.is_always_taken and bool(cls.higher_is_better)
 
     def rows(self, data: FactorImages, num_training: int) -> Rows | None:
         """Return the images that it is taken of; None where it says nothing.

@@ -37,9 +37,8 @@ class RayLoggers(TrialProgressCallback):  # where there is one, Ray prints no li
         self._stack = ExitStack()
 
     def __enter__(self) -> RayLoggers:
-        for name, logger in list(self._loggers.items()):
-            if not self._attempt(name, None, lambda logger=logger: self._stack.enter_context(logger)):  # type: ignore[misc]
-                del self._loggers[name]
+        for name, logger in self._loggers.items():
+            self._attempt(name, None, lambda logger=logger: self._stack.enter_context(logger))  # type: ignore[misc]
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -74,14 +73,12 @@ class RayLoggers(TrialProgressCallback):  # where there is one, Ray prints no li
         for name, logger in self._loggers.items():
             self._attempt(name, index, lambda logger=logger: call(logger, planned))  # type: ignore[misc]
 
-    def _attempt(self, name: str, index: int | None, call: Callable[[], object]) -> bool:
-        """Call a logger; return whether it raised nothing."""
+    def _attempt(self, name: str, index: int | None, call: Callable[[], object]) -> None:
+        """Call a logger, and warn if it raises."""
         try:
             call()
-            return True
         except Exception as error:  # of any kind: Ray takes it for a failure of the trial, or of the sweep
             self._warn(name, index, error)
-            return False
 
     def _warn(self, name: str, index: int | None, error: Exception) -> None:
         """Say once why a log is incomplete: a full disk takes those of every trial."""

@@ -37,8 +37,8 @@ _STATUS = {"finished": "STATUS_SUCCESS", "failed": "STATUS_FAILURE", "stopped": 
 class TensorBoardLog(Logger):
     """Shows each trial from its start: hyper-parameters, curves, pictures of its checkpoints, and how it ended.
 
-    A trial that is resumed from a checkpoint continues its curves: what was drawn from that step on is drawn anew. Curves
-    that cannot be drawn cost a trial its further curves.
+    A trial that is resumed from a checkpoint continues its curves: what was drawn from that step on is drawn anew. A
+    trial whose curves cannot be drawn loses its further ones.
 
     Args:
         context: The stage.

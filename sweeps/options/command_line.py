@@ -54,7 +54,7 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     origins = dict(base.origins) | dict.fromkeys(file, _origin("file")) | dict.fromkeys(line, _origin("command line"))
     options = replace(_with_given(base, given), origins=origins)
     for name in given:
-        if name in PARTS or name in parameters_by_name():
+        if name in options.space.axes:
             _check_owned(options.space, name)
     return replace(options, space=_resolved(options.space))
 
@@ -247,7 +247,7 @@ def _names(options: Options) -> list[str]:
 def _with_given(base: Options, given: Mapping[str, Any]) -> Options:
     groups = {group: _replaced(getattr(base, group), given) for group in GROUPS}
     axes: dict[str, Axis] = {
-        name: value for name, value in given.items() if name in PARTS or name in parameters_by_name() and name != "seed"
+        name: value for name, value in given.items() if name != "seed" and name in (*PARTS, *parameters_by_name())
     }
     return replace(base, **groups, space=Space({**base.space.axes, **axes}))
 

@@ -285,8 +285,6 @@ def _check_name(name: str | None) -> None:
 
 
 def _check_rank_by(name: str) -> None:
-    known = [known for known, metric in METRICS.items() if metric.is_live and metric.higher_is_better]
+    known = [each for each, metric in METRICS.items() if metric.can_rank()]
     if name not in known:
-        raise InputError(
-            f"--rank-by must be a score that every evaluation takes: {', '.join(known)}; but got {name!r}."
-        )
+        raise InputError(f"--rank-by must be one of {', '.join(known)}, but got {name!r}.")

@@ -181,7 +181,8 @@ def _gp(startup: int, seed: int) -> BaseSampler:
 def _qmc(startup: int, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return QMCSampler(seed=seed, warn_independent_sampling=False)
+        # after a resume the seed is another: so is the sequence
+        return QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
 
 
 def _random(startup: int, seed: int) -> BaseSampler:

@@ -132,6 +132,7 @@ class OptunaPruning:
         self._study = optuna.create_study(study_name="sweep", direction="maximize", pruner=pruner)
         self._trials: list[optuna.Trial] = []
         self._last: dict[int, tuple[int, float]] = {}
+        self._ended: set[int] = set()
 
     def stops(self, trial: int, *, step: int, score: float) -> bool:
         """Report to the study, and ask the pruner."""
@@ -145,8 +146,9 @@ class OptunaPruning:
 
     def ended(self, trial: int) -> None:
         """Tell the study: some pruners judge by trials that have ended."""
-        if trial in self._last:
-            self._study.tell(trial, self._last.pop(trial)[1], skip_if_finished=True)
+        if trial in self._last and trial not in self._ended:
+            self._study.tell(trial, self._last[trial][1])
+            self._ended.add(trial)
 
 
 def stopping_rule(options: Options) -> StoppingRule:

@@ -62,7 +62,7 @@ def run(tmp_path: Path, options: Options, *, is_terminal: bool) -> str:
 
 
 ENDED = [
-    "   [1/2] 0000  beta 4      z 10  lr 0.001    finished         mig 0.250   best so far 0.250 (0000)",
+    "   [1/2] 0000  beta 4       z 10      lr 0.001  finished         mig 0.250   best so far 0.250 (0000)",
     "   [2/2] 0001  FAILED: ValueError: the reason (traceback: search/trial_0001/error.txt)   best so far 0.250 (0000)",
 ]
 
@@ -79,7 +79,7 @@ def test_verbose_says_starts_and_reports_too(tmp_path: Path) -> None:
     said = run(tmp_path, replace(OPTIONS, sweep=SweepOptions(verbose=True)), is_terminal=False).splitlines()
     assert said[:3] == [
         "0000  started",
-        "0000  step 50      mig 0.100  recon 120.00  kl 2.50  50 images/s",
+        "0000  step 50      mig 0.1000  recon 120.00  kl 2.50  50 images/s",
         ENDED[0],
     ]
 
@@ -105,7 +105,7 @@ def test_the_time_left_runs_down_between_reports(tmp_path: Path, monkeypatch: py
         shown.print(log._picture())
         left.append(shown.file.getvalue().split("about ")[1].split()[0])
     # 150 steps of 10 images at 50 images/s; after a minute it should have reported, and counts no further than that
-    assert left == ["0:00:30", "0:00:26", "0:00:25"]
+    assert left == ["0:00:30", "0:00:26", "0:00:20"]
 
 
 def test_a_trial_that_goes_on_is_among_the_best_once(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def shown(tmp_path: Path, reports: list[Any], damage: tuple[str, bytes] | None =
 )
 def test_a_report_that_cannot_be_shown_costs_its_line(tmp_path: Path, broken: dict[str, Any]) -> None:
     said = shown(tmp_path, [broken, report(100, 0.25)])
-    assert "0000  step 100     mig 0.250" in said
+    assert "0000  step 100     mig 0.2500" in said
     assert "[1/1] 0000" in said
 
 

@@ -45,7 +45,7 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
             "--eval-every 900 --steps 100",
             "--eval-every must be at most steps (100), or no score is taken, but got 900.",
         ),
-        ("--rank-by loss", "--rank-by must be a score that every evaluation takes (mig, mig_quantile"),
+        ("--rank-by mig_seed_study", "--rank-by must be one of mig, mig_quantile, but got 'mig_seed_study'."),
         ("--bata 4", "--bata is no option; did you mean --beta?; --help lists all options."),
         ("4", "4 is no option; --help lists all options."),
         ("--name", "argument --name: expected one argument; --help lists all options."),
@@ -110,11 +110,10 @@ def test_help_fits_the_terminal_and_is_written_in_sentences(command: str, width:
     )
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= width
-    indented = [line.strip() for line in lines if line.startswith(" " * 26)]
-    ragged = [
-        line for line, after in zip(indented, indented[1:], strict=False) if len(line) < 25 and after[0].islower()
-    ]
-    assert not ragged
+    pairs = [pair for pair in zip(lines, lines[1:], strict=False) if all(line.startswith(" " * 15) for line in pair)]
+    assert pairs
+    ragged = [line for line, after in pairs if len(line) + len(after.split()[0]) + 1 < width - 2]
+    assert not ragged  # the first word of each line did not fit on the line before
 
 
 def test_the_analysis_has_options_of_its_own() -> None:

@@ -71,7 +71,7 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "beta": ("--beta 3", trials),
     "latent_size": ("--latent-size 3", trials),
     "lr": ("--lr 1e-5", trials),
-    "search": ("--search grid --beta 1 2 --latent-size 3 --lr 1e-3", trials),
+    "search": ("--search grid --beta 1 2 3 --latent-size 3 5 --lr 1e-3", trials),
     "trials": ("--trials 7", trials),
     "sampler": ("--sampler gp", sampler),
     "repeats": ("--repeats 2", trials),

@@ -148,10 +148,10 @@ def test_a_resume_may_raise_the_trials_and_move_to_another_machine(repeats: str)
     assert planned_trials(again)[: len(planned_trials(started))] == planned_trials(started)
 
 
-def test_a_grid_of_which_points_were_drawn_cannot_be_extended() -> None:
-    """With more trials other points are drawn: the trials that are there would not be of the plan."""
+def test_a_grid_of_which_points_were_drawn_cannot_become_the_whole_grid() -> None:
+    """The whole grid is tried in another order: the trials that are there would not be of the plan."""
     with pytest.raises(InputError, match="--trials must stay 2"):
-        check_resume(asked("--beta 1 2 3 4 --trials 3"), asked("--beta 1 2 3 4 --trials 2"))
+        check_resume(asked("--beta 1 2 3 4 --trials 4"), asked("--beta 1 2 3 4 --trials 2"))
 
 
 @pytest.mark.parametrize(

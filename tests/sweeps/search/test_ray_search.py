@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from betavae.objectives import BetaVAE
 from betavae.records.trial import PlannedTrial, Trial, Trials
 from sweeps.options.command_line import parse_options
 from sweeps.options.options import Options
@@ -24,7 +25,7 @@ def asked(words: str) -> Options:
     return options
 
 
-def known(planned: PlannedTrial, *, migs: list[float], status: str) -> Trial:
+def known(planned: PlannedTrial, *, migs: list[float], status: str = "finished") -> Trial:
     reports = tuple({"step": 10 * count, "mig": mig} for count, mig in enumerate(migs, start=1))
     error, stopped = ("ValueError: no" if status == "failed" else None), status == "stopped"
     name = f"{planned.index:04}"
@@ -102,10 +103,9 @@ def test_a_resumed_optuna_search_does_not_draw_its_first_trials_again(sampler: s
     drawn = [suggested(first, str(number)) for number in range(3)]
     planned = optuna_trials(options)
     before = [
-        known(replace(trial, config=replace(trial.config, objective=replace(trial.config.objective, beta=values["beta"]))),
-              migs=[0.1] * 10, status="finished")
+        known(replace(trial, config=replace(trial.config, objective=BetaVAE(beta=values["beta"]))), migs=[0.1] * 10)
         for trial, values in zip(planned, drawn, strict=True)
-    ]  # fmt: skip
+    ]
     resumed = search_of(options, tmp_path / "b", before)
     again = [suggested(resumed, str(number)) for number in range(3)]
     assert all(1 <= values["beta"] <= 32 for values in (*drawn, *again))

@@ -105,9 +105,13 @@ def test_a_rule_that_is_told_again_decides_as_if_it_had_never_forgotten(name: st
     generator = np.random.default_rng(0)
     events: list[tuple[str, int, int, float]] = []
     for trial in range(12):
-        events += [("report", trial, 10 * step, float(generator.normal())) for step in range(1, 28)]
+        level = generator.normal()
+        events += [("report", trial, 10 * step, level + 0.01 * step) for step in range(1, 28)]
         events.append(("ended", trial, 270, 0.0))
-    late = [("report", 12 + trial, 10 * step, float(generator.normal())) for trial in range(6) for step in range(1, 28)]
+    levels = generator.normal(size=24)
+    late = [
+        ("report", 12 + trial, 10 * step, levels[trial] + 0.01 * step) for trial in range(24) for step in range(1, 28)
+    ]
     assert replayed(name, events + late)[-len(late) :] == replayed(name, events + events + late)[-len(late) :]
     assert any(replayed(name, events + late)[-len(late) :])
     assert not all(replayed(name, events + late)[-len(late) :])
