@@ -122,20 +122,21 @@ def format_seed_study_table(reproductions: Sequence[Reproduced]) -> str:
 
 def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = ()) -> str:
     """Return the best in a line: the configuration that was confirmed best, or else the search's best trial."""
+    configs = [trial.config for trial in trials]
     if confirmations:
         first = confirmations[0]
         selected = ""
         if first.search_score is not None:
             selected = f" ({first.search_score:.3f} in the search, selected with labels)"
         return (
-            f"best       {describe_config(first.config)}: median {first.trials[0].rank_by} {first.median:.3f} over "
+            f"best       {describe_config(first.config, configs)}: median {first.trials[0].rank_by} {first.median:.3f} over "
             f"{counted(first.num_seeds, 'new seed')}{selected}"
         )
     scored = ranked(trials)
     best, middle = scored[0], float(np.median([trial.last_score for trial in scored]))
     return (
         f"best       {one_line(best.trial_id)}, {best.rank_by} {best.score:.3f}, selected with labels (median of all "
-        f"at their end {middle:.3f}): {describe_config(best.config)}, seed {best.config.seed}"
+        f"at their end {middle:.3f}): {describe_config(best.config, configs)}, seed {best.config.seed}"
     )
 
 
@@ -144,10 +145,10 @@ def describe_curves(location: str) -> str:
     return f"curves     {shlex.join(['tensorboard', '--logdir', location])}"
 
 
-def describe_config(config: TrialConfig) -> str:
-    """Return the objective's parameters, the latents and the learning rate: `beta 8, latent size 10, lr 0.001`."""
-    columns = [(field_column(name), config.value(name)) for name in shown_fields([config])]
-    return ", ".join(f"{column.label} {column.write(value)}" for column, value in columns)
+def describe_config(config: TrialConfig, among: Sequence[TrialConfig] = ()) -> str:
+    """Return what a config tries: `beta 8, latent size 10, lr 0.001`, and in what else it differs from others."""
+    columns = [(field_column(name), config.value(name)) for name in shown_fields([config, *among])]
+    return ", ".join(f"{column.label} {column.write(value)}" for column, value in columns if value is not None)
 
 
 def describe_point(point: Point) -> str:

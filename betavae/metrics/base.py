@@ -150,6 +150,7 @@ class Metric(Part):
             posteriors with the prior.
         is_always_taken: Whether `rows` gives images of every trial.
         format: How its value is written.
+        symbol: Its name at the head of a column; its name if empty.
     """
 
     label: ClassVar[str]
@@ -158,6 +159,7 @@ class Metric(Part):
     ignores_scale: ClassVar[bool] = True
     is_always_taken: ClassVar[bool] = True
     format: ClassVar[str] = ".4f"
+    symbol: ClassVar[str] = ""
 
     @classmethod
     def can_rank(cls) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -101,9 +102,13 @@ class TerminalLog(Logger):
         count = f"[{self._num_ended}/{self.context.num_planned}]"
         so_far = f"   best so far {self._best[0].score:.3f} ({self._best[0].trial_id})" if self._best else ""
         if not self._quiet:
-            ending = "its folder cannot be read" if outcome is None else _describe_ending(outcome)
+            ending = "its folder cannot be read" if outcome is None else _describe_ending(outcome, self._tried)
             self._print(f"{count:>8} {trial.index:04}  {ending}{so_far}")
         self._draw()
+
+    @property
+    def _tried(self) -> tuple[str, ...]:
+        return self.context.options.tried
 
     @property
     def _rank_by(self) -> str:
@@ -140,23 +145,28 @@ class TerminalLog(Logger):
 
     def _best_five(self) -> list[str]:
         return [
-            f"{trial.trial_id}  {trial.rank_by} {trial.score:.3f}  {describe_config(trial.config)}"
+            f"{trial.trial_id}  {trial.rank_by} {trial.score:.3f}  {_describe_config(trial.config, self._tried)}"
             for trial in self._best
         ]
 
 
-def describe_config(config: TrialConfig) -> str:
-    """Return the objective's parameters, the latents and the learning rate, in columns."""
-    columns = [(field_column(name), config.value(name)) for name in shown_fields([config])]
-    return " ".join(f"{column.symbol} {column.write(value):<7}" for column, value in columns).rstrip()
+def _describe_config(config: TrialConfig, tried: Sequence[str]) -> str:
+    """Return the objective's parameters, the latents and the learning rate, and what else the sweep tries, in columns."""
+    names = dict.fromkeys((*(name for name in tried if name not in shown_fields([config])), *shown_fields([config])))
+    columns = [(field_column(name), config.value(name)) for name in names]
+    return " ".join(f"{column.symbol} {column.write(value):<{_width(value)}}" for column, value in columns).rstrip()
 
 
-def _describe_ending(trial: Trial) -> str:
+def _width(value: object) -> int:
+    return 11 if isinstance(value, str) else 5 if isinstance(value, int) else 7
+
+
+def _describe_ending(trial: Trial, tried: Sequence[str]) -> str:
     if trial.error is not None:
         place = f"{trial.folder.parent.name}/{trial.folder.name}/{ERROR_FILE}"
         return f"FAILED: {one_line(trial.error)} (traceback: {place})"
     how = "finished" if trial.is_complete else f"{trial.status} at {trial.step}"
-    return f"{describe_config(trial.config):<32} {how:<16} {trial.rank_by} {trial.score:.3f}"
+    return f"{_describe_config(trial.config, tried)}  {how:<16} {trial.rank_by} {trial.score:.3f}"
 
 
 def _describe_report(report: Report, rank_by: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from betavae.config import PARTS
 from betavae.errors import InputError, ParameterError
 from betavae.metrics import METRICS
 from sweeps.options.fields import flag, option, options_of
@@ -203,6 +204,12 @@ class Options:
     confirm: ConfirmOptions = field(default_factory=ConfirmOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """What the trials may differ in, by name: parts, then parameters."""
+        kinds = [kind for kind in PARTS if len(self.space.names_of(kind)) > 1]
+        return tuple(dict.fromkeys([*kinds, *(name for branch in self.space.branches() for name in branch.tried)]))
 
     @property
     def num_seeds(self) -> int:

@@ -62,7 +62,7 @@ def run(tmp_path: Path, options: Options, *, is_terminal: bool) -> str:
 
 
 ENDED = [
-    "   [1/2] 0000  beta 4       z 10      lr 0.001  finished         mig 0.250   best so far 0.250 (0000)",
+    "   [1/2] 0000  beta 4       z 10    lr 0.001  finished         mig 0.250   best so far 0.250 (0000)",
     "   [2/2] 0001  FAILED: ValueError: the reason (traceback: search/trial_0001/error.txt)   best so far 0.250 (0000)",
 ]
 
