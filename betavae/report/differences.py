@@ -65,9 +65,9 @@ def _scored_on_other_data(sweep: Sweep, data: Mapping[str, FactorImages]) -> lis
         name = trial.config.dataset.name
         trained, here = _trained_on(sweep, name), data[name].fingerprint if name in data else None
         expected, whose = (here, "this machine has") if trained is None else (trained, "the sweep trained on")
-        for fingerprint in _fingerprints(trial):
+        for what, fingerprint in _fingerprints(trial):
             if expected is not None and fingerprint != expected:
-                scored = f"scored on {name} of SHA-256 {fingerprint[:12]}..."
+                scored = f"{what} {name} of SHA-256 {fingerprint[:12]}..."
                 others.setdefault((scored, f"{whose} {expected[:12]}..."), []).append(name_in_sweep(trial))
     return [
         f"{'Trial' if len(names) == 1 else 'Trials'} {', '.join(names)}: {scored}, but {expected}"
@@ -81,7 +81,12 @@ def _trained_on(sweep: Sweep, name: str) -> str | None:
     return fingerprint
 
 
-def _fingerprints(trial: Trial) -> set[str]:
-    """Return those of the images that a trial's checkpoints were scored on."""
-    checkpoints = [known for known in (trial.best_checkpoint, trial.final_checkpoint) if known is not None]
-    return {checkpoint.scores.data_fingerprint for checkpoint in checkpoints}
+def _fingerprints(trial: Trial) -> set[tuple[str, str]]:
+    """Return those of the images that a trial's checkpoints were scored on, each with what was taken of them."""
+    all_scores = [known.scores for known in (trial.best_checkpoint, trial.final_checkpoint) if known is not None]
+    fingerprints = {("scored on", scores.data_fingerprint) for scores in all_scores}
+    for name, score in ((name, score) for scores in all_scores for name, score in scores.by_name.items()):
+        data = score.details.get("data")  # of a score on request, which may have been taken on another machine
+        if isinstance(data, dict) and "sha256" in data:
+            fingerprints.add((f"{report_column(name).label} taken of", str(data["sha256"])))
+    return fingerprints

@@ -118,7 +118,7 @@ def _tested(first: Setting, second: Setting) -> _Test:
 
 
 def _tested_in_pairs(differences: Sequence[float]) -> _Test:
-    p, mean, count = sign_flip_p(differences), float(np.mean(differences)), len(differences)
+    p, mean, count = sign_flip_p(differences), _mean(differences), len(differences)
     is_decided = p < _SIGNIFICANT and mean > 0
     sentence = (
         f"Both have the same {count} seeds, and are compared in pairs: it is the better one with "
@@ -129,6 +129,11 @@ def _tested_in_pairs(differences: Sequence[float]) -> _Test:
     if smallest >= _SIGNIFICANT:
         sentence += f" With {count} pairs p is at least {smallest:.2g}; with six or more, it could be below 0.05."
     return _Test(is_decided, sentence)
+
+
+def _mean(differences: Sequence[float]) -> float:
+    """Return the mean without rounding errors, so that 0 has no sign."""
+    return round(float(np.mean(differences)), 12) + 0.0
 
 
 def _verdict(is_decided: bool) -> str:
@@ -182,7 +187,7 @@ def _against_second(first: Confirmed, second: Confirmed, names: Sequence[str]) -
     differences = paired_differences(first.seeds, scores, second.seeds, others)
     if differences is not None:
         sentence += (
-            f"; in pairs of the same seed it is better by {np.mean(differences):+.3f} on average (paired permutation "
+            f"; in pairs of the same seed it is better by {_mean(differences):+.3f} on average (paired permutation "
             f"test, p = {sign_flip_p(differences):.2g})"
         )
     if needed is None or needed <= min(first.num_seeds, second.num_seeds):

@@ -39,7 +39,24 @@ def test_the_headline_speaks_from_the_confirmation(make_sweep) -> None:
     assert "Its median is above that of beta = 8 (0.200 over 3 seeds) in " in found.certainty
     assert "if they differ as seen, about 63 seeds of each would tell" in found.certainty  # 2 (2.8 * 0.1 / 0.05)^2
     assert "That it is the best of 2 by these seeds flatters it." in found.certainty
+    assert "in pairs" not in found.certainty  # the seeds are others
     assert "not confirmed" not in found.certainty
+
+
+def test_confirmations_of_the_same_seeds_are_compared_in_pairs_too(make_sweep) -> None:
+    """Differences of +0.2, -0.1 and +0.1, as the final scores are: 6 of 8 choices of signs are as far from 0."""
+    differences = {"8": (0.30, 0.10, 0.20), "4": (0.50, 0.00, 0.30)}
+    new_seeds = {
+        f"{beta}-{seed}": {"migs": [0.9, mig], "beta": float(beta), "seed": 500 + seed}
+        for beta, migs in differences.items()
+        for seed, mig in enumerate(migs)
+    }
+    sweep = read_sweep(make_sweep(SEARCHED, confirming=new_seeds))
+    certainty = headline(sweep.trials, confirmed(sweep.trials, sweep.confirming)).certainty
+    assert (
+        "in pairs of the same seed it is better by +0.067 on average (paired permutation test, p = 0.75)" in certainty
+    )
+    assert "bootstrap resamples of the seeds; in pairs" in certainty
 
 
 def test_a_seed_that_failed_and_a_best_that_was_not_confirmed_are_named(make_sweep) -> None:

@@ -1,13 +1,11 @@
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
-import scipy.stats
 
-from betavae.data import DSprites
+from betavae.data import DSprites, FactorSpace
+from betavae.metrics import Score, Scores
 from betavae.records.sweep import read_sweep
-from betavae.report.comparison import permutation_p, share_of_wins
 from betavae.report.diagnosis import diagnose_factors, diagnose_latents
 from betavae.report.findings import CHANCE, describe_importance, describe_training, varied_fields
 from betavae.report.headline import headline
@@ -33,7 +31,7 @@ def test_one_seed_is_a_rank_and_no_result(make_sweep) -> None:
             "beta = 8 wins by 0.200 over 5 seeds",
             "in 100% of the pairs of their runs (p = 0.0079)",
         ),
-        ([0.29, 0.31, 0.28, 0.27, 0.50], "beta = 8 leads by 0.010 over 5 seeds", "do not tell the two apart"),
+        ([0.29, 0.31, 0.28, 0.27, 0.50], "beta = 8 leads by 0.010 over 5 seeds", "do not separate the two"),
         # all 10 pairs, but 2 of 21 splits are as far apart
         ([0.10, 0.12], "beta = 8 leads by 0.190 over 5 seeds against 2 seeds", "(p = 0.095): the luck of the seeds"),
         (
@@ -46,13 +44,40 @@ def test_one_seed_is_a_rank_and_no_result(make_sweep) -> None:
 def test_with_seeds_the_medians_are_compared(make_sweep, other: list[float], claim: str, certainty: str) -> None:
     scores = {8.0: [0.30, 0.31, 0.29, 0.28, 0.32], 4.0: other}
     trials = {
-        f"{beta:g}-{seed}": {"migs": [mig], "beta": beta, "seed": seed}
+        f"{beta:g}-{seed}": {"migs": [mig], "beta": beta, "seed": seed + int(beta)}
         for beta, migs in scores.items()
         for seed, mig in enumerate(migs)
     }
     found = headline(read_sweep(make_sweep(trials)).trials)
     assert found.claim.startswith(claim)
     assert certainty in found.certainty
+
+
+@pytest.mark.parametrize(
+    ("differences", "verb", "mean", "p"),
+    [
+        # all of one sign: 2 of 2**6 choices of signs are as far from 0
+        ([0.02, 0.01, 0.02, 0.03, 0.02, 0.02], "wins", "6 of them, by +0.020 on average", "p = 0.031): more than"),
+        # 2 of 2**5: the smallest p that there is
+        ([0.02, 0.01, 0.02, 0.03, 0.02], "leads", "5 of them, by +0.020 on average", "p = 0.062): the luck"),
+        # one large loss: a mean of 0
+        ([-0.25, 0.05, 0.05, 0.05, 0.05, 0.05], "leads", "5 of them, by +0.000 on average", "p = 1): the luck"),
+    ],
+)
+def test_settings_of_the_same_seeds_are_compared_in_pairs(
+    make_sweep, differences: list[float], verb: str, mean: str, p: str
+) -> None:
+    """The seeds differ more than the settings do. Fails if the pairs are lost: as two groups p is above 0.5."""
+    trials = {}
+    for seed, difference in enumerate(differences):
+        base = 0.30 + 0.10 * seed
+        trials[f"8-{seed}"] = {"migs": [base + difference], "beta": 8.0, "seed": seed}
+        trials[f"4-{5 - seed}"] = {"migs": [base], "beta": 4.0, "seed": seed}
+    found = headline(read_sweep(make_sweep(trials)).trials)
+    assert found.claim.startswith(f"beta = 8 {verb} by")
+    assert f"Both have the same {len(differences)} seeds, and are compared in pairs" in found.certainty
+    assert f"{mean} (paired permutation test, {p}" in found.certainty
+    assert ("With 5 pairs p is at least 0.062" in found.certainty) == (len(differences) == 5)
 
 
 def test_a_second_seed_of_the_best_setting_is_no_rival(make_sweep) -> None:
@@ -79,47 +104,29 @@ def test_settings_are_ranked_by_their_median_and_not_by_a_lucky_seed(make_sweep)
     assert (second.num_seeds, second.median) == (3, 0.1)
 
 
-def test_share_of_wins_counts_every_pair() -> None:
-    assert share_of_wins([3.0, 1.0], [2.0, 1.0]) == pytest.approx((1 + 1 + 0 + 0.5) / 4)
-
-
-def test_permutation_p_against_the_mann_whitney_test() -> None:
-    generator = np.random.default_rng(0)
-    for sizes in ((5, 5), (3, 6), (2, 2)):
-        scores, others = (generator.normal(size=size).tolist() for size in sizes)
-        expected = scipy.stats.mannwhitneyu(scores, others, method="exact").pvalue
-        assert permutation_p(scores, others) == pytest.approx(expected, abs=1e-12)
-    many = generator.normal(size=30), generator.normal(0.6, size=30)
-    expected = scipy.stats.mannwhitneyu(*many, method="asymptotic").pvalue
-    # 20,000 random splits: a standard error of at most 0.0035; the asymptotic p is as good at these sizes
-    assert permutation_p(many[0].tolist(), many[1].tolist()) == pytest.approx(expected, abs=0.015)
-
-
-def test_permutation_p_is_never_0() -> None:
-    """Two groups of ten that do not overlap: 2 of 184,756 splits are as far apart, which 20,000 draws seldom hit."""
-    assert permutation_p([float(score) for score in range(10, 20)], [float(score) for score in range(10)]) >= 1 / 20_001
-
-
 def test_a_seed_is_not_what_a_sweep_varies(make_sweep) -> None:
     trials = {"a": {"migs": [0.1], "seed": 1}, "b": {"migs": [0.1], "seed": 2, "lr": 1e-4}}
     assert varied_fields(read_sweep(make_sweep(trials)).trials) == ["lr"]
 
 
-def built_scores(information: list[list[float]], kl: list[float]) -> dict[str, Any]:
+def built_scores(information: list[list[float]], kl: list[float]) -> Scores:
     """Scores of a code whose matrix, in shares of each factor's entropy, is given: the answers are known."""
     shares, entropies = np.array(information), np.log([3, 6, 40, 32, 32])
     ordered = np.sort(shares, axis=0)
-    return {
-        "mig": {
-            "score": float((ordered[-1] - ordered[-2]).mean()),
-            "gaps": dict(zip(NAMES, (ordered[-1] - ordered[-2]).tolist(), strict=True)),
+    gaps = ordered[-1] - ordered[-2]
+    mig = Score(
+        value=float(gaps.mean()),
+        by_factor=dict(zip(NAMES, gaps.tolist(), strict=True)),
+        details={
             "matched_latents": dict(zip(NAMES, shares.argmax(0).tolist(), strict=True)),
             "entropies_nats": dict(zip(NAMES, entropies.tolist(), strict=True)),
             "mutual_information_nats": (shares * entropies).tolist(),
         },
-        "kl_nats_per_latent": kl,
-        "active_unit_threshold_nats": 0.01,
-    }
+        estimator="by hand",
+        num_rows=1,
+        rows="none",
+    )
+    return Scores({"mig": mig}, tuple(kl), "rendered", "0" * 64)
 
 
 BUILT = built_scores(
@@ -155,8 +162,8 @@ def portrait(small_data: DSprites, tmp_path_factory: pytest.TempPathFactory, wri
 
 
 def test_the_diagnosis_names_collapsed_latents_and_shared_and_missing_factors(portrait: Portrait) -> None:
-    traversal = np.zeros((5, 2, 64, 64), np.uint8)
-    traversal[4, 1, 0, 0] = 51  # a fifth of white
+    traversal = np.zeros((5, 2, 64, 64, 1), np.uint8)
+    traversal[4, 1, 0, 0, 0] = 51  # a fifth of white
     samples = replace(portrait.samples, traversal=traversal)
     built = replace(portrait, scores=BUILT, latents=latents_by_kl(BUILT), samples=samples)
     assert "Moving one changes a pixel by 20% at most." in diagnose_latents(built)
@@ -174,10 +181,13 @@ def test_a_model_that_draws_one_image_is_called_collapsed(portrait: Portrait) ->
     )
 
 
-def test_training_on_a_part_is_told(make_sweep) -> None:
-    sweep = read_sweep(make_sweep({"a": {"migs": [0.1], "images": 10_000}}))
-    assert describe_training(sweep.trials).startswith("Trained on the first 10,000 of 737,280 images")
-    assert describe_training([]) == ""
+def test_training_on_a_part_is_told(make_sweep, small_data: DSprites) -> None:
+    trials = read_sweep(make_sweep({"a": {"migs": [0.1], "images": 100}, "b": {"migs": [0.1], "seed": 1}})).trials
+    data = {"dsprites": small_data}
+    assert describe_training(trials, data).startswith("Trained on the first 100 of 768 images of dsprites")
+    assert describe_training(trials[1:], data) == ""
+    assert describe_training(trials, {}) == ""
+    assert describe_training([], data) == ""
 
 
 def test_a_figure_shows_the_highest_kl_and_the_latents_that_know_a_factor_best(portrait: Portrait) -> None:
@@ -185,9 +195,9 @@ def test_a_figure_shows_the_highest_kl_and_the_latents_that_know_a_factor_best(p
     assert [latent.index for latent in built.shown(1)] == [0, 2, 1]
 
 
-def test_a_portrait_scores_its_model_again(portrait: Portrait, scores: dict[str, Any]) -> None:
+def test_a_portrait_scores_its_model_again(portrait: Portrait, scores: Scores) -> None:
     """The checkpoint of the fixture holds the model that `scores` are of."""
-    assert portrait.rescored == pytest.approx(scores["mig"]["score"], abs=1e-9)
+    assert portrait.rescored == pytest.approx(scores["mig"].value, abs=1e-9)
     assert portrait.mean_codes["posX"].shape == (3, 8, 3)
     assert portrait.position_codes.shape == (8, 8, 3)
 
@@ -195,11 +205,12 @@ def test_a_portrait_scores_its_model_again(portrait: Portrait, scores: dict[str,
 def test_mean_by_factors_against_a_loop() -> None:
     generator = np.random.default_rng(0)
     codes = generator.normal(size=(50, 2)).astype(np.float32)
-    factors = np.stack([generator.integers(0, 3, 50), generator.integers(0, 4, 50)], axis=1)
-    means = mean_by_factors(codes, factors, sizes=(3, 5))
+    factors = np.stack([generator.integers(0, 3, 50), np.zeros(50, int), generator.integers(0, 4, 50)], axis=1)
+    space = FactorSpace("abc", (range(3), range(2), range(5)))
+    means = mean_by_factors(codes, factors, columns=[0, 2], space=space)
     for a in range(3):
         for b in range(4):
-            rows = codes[(factors == [a, b]).all(1)].astype(np.float64)
+            rows = codes[(factors[:, [0, 2]] == [a, b]).all(1)].astype(np.float64)
             np.testing.assert_allclose(means[a, b], rows.mean(0) if len(rows) else [np.nan] * 2, rtol=1e-12)
     assert np.isnan(means[:, 4]).all()
 

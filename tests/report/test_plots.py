@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -6,7 +7,7 @@ from matplotlib.colors import to_hex
 
 from betavae.data import DSprites
 from betavae.records.sweep import read_sweep
-from betavae.report import model_plots, plots
+from betavae.report import comparison_plots, model_plots, plots
 from betavae.report.palette import FACTOR_COLORS
 from betavae.report.portrait import Portrait, latents_by_kl, portray
 
@@ -25,7 +26,7 @@ def test_every_trial_is_a_point_and_the_median_of_seeds_a_bar(make_sweep) -> Non
         "c": {"migs": [0.3, 0.1], "beta": 8.0},
     }
     sweep = read_sweep(make_sweep(trials, outcome="done"))
-    axes = plots.mig_against("beta", sweep, ceiling=0.9).axes[0]
+    axes = plots.score_against("beta", sweep, ceiling=0.9).axes[0]
     points = np.concatenate([np.asarray(marks.get_offsets()) for marks in axes.collections])
     assert {tuple(point) for point in points.tolist()} == {(4.0, 0.2), (4.0, 0.4), (8.0, 0.3)}
     assert axes.get_ylim() == (0, 1)
@@ -42,21 +43,23 @@ def test_a_curve_per_trial_in_each_panel(make_sweep) -> None:
 
 
 def test_bars_are_the_gaps_in_the_colours_of_their_factors(portrait: Portrait) -> None:
-    axes = plots.factor_bars([portrait]).axes[0]
-    gaps = portrait.scores["mig"]["gaps"]
+    axes = comparison_plots.factor_bars([portrait]).axes[0]
+    gaps = portrait.scores["mig"].by_factor
     assert [bar.get_height() for bar in axes.patches] == pytest.approx(list(gaps.values()))
-    assert [to_hex(bar.get_facecolor()).upper() for bar in axes.patches] == list(FACTOR_COLORS.values())
+    assert [to_hex(bar.get_facecolor()).upper() for bar in axes.patches] == list(FACTOR_COLORS[:5])
 
 
 def test_a_frame_marks_the_latent_that_knows_the_factor(portrait: Portrait) -> None:
     """Latent 2 knows half of posX and has the lower KL: its frame is in the second row, posX's column."""
     information = np.zeros((3, 5))
-    information[2, 3], entropies = 0.5 * np.log(8), portrait.scores["mig"]["entropies_nats"]
-    mig = portrait.scores["mig"] | {
+    information[2, 3], mig = 0.5 * np.log(8), portrait.scores["mig"]
+    details = {
+        **mig.details,
         "mutual_information_nats": information.tolist(),
-        "matched_latents": dict.fromkeys(entropies, 0) | {"posX": 2},
+        "matched_latents": dict.fromkeys(mig.by_factor, 0) | {"posX": 2},
     }
-    scores = portrait.scores | {"mig": mig, "kl_nats_per_latent": [2.0, 0.0, 1.0]}
+    by_name = {"mig": replace(mig, details=details)}
+    scores = replace(portrait.scores, by_name=by_name, kl_nats_per_latent=(2.0, 0.0, 1.0))
     figure = model_plots.information_heatmap(scores, latents_by_kl(scores))
     (frame,) = [patch for patch in figure.axes[0].patches if not patch.get_fill()]
     assert (round(frame.get_x() + 0.5), round(frame.get_y() + 0.5)) == (3, 1)
@@ -66,8 +69,8 @@ def test_a_frame_marks_the_latent_that_knows_the_factor(portrait: Portrait) -> N
 def test_traversal_rows_are_by_kl(portrait: Portrait) -> None:
     order = [latent.index for latent in portrait.latents]
     shown = model_plots.traversal_figure(portrait).axes[0].images[0].get_array()
-    np.testing.assert_array_equal(shown[:64, :64], portrait.samples.traversal[order[0], 0])
-    np.testing.assert_array_equal(shown[64:128, 64:128], portrait.samples.traversal[order[1], 1])
+    np.testing.assert_array_equal(shown[:64, :64], portrait.samples.traversal[order[0], 0, :, :, 0])
+    np.testing.assert_array_equal(shown[64:128, 64:128], portrait.samples.traversal[order[1], 1, :, :, 0])
 
 
 def test_codes_are_drawn_against_each_factors_value(portrait: Portrait) -> None:

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,23 @@ import pytest
 from PIL import Image
 
 from betavae.data import DSprites
+from betavae.errors import InputError
+from betavae.evaluation import take_score
+from betavae.files import replace_json
 from betavae.metrics import exact_mutual_information_gap
 from betavae.metrics.representation import represent
-from betavae.records.checkpoint import CheckpointError, add_scores, load_model, read_scores
+from betavae.records.checkpoint import CheckpointError, _with_checksum, add_scores, load_model, read_scores
+from betavae.records.record import FORMAT
 from betavae.records.sweep import read_sweep
-from betavae.records.trial import Checkpoint
 from betavae.report import write as report
-from betavae.report.exact_scores import EXACT_SCORE, take_exact_score
-from betavae.report.scores import check_scores
+from betavae.report.export import export_best
 from betavae.report.table import write_csv
 from betavae.report.write import write_report
 
 
 def write(folder: Path, data: DSprites, output: Path | None = None) -> str:
     output = output or folder / "report"
-    report = write_report(read_sweep(folder), output, data=data, num_best=1, importances={})
+    report = write_report(read_sweep(folder), output, data={"dsprites": data}, num_best=1, importances={})
     return Path(report.page).read_text()
 
 
@@ -79,7 +82,7 @@ def test_the_files_beside_the_page(reported: Path) -> None:
 def test_a_checkpoint_that_gives_another_score_here_is_told(reported: Path) -> None:
     """The fixture's models are untrained, and score nothing like what their trials say."""
     page = (reported / "index.html").read_text()
-    assert re.search(r"Trial best recorded a MIG of 0\.5000, but its checkpoint gives 0\.\d+ here", page)
+    assert re.search(r"Trial best recorded a score of 0\.5000 \(MIG\), but its checkpoint gives 0\.\d+ here", page)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_next_best_is_shown(folder: Path, small_data: DSprites) -> None:
@@ -145,17 +148,21 @@ def test_what_is_no_report_is_not_written_over(folder: Path, small_data: DSprite
 
 def test_the_exact_score_is_of_every_image_and_kept(folder: Path, small_data: DSprites) -> None:
     checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
-    assert EXACT_SCORE not in read_scores(checkpoint)
+    assert "mig_exact" not in read_scores(checkpoint)
     seen: list[int] = []
-    add_scores(checkpoint, {EXACT_SCORE: take_exact_score(checkpoint, small_data, on_progress=seen.append)})
+    model = load_model(checkpoint)
+    add_scores(checkpoint, {"mig_exact": take_score("mig_exact", model, small_data, on_progress=seen.append)})
     assert sum(seen) == len(small_data)
     scores = read_scores(checkpoint)
-    model = load_model(checkpoint)
     posterior = represent(model, small_data, indices=np.arange(len(small_data)))
     expected = exact_mutual_information_gap(posterior.mean, posterior.logvar, small_data.factors)
-    assert scores["mig_exact"]["score"] == pytest.approx(expected.score, abs=1e-12)
-    assert scores["mig_exact"]["score_without_shape"] == pytest.approx(expected.gaps[1:].mean(), abs=1e-12)
-    assert scores["mig"]["score"] == 0.5  # what was there is there still
+    assert scores["mig_exact"].value == pytest.approx(expected.score, abs=1e-12)
+    ordered = scores["mig_exact"].details["score_of_ordered_factors"]
+    assert ordered == pytest.approx(expected.gaps[1:].mean(), abs=1e-12)
+    assert scores["mig"].value == 0.5  # the other scores are kept
+    page = write(folder, small_data)
+    assert f"exact MIG {expected.score:.4f} ({expected.gaps[1:].mean():.3f} without shape)" in page
+    assert f"768 images; {expected.gaps[1:].mean():.3f} without shape" in page
 
 
 def test_no_cell_of_the_table_is_a_formula_and_numbers_stay_numbers(tmp_path: Path) -> None:
@@ -183,67 +190,108 @@ def test_a_name_is_text_in_the_page_and_in_its_figures(make_sweep, small_data: D
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
 
+def change_scores(checkpoint: Path, changes: dict[str, Any]) -> None:
+    """Write other content into a checkpoint's scores, by paths with points, with the checksum of what is written."""
+    values = read_scores(checkpoint).to_dict()
+    for path, value in changes.items():
+        *parents, name = path.split(".")
+        target = values
+        for parent in parents:
+            target = target[parent]
+        target[name] = value
+    replace_json(checkpoint / "scores.json", _with_checksum(values))
+
+
 @pytest.mark.parametrize(
-    "change",
+    "changes",
     [
-        {"mig": {"score": 0.5}},
-        {"mig": {"gaps": []}},
-        {"mig": {"gaps": {"shape": "much"}}},
-        {"mig": {"entropies_nats": None}},
-        {"mig": {"mutual_information_nats": [[0.1]]}},
-        {"mig": {"ceiling": None}},
-        {"mig": {"estimator": 3}},
+        {"scores.mig": {"value": 0.5}},
+        {"scores.mig": "high"},
+        {"scores.mig": []},
+        {"scores.mig.value": "0.5"},
+        {"scores.mig.value": None},
+        {"scores.mig.by_factor": []},
+        {"scores.mig.by_factor": {"shape": "much"}},
+        {"scores.mig.details.entropies_nats": None},
+        {"scores.mig.details.mutual_information_nats": [[0.1]]},
+        {"scores.mig.ceiling": "none"},
+        {"scores.mig.estimator": 3},
         {"kl_nats_per_latent": "high"},
         {"kl_nats_per_latent": [0.1]},
-        {"active_unit_threshold_nats": True},
+        {"scores.active_units.details.threshold_nats": True},
         {"data": []},
-        {"data": {"source": "file", "sha256": None}},
-        {"mig_exact": {"score": 0.5}},
-        {"mig_exact": {"score": 0.5, "data": "x", "gaps": [], "num_rows": "all"}},
-        {"mig_quantile": {"score": 0.5}},
+        {"data.sha256": None},
+        {"scores.mig_exact": 0.5},
+        {"scores.mig_exact": {"value": 0.5, "by_factor": [], "num_rows": "all"}},
+        {"scores.mig_quantile": {"value": 0.5}},
+        {"step": "second"},
+        {"step": None},
     ],
 )
 def test_scores_of_the_wrong_shape_cost_their_model_and_not_the_report(
-    change: dict[str, Any], folder: Path, small_data: DSprites
+    changes: dict[str, Any], folder: Path, small_data: DSprites
 ) -> None:
     (folder / "search" / "trial_good" / "checkpoint_000000" / "model.pt").unlink()
     checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
-    scores = read_scores(checkpoint)
-    is_part = "mig" in change and "score" not in change["mig"]
-    add_scores(checkpoint, {"mig": scores["mig"] | change["mig"]} if is_part else change)
-    with pytest.raises(CheckpointError, match="The scores of .* must be whole, but "):
-        check_scores(Checkpoint(checkpoint, read_scores(checkpoint)))
-    assert "Trial best is not shown: The scores of " in write(folder, small_data)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"mig": "high"}, {"mig": []}, {"mig": {"score": "0.5"}}, {"mig_exact": 0.5}, {"step": "second"}, {"step": None}],
-)
-def test_scores_that_rank_nothing_are_damage(change: dict[str, Any], folder: Path, small_data: DSprites) -> None:
-    checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
-    (folder / "search" / "trial_good" / "checkpoint_000000" / "model.pt").unlink()
-    add_scores(checkpoint, change)
+    change_scores(checkpoint, changes)
     with pytest.raises(CheckpointError, match="must hold scores.json, but"):
         read_scores(checkpoint)
     assert "Trial best is not shown" in write(folder, small_data)
 
 
+def test_scores_of_other_latents_or_without_mig_cost_their_model(folder: Path, small_data: DSprites) -> None:
+    for name, changes in (("best", {"kl_nats_per_latent": [0.1], "scores": {}}), ("good", {"scores": {}})):
+        (checkpoint,) = folder.glob(f"search/trial_{name}/checkpoint_*")
+        mig = read_scores(checkpoint)["mig"].to_dict()
+        score = mig | {"details": mig["details"] | {"mutual_information_nats": [[0.1] * 5]}}
+        change_scores(checkpoint, changes | ({"scores": {"mig": score}} if name == "best" else {}))
+    page = write(folder, small_data)
+    assert "must be of its model&#39;s 3 latents" in page
+    assert "Trial good is not shown: " in page
+
+
+def test_a_model_of_a_data_set_that_is_not_here_is_not_shown(without_models: Path) -> None:
+    sweep = read_sweep(without_models)
+    report = write_report(sweep, without_models / "report", data={}, num_best=1, importances={})
+    assert any("its data set dsprites must be here" in problem for problem in report.problems)
+
+
+def test_scores_that_a_folder_could_not_keep_are_shown(folder: Path, small_data: DSprites) -> None:
+    checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
+    score = take_score("mig_exact", load_model(checkpoint), small_data)
+    sweep = read_sweep(folder).with_scores({checkpoint: {"mig_exact": score}})
+    output = folder / "report"
+    write_report(sweep, output, data={"dsprites": small_data}, num_best=1, importances={})
+    best, good = json.loads((output / "summary.json").read_text())["trials"]
+    assert best["mig_exact"] == score.value
+    assert "mig_exact" not in good
+    assert "mig_exact" not in read_scores(checkpoint)
+    export_best(sweep, folder / "model", data={"dsprites": small_data})
+    assert read_scores(folder / "model")["mig_exact"] == score
+    with pytest.raises(InputError, match="must hold dsprites"):
+        export_best(sweep, folder / "other", data={})
+
+
 def test_other_images_are_told(without_models: Path, small_data: DSprites) -> None:
     """The sweep's record names those of this machine; a trial was scored on others; an exact score is of others."""
     best, good = (without_models / "search" / f"trial_{name}" for name in ("best", "good"))
-    add_scores(best / "checkpoint_000001", {"data": {"source": "file", "sha256": "a" * 64}})
-    exact = {"score": 0.1, "data": {"source": "file", "sha256": "b" * 64}}
+    change_scores(best / "checkpoint_000001", {"data.sha256": "a" * 64})
+    mig = read_scores(good / "checkpoint_000000")["mig"]
+    exact = replace(mig, details={**mig.details, "data": {"source": "file", "sha256": "b" * 64}})
     add_scores(good / "checkpoint_000000", {"mig_exact": exact})
     page = write(without_models, small_data)
-    assert "Trial best: scored on data of SHA-256 aaaaaaaaaaaa..., but the sweep trained on 000000000000..." in page
-    assert "Trial good: exact MIG taken of data of SHA-256 bbbbbbbbbbbb..., but the sweep trained on 0000" in page
+    scored, taken = (
+        "scored on dsprites of SHA-256 aaaaaaaaaaaa...",
+        "exact MIG taken of dsprites of SHA-256 bbbbbbbbbbbb...",
+    )
+    assert f"Trial best: {scored}, but the sweep trained on 000000000000..." in page
+    assert f"Trial good: {taken}, but the sweep trained on 000000000000..." in page
 
 
 def test_trials_of_other_images_than_one_another_are_told(without_models: Path, small_data: DSprites) -> None:
-    (without_models / "sweep.json").write_text("{}")  # which names none
+    (without_models / "sweep.json").write_text(json.dumps({"format": FORMAT}))  # which names none
     assert "scored on" not in write(without_models, small_data)
-    checkpoint = without_models / "search" / "trial_best" / "checkpoint_000001"
-    add_scores(checkpoint, {"data": {"source": "file", "sha256": "a" * 64}})
+    change_scores(without_models / "search" / "trial_best" / "checkpoint_000001", {"data.sha256": "a" * 64})
     page = write(without_models, small_data)
-    assert "Trial best: scored on data of SHA-256 aaaaaaaaaaaa..., but this machine has 000000000000..." in page
+    scored = "Trial best: scored on dsprites of SHA-256 aaaaaaaaaaaa..."
+    assert f"{scored}, but this machine has 000000000000..." in page

@@ -1,0 +1,226 @@
+"""Reports of a data set, of an objective and of fields that the report was not written for."""
+
+import base64
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from PIL import Image
+from toy_parts import BLOCKS, BLOCKS_FINGERPRINT, Blocks
+
+from betavae.config import TrialConfig
+from betavae.metrics import Score, Scores
+from betavae.records.checkpoint import load_model
+from betavae.records.sweep import Sweep, read_sweep
+from betavae.report import comparison_plots, latent_traversal, model_plots, plots
+from betavae.report.export import export_best
+from betavae.report.field_axis import FieldAxis, TrialColors, compared_axes
+from betavae.report.findings import describe_config
+from betavae.report.palette import FACTOR_COLORS, MUTED
+from betavae.report.pictures import information_pixels
+from betavae.report.portrait import Portrait, latents_by_kl, portray
+from betavae.report.table import page_columns, table_rows
+from betavae.report.write import write_report
+
+TRIALS = {
+    "a": {"mig": 0.5, "objective": "free-bits", "free_nats": 0.0, "lr": 1e-3},
+    "b": {"mig": 0.4, "objective": "free-bits", "free_nats": 8.0, "anneal": True, "lr": 1e-3},
+    "c": {"mig": 0.3, "objective": "beta-vae", "beta": 4.0, "lr": 1e-4},
+    "d": {"mig": 0.2, "objective": "beta-vae", "beta": 4.0, "lr": 1e-4, "seed": 1},
+}
+
+
+@pytest.fixture
+def sweep(make_blocks_sweep) -> Sweep:
+    return read_sweep(make_blocks_sweep(TRIALS))
+
+
+@pytest.fixture
+def portrait(sweep: Sweep) -> Portrait:
+    trial = sweep.trials[0]
+    assert trial.best_checkpoint is not None
+    return portray(trial, trial.best_checkpoint, title="best", data=Blocks(), device="cpu")
+
+
+def test_the_page_is_written_and_shows_colours(sweep: Sweep) -> None:
+    report = write_report(sweep, sweep.folder / "report", data={"blocks": Blocks()}, num_best=1, importances={})
+    output = Path(report.page).parent
+    page = Path(report.page).read_text()
+    assert not [problem for problem in report.problems if "not shown" in problem]
+    assert "objective = free-bits" in page
+    assert "KL there costs more" in page or "Posterior collapse" in page or "latents are active" in page
+    pixels = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(address))))
+        for address in re.findall(r'class="pixels" src="data:image/png;base64,([^"]+)"', page)
+    ]
+    assert len(pixels) == 3
+    assert all(array.shape == (128, 512, 3) for array in pixels)
+    assert (pixels[0][..., 0] != pixels[0][..., 1]).any()
+    with Image.open(output / "models" / "best_a" / "traversal.gif") as movie:
+        assert movie.n_frames > 1
+    figures = {path.stem for path in (output / "figures").glob("*.png")}
+    assert figures == {
+        "mig_against_objective", "mig_against_free_nats", "mig_against_anneal", "mig_against_lr",
+        "parallel_coordinates", "learning_curves", "factors",
+    }  # fmt: skip
+    with (output / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["mig/hue"] != "" for row in rows] == [True] * 4
+    assert [(row["beta"], row["free_nats"]) for row in rows] == [("", "0.0"), ("", "8.0"), ("4.0", ""), ("4.0", "")]
+    assert json.loads((output / "summary.json").read_text())["models"][0]["rotation"] is None
+
+
+def test_the_page_has_a_column_for_every_field_and_factor(sweep: Sweep) -> None:
+    columns = page_columns(sweep, table_rows(sweep))
+    names = [column.name for column in columns]
+    assert {"objective", "free_nats", "anneal", "beta", "lr", "latent_size", "mig", "mig_quantile"} <= set(names)
+    assert {"mig/hue", "mig/size", "mig/corner", "loss/extra", "beta_norm"} <= set(names)
+    assert not {"mig_quantile/hue", "dataset", "images_per_second"} & set(names)
+
+
+def test_there_is_no_map_and_one_line_where_the_factors_have_neither(portrait: Portrait) -> None:
+    assert (portrait.position_codes, portrait.rotation) == (None, None)
+    figure = model_plots.code_figure(portrait)
+    assert [axes.get_title() for axes in figure.axes] == ["hue", "size", "corner"]
+    assert not figure.legends
+    hue = figure.axes[0]
+    curves = [line for line in hue.lines if len(line.get_xydata()) == 6]
+    assert len(curves) == len([latent for latent in portrait.latents if latent.is_active] or portrait.latents)
+    codes = portrait.mean_codes["hue"]
+    assert codes.shape == (1, 6, 4)
+    np.testing.assert_allclose(curves[0].get_ydata() + 3.0, codes[0, :, portrait.latents[0].index], atol=1e-12)
+    (corners,) = {line.get_linestyle() for line in figure.axes[2].lines if len(line.get_xydata()) == 4}
+    assert corners == "None"  # they have no order to draw a line along
+
+
+def test_factors_have_colours_by_their_place(portrait: Portrait) -> None:
+    axes = comparison_plots.factor_bars([portrait]).axes[0]
+    assert [to_hex(bar.get_facecolor()).upper() for bar in axes.patches] == list(FACTOR_COLORS[:3])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(BLOCKS.names)
+
+
+def test_traversals_and_reconstructions_are_in_colour(portrait: Portrait) -> None:
+    traversal, pairs = portrait.samples.traversal, portrait.samples
+    shown = model_plots.traversal_figure(portrait).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown[:64, :64], traversal[portrait.latents[0].index, 0])
+    shown = model_plots.reconstructions_figure(portrait).axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shown[64:, :64], pairs.reconstructions[0])
+    np.testing.assert_array_equal(shown[:64, 64:128], pairs.originals[1])
+    assert shown.shape == (128, 512, 3)
+
+
+def test_a_traversal_of_a_given_image_is_in_colour(portrait: Portrait) -> None:
+    model = load_model(portrait.checkpoint)
+    image = Blocks().images([20])[0]
+    picture = latent_traversal(model, dim=1, image=image, num_columns=3).axes[0].images[0].get_array()
+    assert picture.shape == (64, 64, 3)
+    with torch.no_grad():
+        code = model.encode(image[None]).mean.clone()
+        code[0, 1] = -3.0
+        expected = model.decode(code).sigmoid()[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(picture, expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"image must have shape \(3, 64, 64\), but got \(64, 64\)"):
+        latent_traversal(model, image=np.zeros((64, 64)))
+
+
+@pytest.mark.parametrize("num_factors", [1, 12])
+def test_information_pixels_take_any_factors(num_factors: int) -> None:
+    """A running sweep draws them at each report. Fails if a factor needs a colour or a name that is known."""
+    names = [f"factor {k}" for k in range(num_factors)]
+    score = Score(
+        value=0.5,
+        by_factor=dict.fromkeys(names, 0.5),
+        details={
+            "matched_latents": dict.fromkeys(names, 1),
+            "entropies_nats": dict.fromkeys(names, 1.0),
+            "mutual_information_nats": [[0.1] * num_factors, [0.6] * num_factors],
+        },
+        estimator="by hand",
+        num_rows=1,
+        rows="none",
+    )
+    scores = Scores({"mig": score}, (1.0, 2.0), "drawn", BLOCKS_FINGERPRINT)
+    latents = latents_by_kl(scores)
+    pixels = information_pixels(scores, latents)
+    assert (pixels.shape[0], pixels.shape[2], latents[0].index) == (26 * 3, 3, 1)
+    frame = tuple(bytes.fromhex(FACTOR_COLORS[(num_factors - 1) % 7][1:]))
+    left = 64 + 76 * (num_factors - 1)
+    assert tuple(pixels[26 + 2, left + 2]) == frame
+
+
+def test_a_category_has_an_axis(sweep: Sweep) -> None:
+    figure = plots.score_against("objective", sweep, ceiling=None)
+    axes = figure.axes[0]
+    points = np.concatenate([np.asarray(marks.get_offsets()) for marks in axes.collections if len(marks.get_offsets())])
+    assert {tuple(point) for point in points.tolist()} == {(1.0, 0.5), (1.0, 0.4), (0.0, 0.3), (0.0, 0.2)}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["beta-vae", "free-bits"]
+    bars = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "_"]
+    assert bars == [[[0.0, pytest.approx(0.25)]]]
+
+
+def test_a_switch_is_a_category_and_few_batch_sizes_are_numbers(make_blocks_sweep) -> None:
+    trials = read_sweep(
+        make_blocks_sweep({"a": {"mig": 0.1, "batch_size": 16}, "b": {"mig": 0.2, "batch_size": 64}})
+    ).trials
+    sizes = FieldAxis.of("batch_size", trials)
+    assert (sizes.is_category, sizes.is_log, sizes.values) == (False, True, (16, 64))
+    np.testing.assert_allclose(sizes.shares([16, 32, 64, None]), [0, 0.5, 1, np.nan])
+
+
+def test_trials_without_a_field_are_left_out_and_counted(sweep: Sweep) -> None:
+    axes = plots.score_against("free_nats", sweep, ceiling=None).axes[0]
+    points = np.concatenate([np.asarray(marks.get_offsets()) for marks in axes.collections if len(marks.get_offsets())])
+    assert {tuple(point) for point in points.tolist()} == {(0.0, 0.5), (8.0, 0.4)}
+    assert axes.get_title() == "2 of 4 trials have no free nats"
+    assert axes.get_xscale() == "linear"
+
+
+def test_lines_pass_below_an_axis_that_their_trial_does_not_have(sweep: Sweep) -> None:
+    names = [axis.column.name for axis in compared_axes(sweep.trials)]
+    assert names == ["objective", "free_nats", "anneal", "lr"]  # beta has one value alone
+    axes = plots.parallel_coordinates(sweep, names, num_marked=1).axes[0]
+    lines = {tuple(np.round(line.get_ydata(), 6)) for line in axes.lines if len(line.get_ydata()) == 5}
+    assert lines == {(1, 0, 0, 1, 1), (1, 1, 1, 1, 0.8), (0, -0.14, -0.14, 0, 0.6), (0, -0.14, -0.14, 0, 0.4)}
+    assert axes.get_ylim()[0] < -0.14
+    assert sum(text.get_text() == "none" for text in axes.texts) == 2
+
+
+def test_colours_are_of_an_objectives_number_and_grey_without_it(sweep: Sweep) -> None:
+    colors = TrialColors.of(sweep.trials)
+    assert colors.label == "free nats"
+    first, second, third, _ = (to_hex(color) for color in colors.colors(sweep.trials))
+    assert third == MUTED
+    assert len({first, second, third}) == 3
+    assert TrialColors.of(sweep.trials[2:]).axis is None  # they differ in the seed alone
+
+
+def test_a_configuration_is_described_by_the_fields_that_it_has(sweep: Sweep) -> None:
+    names = ["objective", "free_nats", "beta"]
+    described = [describe_config(trial.config, names) for trial in sweep.trials[1:3]]
+    assert described == ["objective = free-bits, free nats = 8", "objective = beta-vae, beta = 4"]
+    assert describe_config(sweep.trials[0].config, ()) == "free nats = 0, anneal = False, latent size = 4, lr = 0.001"
+    assert describe_config(TrialConfig(), ()) == "beta = 4, latent size = 10, lr = 0.001"
+
+
+def test_a_card_lists_its_objectives_parameters_and_its_images(sweep: Sweep, tmp_path: Path) -> None:
+    export_best(sweep, tmp_path / "model", data={"blocks": Blocks()})
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert card.startswith("# free-bits, free nats 0, anneal False, 4 latents, on blocks\n")
+    assert "images of 64 x 64 with 3 channels" in card
+    assert "| trained on | 72 of 72 images of blocks, drawn, SHA-256 cccc" in card
+    assert "| | score | hue | size | corner |" in card
+    assert re.search(r"\| `mig` \| 0\.5000 \| 0\.\d{3} \| 0\.\d{3} \| 0\.\d{3} \|", card)
+    assert re.search(r"\| `active_units` \| \d \|  \|  \|  \|", card)
+    assert (tmp_path / "model" / "scores.json").is_file()
+
+
+def test_a_report_without_beta_at_all(make_blocks_sweep) -> None:
+    sweep = read_sweep(make_blocks_sweep({"a": {"mig": 0.5, "objective": "free-bits"}}))
+    write_report(sweep, sweep.folder / "report", data={"blocks": Blocks()}, num_best=1, importances={})
+    assert (sweep.folder / "report" / "figures" / "mig_against_free_nats.png").is_file()
