@@ -128,10 +128,8 @@ def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = 
         selected = ""
         if first.search_score is not None:
             selected = f" ({first.search_score:.3f} in the search, selected with labels)"
-        return (
-            f"best       {describe_config(first.config, configs)}: median {first.trials[0].rank_by} {first.median:.3f} over "
-            f"{counted(first.num_seeds, 'new seed')}{selected}"
-        )
+        score = f"median {first.trials[0].rank_by} {first.median:.3f} over {counted(first.num_seeds, 'new seed')}"
+        return f"best       {describe_config(first.config, configs)}: {score}{selected}"
     scored = ranked(trials)
     best, middle = scored[0], float(np.median([trial.last_score for trial in scored]))
     return (

@@ -151,7 +151,7 @@ class TerminalLog(Logger):
 
 
 def _describe_config(config: TrialConfig, tried: Sequence[str]) -> str:
-    """Return the objective's parameters, the latents and the learning rate, and what else the sweep tries, in columns."""
+    """Return what else the sweep tries, then the objective's parameters, latents and learning rate, in columns."""
     names = dict.fromkeys((*(name for name in tried if name not in shown_fields([config])), *shown_fields([config])))
     columns = [(field_column(name), config.value(name)) for name in names]
     return " ".join(f"{column.symbol} {column.write(value):<{_width(value)}}" for column, value in columns).rstrip()
