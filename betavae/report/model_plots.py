@@ -65,7 +65,7 @@ def information_heatmap(scores: Scores, latents: Sequence[Latent]) -> Figure:
     information, shown = information_of(scores), first_and_matched(latents, MAX_ROWS)
     names, order = information.factors, [latent.index for latent in shown]
     nats, shares = information.nats[order], information.shares[order]
-    figure = Figure(figsize=(1.2 + 0.6 * len(names), 1.1 + 0.3 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(1.2 + 0.6 * len(names), max(2.4, 1.1 + 0.3 * len(shown))), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap=INFORMATION_COLORS, vmin=0, vmax=1, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
@@ -101,9 +101,10 @@ def code_figure(portrait: Portrait) -> Figure:
     for axes, name in zip(columns[num_maps:], names, strict=True):
         _draw_codes(axes, portrait, name, shown)
     columns[0].set_yticks(_centers(len(shown)), [f"latent {latent.index}" for latent in shown])
-    columns[0].set_ylabel(f"posterior mean; a strip reaches from -{_CODE_LIMIT:g} to {_CODE_LIMIT:g}", fontsize=8)
+    columns[0].set_ylabel("posterior mean", fontsize=8)
     columns[0].set_ylim(-2 * _CODE_LIMIT * len(shown), 0)
-    figure.supxlabel("value of the factor (its index)", fontsize=8)
+    limits = f"a strip reaches from -{_CODE_LIMIT:g} to {_CODE_LIMIT:g}"
+    figure.supxlabel(f"value of the factor (its index); {limits}", fontsize=8)
     _draw_line_legend(figure, columns[-1], portrait)
     return figure
 

@@ -195,8 +195,10 @@ def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folde
     folded = [latent for latent in portrait.latents if latent not in shown]
     pairs = np.stack([portrait.samples.originals, portrait.samples.reconstructions])
     heatmap = model_plots.information_heatmap(portrait.scores, portrait.latents)
+    _, _, height, width, _ = pairs.shape
     return {
         "anchor": anchor,
+        "shape": width / height,
         "title": portrait.title,
         "described": describe_config(portrait.trial.config, varied),
         "scores_described": describe_scores(sweep, portrait),

@@ -50,7 +50,7 @@ def score_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
     _score_axis(axes, sweep, ceiling=ceiling)
     _status_legend(axes, trials)
     if len(trials) < len(scored):
-        axes.set_title(f"{len(scored) - len(trials)} of {len(scored)} trials have no {axis.column.label}", fontsize=7)
+        axes.set_xlabel(f"{axis.column.label}\n({len(scored) - len(trials)} of {len(scored)} trials have none)")
     if colors.axis is not None and colors.axis.column.name != name:
         colors.draw_bar(figure, axes, scored)
     return figure
@@ -137,7 +137,7 @@ def _mark_medians(axes: Axes, axis: FieldAxis, trials: Sequence[Trial]) -> None:
 
 
 def _status_legend(axes: Axes, trials: Sequence[Trial]) -> None:
-    """Name the mark of each way to end that is there."""
+    """Name the mark of each way to end that is there, above the axes."""
     seen = {trial.status for trial in trials}
     handles = [
         axes.scatter([], [], marker=marker, s=22, color=MUTED, linewidths=0, label=status)
@@ -145,8 +145,9 @@ def _status_legend(axes: Axes, trials: Sequence[Trial]) -> None:
         if status in seen
     ]
     axes.legend(
-        handles=handles, loc="upper left", borderaxespad=0, fontsize=7, ncols=4, handletextpad=0.1, columnspacing=0.8
-    )
+        handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, fontsize=7, ncols=4,
+        handletextpad=0.1, columnspacing=0.8,
+    )  # fmt: skip
 
 
 def _ends_of_scores(trials: Sequence[Trial]) -> tuple[float, float]:

@@ -57,9 +57,9 @@ def describe_method(portraits: Sequence[Portrait], rank_by: str) -> str:
         f"{label}: {describe_score(scores[rank_by])}; data {scores.data_source}, SHA-256 "
         f"{scores.data_fingerprint[:12]}..."
     ]
-    described += [
-        f"{report_column(name).label}: {describe_score(score)}." for name, score in requested_scores(scores).items()
-    ]
+    for name, score in requested_scores(scores).items():
+        requested = report_column(name).label
+        described.append(f"{requested[0].upper()}{requested[1:]}: {describe_score(score)}.")
     return " ".join(described)
 
 

@@ -32,25 +32,30 @@ def toy_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_blocks_sweep(toy_parts: None, tmp_path: Path) -> Callable[..., Path]:
     """Write a sweep of the data set of blocks: by identifier, each trial's score and its configuration."""
 
-    def write(trials: dict[str, dict[str, Any]]) -> Path:
+    def write(trials: dict[str, dict[str, Any]], *, rank_by: str = "mig") -> Path:
         folder = tmp_path / "blocks"
         folder.mkdir()
-        record = {"format": FORMAT, "data": {"blocks": {"source": "drawn", "sha256": BLOCKS_FINGERPRINT}}}
-        (folder / "sweep.json").write_text(json.dumps(record | {"outcome": {"search": "done"}}))
+        record = {
+            "format": FORMAT,
+            "data": {"blocks": {"source": "drawn", "sha256": BLOCKS_FINGERPRINT}},
+            "options": {"search": {"rank_by": rank_by}},
+            "outcome": {"search": "done"},
+        }
+        (folder / "sweep.json").write_text(json.dumps(record))
         for index, (identifier, values) in enumerate(trials.items()):
-            _write_trial(folder / "search" / f"trial_{identifier}", index, **values)
+            _write_trial(folder / "search" / f"trial_{identifier}", index, rank_by, **values)
         return folder
 
     return write
 
 
-def _write_trial(folder: Path, index: int, *, mig: float, **values: Any) -> None:
+def _write_trial(folder: Path, index: int, rank_by: str, *, score: float, **values: Any) -> None:
     config = TrialConfig.from_dict({"dataset": "blocks", "latent_size": 4, "steps": 100, "eval_every": 100} | values)
     model = VAE(4, image_shape=(3, 64, 64), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.decoder[0].weight.mul_(30)
     scores = evaluate(model, Blocks(), step=100)
-    scores = scores.with_scores({"mig": replace(scores["mig"], value=mig)})
+    scores = scores.with_scores({rank_by: replace(scores[rank_by], value=score)})
     report = {"step": 100, **scores.numbers(), "loss/total_nats": 50.0, "loss/kl_nats": 3.0, "loss/extra": -1.0}
     folder.mkdir(parents=True)
     (folder / "params.json").write_text(json.dumps(PlannedTrial(index, config).to_dict()))

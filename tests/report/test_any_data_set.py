@@ -29,10 +29,10 @@ from betavae.report.table import page_columns, table_rows
 from betavae.report.write import write_report
 
 TRIALS = {
-    "a": {"mig": 0.5, "objective": "free-bits", "free_nats": 0.0, "lr": 1e-3},
-    "b": {"mig": 0.4, "objective": "free-bits", "free_nats": 8.0, "anneal": True, "lr": 1e-3},
-    "c": {"mig": 0.3, "objective": "beta-vae", "beta": 4.0, "lr": 1e-4},
-    "d": {"mig": 0.2, "objective": "beta-vae", "beta": 4.0, "lr": 1e-4, "seed": 1},
+    "a": {"score": 0.5, "objective": "free-bits", "free_nats": 0.0, "lr": 1e-3},
+    "b": {"score": 0.4, "objective": "free-bits", "free_nats": 8.0, "anneal": True, "lr": 1e-3},
+    "c": {"score": 0.3, "objective": "beta-vae", "beta": 4.0, "lr": 1e-4},
+    "d": {"score": 0.2, "objective": "beta-vae", "beta": 4.0, "lr": 1e-4, "seed": 1},
 }
 
 
@@ -166,7 +166,7 @@ def test_a_category_has_an_axis(sweep: Sweep) -> None:
 
 def test_a_switch_is_a_category_and_few_batch_sizes_are_numbers(make_blocks_sweep) -> None:
     trials = read_sweep(
-        make_blocks_sweep({"a": {"mig": 0.1, "batch_size": 16}, "b": {"mig": 0.2, "batch_size": 64}})
+        make_blocks_sweep({"a": {"score": 0.1, "batch_size": 16}, "b": {"score": 0.2, "batch_size": 64}})
     ).trials
     sizes = FieldAxis.of("batch_size", trials)
     assert (sizes.is_category, sizes.is_log, sizes.values) == (False, True, (16, 64))
@@ -177,7 +177,7 @@ def test_trials_without_a_field_are_left_out_and_counted(sweep: Sweep) -> None:
     axes = plots.score_against("free_nats", sweep, ceiling=None).axes[0]
     points = np.concatenate([np.asarray(marks.get_offsets()) for marks in axes.collections if len(marks.get_offsets())])
     assert {tuple(point) for point in points.tolist()} == {(0.0, 0.5), (8.0, 0.4)}
-    assert axes.get_title() == "2 of 4 trials have no free nats"
+    assert axes.get_xlabel() == "free nats\n(2 of 4 trials have none)"
     assert axes.get_xscale() == "linear"
 
 
@@ -221,6 +221,33 @@ def test_a_card_lists_its_objectives_parameters_and_its_images(sweep: Sweep, tmp
 
 
 def test_a_report_without_beta_at_all(make_blocks_sweep) -> None:
-    sweep = read_sweep(make_blocks_sweep({"a": {"mig": 0.5, "objective": "free-bits"}}))
+    sweep = read_sweep(make_blocks_sweep({"a": {"score": 0.5, "objective": "free-bits"}}))
     write_report(sweep, sweep.folder / "report", data={"blocks": Blocks()}, num_best=1, importances={})
     assert (sweep.folder / "report" / "figures" / "mig_against_free_nats.png").is_file()
+
+
+def test_the_ranking_score_has_its_name_everywhere(make_blocks_sweep) -> None:
+    """Fails where a text or an axis still names the MIG, or its values are shown in place of the ranking score's."""
+    trials = {"a": {"score": 0.2, "beta": 1.0}, "b": {"score": 0.7, "beta": 8.0}, "c": {"score": 0.6, "beta": 8.0}}
+    sweep = read_sweep(make_blocks_sweep(trials | {"c": trials["c"] | {"seed": 1}}, rank_by="mig_quantile"))
+    write_report(sweep, sweep.folder / "report", data={"blocks": Blocks()}, num_best=1, importances={})
+    page = (sweep.folder / "report" / "index.html").read_text()
+    summary = json.loads((sweep.folder / "report" / "summary.json").read_text())
+    assert summary["claim"].startswith("beta = 8 ranks first with a MIG, equal mass of 0.650, 0.450 ahead")
+    assert (summary["rank_by"], summary["settings"][0]["best_scores"]) == ("mig_quantile", [0.7, 0.6])
+    assert "<dt>best MIG, equal mass</dt><dd>0.700</dd>" in page
+    assert "<button>median MIG, equal mass</button>" in page
+    assert "MIG, equal mass: 20 equal-mass bins of the posterior mean" in page
+    assert "recorded a score of 0.7000 (MIG, equal mass), but its checkpoint gives" in page
+    assert (sweep.folder / "report" / "figures" / "mig_quantile_against_beta.png").is_file()
+    figures = plots.score_against("beta", sweep, ceiling=None), plots.learning_curves(sweep, ceiling=None)
+    assert [figure.axes[0].get_ylabel() for figure in figures] == ["MIG, equal mass"] * 2
+    assert [column.name for column in page_columns(sweep, table_rows(sweep))][2] == "mig_quantile"
+    assert "mig_quantile/hue" in {column.name for column in page_columns(sweep, table_rows(sweep))}
+
+
+def test_an_axis_of_scores_shows_those_outside_0_and_1(make_blocks_sweep) -> None:
+    sweep = read_sweep(make_blocks_sweep({"a": {"score": -2.0}, "b": {"score": 3.0, "lr": 0.1}}))
+    assert plots.score_against("lr", sweep, ceiling=None).axes[0].get_ylim() == (-2, 3)
+    axes = plots.parallel_coordinates(sweep, ["lr"], num_marked=1).axes[0]
+    assert {tuple(line.get_ydata()) for line in axes.lines} >= {(0.0, 0.0), (1.0, 1.0)}

@@ -277,13 +277,12 @@ def test_other_images_are_told(without_models: Path, small_data: DSprites) -> No
     best, good = (without_models / "search" / f"trial_{name}" for name in ("best", "good"))
     change_scores(best / "checkpoint_000001", {"data.sha256": "a" * 64})
     mig = read_scores(good / "checkpoint_000000")["mig"]
-    exact = replace(mig, details={**mig.details, "data": {"source": "file", "sha256": "b" * 64}})
+    data = {"source": "file", "sha256": "b" * 64}
+    exact = replace(mig, details={**mig.details, "score_of_ordered_factors": 0.1, "data": data})
     add_scores(good / "checkpoint_000000", {"mig_exact": exact})
     page = write(without_models, small_data)
-    scored, taken = (
-        "scored on dsprites of SHA-256 aaaaaaaaaaaa...",
-        "exact MIG taken of dsprites of SHA-256 bbbbbbbbbbbb...",
-    )
+    scored = "scored on dsprites of SHA-256 aaaaaaaaaaaa..."
+    taken = "exact MIG taken of dsprites of SHA-256 bbbbbbbbbbbb..."
     assert f"Trial best: {scored}, but the sweep trained on 000000000000..." in page
     assert f"Trial good: {taken}, but the sweep trained on 000000000000..." in page
 
