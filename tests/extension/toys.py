@@ -61,7 +61,8 @@ class Dense(Architecture):
     def networks(self, latent_size: int, image_shape: ImageShape) -> tuple[nn.Module, nn.Module]:
         """Return an encoder and a decoder for images of 64 x 64."""
         if image_shape[1:] != (64, 64) or image_shape[0] not in (1, 3):
-            raise InputError(f"Images must be 64 x 64 with 1 or 3 channels, but are {image_shape}.")
+            channels, height, width = image_shape
+            raise InputError(f"Images must be 64 x 64, but are {height} x {width} with {channels} channels.")
         size = math.prod(image_shape)
         encoder = nn.Sequential(
             nn.Flatten(), nn.Linear(size, self.width), nn.ReLU(), nn.Linear(self.width, 2 * latent_size)

@@ -18,6 +18,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.errors import InputError
 from betavae.files import replace_json
+from betavae.metrics import METRICS
 from betavae.records.checkpoint import SCORES_FILE, _with_checksum, add_scores, read_scores
 from betavae.records.sweep import read_sweep
 from betavae.records.trial import Trial
@@ -270,7 +271,7 @@ def test_an_exported_card_holds_no_markup_of_the_sweeps(make_sweep, small_data: 
     inline = [child for token in tokens for child in token.children or []]
     assert not {token.type for token in (*tokens, *inline)} & {"html_block", "html_inline", "link_open", "image"}
     assert all(
-        child.content.startswith(("mig", "config.json", "model.pt", "scores.json", "weights_only"))
+        child.content.startswith((*METRICS, "config.json", "model.pt", "scores.json", "weights_only"))
         for child in inline
         if child.type == "code_inline"
     )
