@@ -27,8 +27,8 @@ def diagnose_latents(portrait: Portrait) -> str:
     if len(collapsed) == count:
         cure = "More steps" if weight is None else f"A lower {field_column(weight).label}, or more steps"
         return (
-            f"Posterior collapse: all {count} latents have a KL below {threshold}, so that the decoder learns next to "
-            "nothing of the image and draws much the same one for all; moving a latent changes a pixel by "
+            f"Posterior collapse: all {count} latents have a KL below {threshold}, so that the decoder receives "
+            "next to nothing of an image and draws nearly the same for all; moving a latent changes a pixel by "
             f"{change:.0%} at most. {cure} may help."
         )
     return (

@@ -15,7 +15,7 @@ _SAME_ON_OTHER_MACHINES = 1e-3
 
 
 def differences(sweep: Sweep, portraits: Sequence[Portrait], data: Mapping[str, FactorImages]) -> list[str]:
-    """Return what is not here as it was in the sweep, in a sentence each.
+    """Return where the images and scores of this machine differ from those of the sweep, in a sentence each.
 
     Args:
         sweep: Its record and trials are read.

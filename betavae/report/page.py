@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 
 from betavae.bars import tracked
-from betavae.columns import field_column, report_column, shown_fields
+from betavae.columns import Column, field_column, report_column, shown_fields
 from betavae.data import FactorImages, FactorSpace
 from betavae.records.sweep import Sweep
 from betavae.records.trial import ranked
@@ -84,7 +84,7 @@ def render_page(
         problems=problems,
         numbers=page_numbers(sweep, confirmations, portraits),
         confirmations=confirmations,
-        requested=[report_column(name) for name in requested_metrics()],
+        requested=_requested_columns(confirmations),
         columns=columns,
         heading=heading,
         notes=_notes(sweep, [column.name for column in columns]),
@@ -119,6 +119,15 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     return environment.get_template("report.html")
+
+
+def _requested_columns(confirmations: Sequence[Confirmed]) -> list[Column]:
+    """Return the scores on request that have been taken of every seed of some configuration."""
+    return [
+        report_column(name)
+        for name in requested_metrics()
+        if any(confirmation.requested_median(name) is not None for confirmation in confirmations)
+    ]
 
 
 def _notes(sweep: Sweep, names: Sequence[str]) -> list[str]:

@@ -74,7 +74,7 @@ class Reproduced:
 def reproduced(trials: Sequence[Trial]) -> list[Reproduced]:
     """Return each configuration that was trained on the first images of dSprites only, by beta."""
     scored = [trial for trial in trials if _is_of_the_study(trial)]
-    found = [
+    reproductions = [
         Reproduced(
             setting.config,
             setting.trials,
@@ -84,17 +84,17 @@ def reproduced(trials: Sequence[Trial]) -> list[Reproduced]:
         )
         for setting in settings_of(scored)
     ]
-    return sorted(found, key=lambda setting: setting.config.value("beta") or 0.0)
+    return sorted(reproductions, key=lambda setting: setting.config.value("beta") or 0.0)
 
 
-def explain(found: Sequence[Reproduced]) -> str:
+def explain(reproductions: Sequence[Reproduced]) -> str:
     """Return why the study's zeros are an artefact, in three sentences; in two where the training images vary in more.
 
     Args:
-        found: At least one.
+        reproductions: At least one.
     """
-    num_images = max(setting.config.value("images") for setting in found)
-    shape, scale = (max(setting.whole_set[name] for setting in found) for name in ("shape", "scale"))
+    num_images = max(setting.config.value("images") for setting in reproductions)
+    shape, scale = (max(setting.whole_set[name] for setting in reproductions) for name in ("shape", "scale"))
     artefact = (
         f"The seed study scored the first {SEED_STUDY_ROWS:,} images in file order, which are all squares of the "
         "smallest scale: shape and scale do not vary there, have no entropy, and were counted as 0, whatever the model "
@@ -104,8 +104,8 @@ def explain(found: Sequence[Reproduced]) -> str:
     if num_images > _IMAGES_OF_ONE_SCALE:
         return artefact
     return (
-        f"{artefact} What stays low is the models' own: they were trained on the first {num_images:,} of "
-        f"{DSPRITES_FACTORS.size:,} images, which teach no model what never varies there."
+        f"{artefact} Gaps that are low on the whole set too are due to training: the models saw the first "
+        f"{num_images:,} of {DSPRITES_FACTORS.size:,} images alone, and cannot learn what never varies there."
     )
 
 
