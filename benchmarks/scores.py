@@ -17,9 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.evaluation import evaluate
+from betavae.evaluation import evaluate, evaluation_rows
 from betavae.metrics import exact_mutual_information_gap, mutual_information_gap
-from betavae.metrics.base import drawn_rows
 from betavae.metrics.representation import Representation, represent
 from betavae.models import VAE
 from betavae.process import prepare_process
@@ -39,7 +38,7 @@ def trained_model(data: DSprites) -> VAE:
 
 def binned_rows(model: VAE, data: DSprites) -> list[Row]:
     """Ours against the loop over `mutual_info_score`, on the same codes."""
-    rows = drawn_rows(data).indices
+    rows = evaluation_rows(len(data))
     codes, factors = represent(model, data, indices=rows).mean, data.factors.indices_to_factors(rows)
     ours = mutual_information_gap(codes, factors, num_bins=20, binning="width").score
     theirs = plain_mig(codes, factors)
@@ -93,7 +92,7 @@ def evaluation_rows_of_presets(data: DSprites) -> list[Row]:
         run = TrainingRun.start(config, data)
         run.advance(20)
         rate = Spread(tuple(run.advance(100).images_per_second for _ in range(3))).median
-        score = partial(evaluate, run.model, data, dataset=config.dataset)
+        score = partial(evaluate, run.model, data, trained_on=config.images)
         score()
         once = Spread(tuple(seconds(score) for _ in range(3))).median
         num_evaluations = math.ceil(config.steps / config.eval_every)

@@ -19,7 +19,6 @@ from measure import REPOSITORY, Row, main, processes, seconds
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
-from betavae.objectives import BetaVAE
 from betavae.process import available_cores, prepare_process
 from betavae.training import TrainingRun
 
@@ -52,7 +51,7 @@ def train_all(betas: tuple[int, ...], folder: str) -> None:
     data = DSprites.open()
     for beta in betas:
         every = STEPS // 4
-        run = TrainingRun.start(TrialConfig(objective=BetaVAE(beta=float(beta)), steps=STEPS, eval_every=every), data)
+        run = TrainingRun.start(TrialConfig(beta=float(beta), steps=STEPS, eval_every=every), data)
         while run.step < STEPS:
             run.advance(every)
             run.save(Path(folder, f"{beta}-{run.step}"), scores=evaluate(run.model, data), report={})

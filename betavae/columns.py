@@ -50,9 +50,8 @@ def report_column(name: str) -> Column:
     if metric is not None and factor:
         return Column(name, f"{metric.label} of {factor}", factor, ".3f", metric.higher_is_better)
     if metric is not None:
-        return Column(
-            name, metric.label, name if metric.is_live else metric.label, metric.format, metric.higher_is_better
-        )
+        symbol = metric.symbol or (name if metric.is_live else metric.label)
+        return Column(name, metric.label, symbol, metric.format, metric.higher_is_better)
     return Column(name, name.replace("_", " "), name, ".4g")
 
 

@@ -57,7 +57,8 @@ class TrialConfig:
     """Optimizer steps of a trial that runs to its end. Published runs take 300,000 steps of 64 images."""
 
     eval_every: int = parameter(10_000, least=1, log=True, is_tried=False)
-    """Steps between evaluations. Each evaluation scores the model, reports the scores and writes a checkpoint."""
+    """Steps between evaluations, each of which scores the model, reports the scores and writes a checkpoint. Default: a
+    quarter of the steps."""
 
     precision: Precision = parameter("auto", is_tried=False)
     """Arithmetic of the networks: with auto, bfloat16 on a device that computes in it, and float32 on any other."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -67,7 +68,7 @@ def take_score(
     device: torch.device | str = "cpu",
     on_progress: Callable[[int], None] | None = None,
 ) -> Score:
-    """Take one score of a model, such as `mig_exact`.
+    """Take one score of a model, such as `mig_exact`; its details name the data.
 
     Args:
         name: A name in `METRICS`.
@@ -86,7 +87,9 @@ def take_score(
     rows = metric.rows(data, _num_training(data, dataset))
     if rows is None:
         raise InputError(f"{name} must be defined for the model, but is not; see {type(metric).__name__}.rows.")
-    return metric.score(encode(model, data, rows, device=device, on_progress=on_progress))
+    score = metric.score(encode(model, data, rows, device=device, on_progress=on_progress))
+    taken_of = {"source": data.source, "sha256": data.fingerprint}
+    return replace(score, details={**score.details, "data": taken_of})
 
 
 def encode(

@@ -36,12 +36,12 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: If the text is not JSON, or holds NaN or an infinity.
+        InputError: If the text is not JSON, or holds NaN or an infinity.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise InputError("it is nested too deeply") from error
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -126,7 +126,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise InputError(f"{name} is no number of JSON")
 
 
 def _json(values: Mapping[str, Any]) -> str:

@@ -150,7 +150,7 @@ def normalize_parameters(owned: Any) -> None:
 
 @functools.cache
 def _read_parameters(owner: Any) -> Mapping[str, Parameter]:
-    types, helps = get_type_hints(owner), _field_helps(owner)
+    types, helps = get_type_hints(owner), field_helps(owner)
     known: dict[str, Parameter] = {}
     for item in fields(owner):
         found = _parameter(item, types[item.name], helps.get(item.name, ""))
@@ -172,7 +172,7 @@ def _parameter(item: Field[Any], annotation: Any, help_text: str) -> Parameter |
     return Parameter(item.name, kind, item.default, choices, item.metadata.get(_METADATA, Limits()), help_text)
 
 
-def _field_helps(owner: type) -> dict[str, str]:
+def field_helps(owner: type) -> dict[str, str]:
     """Return the docstring below each field of a dataclass and of its base classes."""
     helps: dict[str, str] = {}
     for kind in reversed(owner.__mro__[:-1]):

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.data import DSprites
-from betavae.metrics.base import drawn_rows
+from betavae.evaluation import evaluation_rows
 from betavae.metrics.representation import Representation, represent
 from betavae.records.checkpoint import load_model
 from betavae.records.sweep import name_in_sweep, read_sweep
@@ -33,10 +33,9 @@ class Model:
 
 def models_of(folder: Path, data: DSprites) -> Iterator[Model]:
     """Every model of a sweep that trained to its end, those that confirm too; of what is left out, why is said."""
-    indices = drawn_rows(data).indices
+    indices = evaluation_rows(len(data))
     factors = data.factors.indices_to_factors(indices)
-    assert data.factors.position is not None
-    columns = [data.factors.column(name) for name in data.factors.position]
+    columns = [data.factors.names.index(name) for name in ("posX", "posY")]
     sweep = read_sweep(folder)
     for trial in (*sweep.trials, *sweep.confirming):
         if not trial.is_complete:
@@ -67,8 +66,8 @@ def main() -> None:
         for model in models_of(folder, data):
             config, turn = model.trial.config, model.rotation
             print(
-                f"| {name_in_sweep(model.trial)} | {config.value('beta'):g} | {config.latent_size} | {turn.score:.3f} "
-                f"| {turn.degrees} | {turn.rotated_score:.3f} |"
+                f"| {name_in_sweep(model.trial)} | {config.beta:g} | {config.latent_size} | {turn.score:.3f} "
+                f"| {turn.degrees} | {turn.turned_score:.3f} |"
             )
 
 

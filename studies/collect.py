@@ -20,12 +20,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from betavae.config import PARTS, TrialConfig, parameters_by_name
+from betavae.config import TrialConfig
 from betavae.files import replace_json
 from betavae.records.sweep import Sweep, read_sweep
-from betavae.report.comparison_plots import confirmation_points
-from betavae.report.confirmation import confirmed, final_values
+from betavae.report.confirmation import confirmed, exact_scores
 from betavae.report.palette import RC_PARAMS
+from betavae.report.plots import confirmation_points
 from betavae.report.seed_study import medians, reproduced
 from betavae.report.settings import Setting, setting_values, settings_of
 
@@ -41,18 +41,18 @@ class Recorded:
 
     Attributes:
         config: With seed 0.
-        final_scores: `mig` of each new seed at the end of training.
-        search_score: The highest score that the search saw.
+        scores: `mig` of each new seed at the end of training.
+        search_score: What the search had promised.
     """
 
     config: TrialConfig
-    final_scores: tuple[float, ...]
+    scores: tuple[float, ...]
     search_score: float | None
 
     @property
     def median(self) -> float:
-        """The median of `final_scores`."""
-        return float(np.median(self.final_scores))
+        """Of `scores`."""
+        return float(np.median(self.scores))
 
 
 def collected(sweep: Sweep) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def confirmed_in(results: Mapping[str, Any]) -> list[Recorded]:
     """The configurations that a search had chosen, the highest median first."""
-    fields = {*PARTS, *parameters_by_name()}
+    fields = TrialConfig.__dataclass_fields__
     found = [
         Recorded(
             TrialConfig.from_dict({name: value for name, value in one.items() if name in fields}),
@@ -119,7 +119,7 @@ def _at_the_end(setting: Setting) -> dict[str, Any]:
     return {
         "seeds": [trial.config.seed for trial in setting.trials],
         "mig": [trial.last_score for trial in setting.trials],
-        "mig_exact": list(final_values(setting.trials, "mig_exact")),
+        "mig_exact": list(exact_scores(setting.trials)),
         "medians": medians(setting.trials, "mig"),
     }
 

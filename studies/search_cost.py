@@ -24,10 +24,11 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, Even
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
+from sweeps.search.axes import read_axis, written
+
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import Trial
 from betavae.report.palette import RC_PARAMS
-from sweeps.search.axes import read_axis, written
 
 COLORS = {"grid": "#767676", "random": "#0072B2"}
 OTHER_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -24,10 +24,11 @@ from search_cost import QUARTER, History
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
+from sweeps.search.axes import AXES
+
 from betavae.records.sweep import read_sweep
 from betavae.records.trial import Trial
 from sweeps.options.options import Options, SearchOptions, SweepOptions
-from sweeps.search.axes import AXES
 from sweeps.search.plan import Params
 from sweeps.search.ray_search import Draw, OptunaDraw
 from sweeps.search.stopping import NoStopping, StoppingRule, SuccessiveHalving

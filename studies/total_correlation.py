@@ -83,7 +83,7 @@ def main() -> None:
                 cells.append(f"{found.mean():+.3f} ± {found.std(ddof=1) / np.sqrt(len(found)):.3f}")
             trial = model.trial
             degrees = f"{turn.degrees}" if is_turned else f"{turn.degrees}, turned away by {DEGREES_AWAY}"
-            row = [name_in_sweep(trial), f"{trial.config.value('beta'):g}", degrees, *cells]
+            row = [name_in_sweep(trial), f"{trial.config.beta:g}", degrees, *cells]
             print(f"| {' | '.join(row)} |", flush=True)
 
 

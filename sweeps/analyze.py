@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":  # first: what is imported below takes seconds, and may be installed from another checkout
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -18,13 +17,25 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from betavae.data import DSprites
+from betavae.config import TrialConfig
+from betavae.data import DATASETS, FactorImages
+from betavae.errors import InputError
+from betavae.evaluation import take_score
+from betavae.extensions import check_extensions, load_extensions
+from betavae.metrics import Score
 from betavae.process import available_cores, prepare_process
-from betavae.records.checkpoint import MODEL_FILE, SAMPLES_FILE, SCORES_FILE, CheckpointError, add_scores
+from betavae.records.checkpoint import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    SAMPLES_FILE,
+    SCORES_FILE,
+    CheckpointError,
+    add_scores,
+    load_model,
+)
 from betavae.records.sweep import CONFIRM_FOLDER, Sweep, name_in_sweep, read_sweep
 from betavae.records.trial import Checkpoint, ranked
 from betavae.report.confirmation import confirmed
-from betavae.report.exact_scores import EXACT_SCORE, show_exact_scores, take_exact_score
 from betavae.report.export import CARD_FILE, best_checkpoint, check_export, export_best
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
@@ -33,9 +44,12 @@ from sweeps.options.command_line import parse_analysis_options
 from sweeps.options.options import ReportOptions
 from sweeps.printing import say
 from sweeps.search.importance import importances
-from sweeps.storage.mirror import Mirror, fetched, is_record, joined
+from sweeps.storage.locations import joined
+from sweeps.storage.mirror import Mirror, fetched, is_record
 
 DONE, BAD_INPUT = 0, 2
+
+_EXACT = "mig_exact"
 
 _NUM_NAMED = 3
 """Trials that a message names, of those that failed for one reason or another."""
@@ -47,12 +61,13 @@ REPORT_FOLDER = "report"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Analyse a sweep as the command line asks; return the exit code."""
     try:
+        load_extensions()
         options = parse_analysis_options(sys.argv[1:] if arguments is None else arguments)
         options.report.check()
         if options.export is not None:
             check_export(options.export)
         report = analyze(options.folder, output=options.output, options=options.report, export=options.export)
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         say(f"error: {one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
     for problem in report.problems:
@@ -74,13 +89,14 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         export: Where the best model goes, in a folder of its own; None for nowhere.
 
     Raises:
-        ValueError: If there is no sweep, it has no score yet, or the best model cannot be read.
+        InputError: If there is no sweep, it has no score yet, or the best model cannot be read.
         OSError: If the report or the model cannot be written.
     """
     with fetched(location, _is_shown) as mirror:
         sweep = read_sweep(mirror.local)
+        check_extensions(sweep.record)
         if not ranked(sweep.trials):
-            raise ValueError(
+            raise InputError(
                 f"{mirror.location} must hold a trial with a finished evaluation, but {_why_no_score(sweep)}"
             )
         if export is not None:
@@ -88,11 +104,11 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         place = mirror.local / REPORT_FOLDER if output is None else output
         check_output(place)
         prepare_process(num_threads=available_cores())
-        data, device = DSprites.open(), "cuda" if torch.cuda.is_available() else "cpu"
+        data, device = _open_data(sweep), "cuda" if torch.cuda.is_available() else "cpu"
         wanted = _to_score_exactly(sweep, count=options.exact)
         exact = _score_exactly(wanted, data, device=device, mirror=mirror)
-        sweep = read_sweep(mirror.local)  # with what the exact scores have added, and a running sweep meanwhile
-        show_exact_scores(sweep, exact.unkept)
+        # again: with what the exact scores have added, and a running sweep meanwhile
+        sweep = read_sweep(mirror.local).with_scores(exact.unkept)
         report = write_report(
             sweep,
             place,
@@ -108,7 +124,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             page = joined(joined(mirror.location, REPORT_FOLDER), PAGE_FILE)
             report = replace(report, page=page)
         if export is not None:
-            export_best(sweep, export)
+            export_best(sweep, export, data=data)
         return report
 
 
@@ -151,28 +167,31 @@ class _Exact:
         problems: Which could not be taken or kept, and why: a sentence each.
     """
 
-    unkept: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    unkept: dict[Path, dict[str, Score]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
-def _score_exactly(wanted: Mapping[str, Checkpoint | None], data: DSprites, *, device: str, mirror: Mirror) -> _Exact:
+def _score_exactly(
+    wanted: Mapping[str, Checkpoint | None], data: Mapping[str, FactorImages], *, device: str, mirror: Mirror
+) -> _Exact:
     """Take the exact scores that have not been taken; say which could not be, or could not be kept."""
     exact = _Exact()
     for name, checkpoint in wanted.items():
         try:
             if checkpoint is None:
                 raise CheckpointError("no checkpoint can be read.")
-            if _scored_on(checkpoint) == data.fingerprint:
+            dataset = TrialConfig.read(checkpoint.folder / CONFIG_FILE).dataset
+            if _scored_on(checkpoint) == data[dataset.name].fingerprint:
                 continue
             score = _score_with_bar(checkpoint.folder, data, device=device, name=name)
         except (CheckpointError, OSError) as error:
             exact.problems.append(f"Trial {name} has no exact MIG: {error}")
             continue
         try:
-            add_scores(checkpoint.folder, {EXACT_SCORE: score})
+            add_scores(checkpoint.folder, {_EXACT: score})
             mirror.push(str((checkpoint.folder / SCORES_FILE).relative_to(mirror.local)))
         except (CheckpointError, OSError) as error:
-            exact.unkept[checkpoint.folder] = score
+            exact.unkept[checkpoint.folder] = {_EXACT: score}
             exact.problems.append(
                 f"Trial {name} has an exact MIG, which is shown here, but its checkpoint could not keep it: "
                 f"{getattr(error, 'strerror', None) or error}."
@@ -181,21 +200,35 @@ def _score_exactly(wanted: Mapping[str, Checkpoint | None], data: DSprites, *, d
 
 
 def _scored_on(checkpoint: Checkpoint) -> str | None:
-    """The fingerprint of the images that a checkpoint's exact score was taken of, if it was."""
-    data = checkpoint.scores.get(EXACT_SCORE, {}).get("data")
+    """Return the fingerprint of the images that a checkpoint's exact score was taken of, if it was."""
+    if _EXACT not in checkpoint.scores:
+        return None
+    data = checkpoint.scores[_EXACT].details.get("data")
     return data.get("sha256") if isinstance(data, dict) else None
 
 
-def _score_with_bar(checkpoint: Path, data: DSprites, *, device: str, name: str) -> dict[str, Any]:
-    console = Console(stderr=True)
+def _score_with_bar(checkpoint: Path, data: Mapping[str, FactorImages], *, device: str, name: str) -> Score:
+    dataset = TrialConfig.read(checkpoint / CONFIG_FILE).dataset
+    images, what, console = data[dataset.name], f"exact MIG of {one_line(name)}", Console(stderr=True)
     if not console.is_terminal:
-        say(f"exact MIG of {one_line(name)}: encoding {len(data):,} images ...", file=sys.stderr)
+        say(f"{what}: encoding {len(images):,} images ...", file=sys.stderr)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(f"exact MIG of {one_line(name)}", total=len(data))
-        return take_exact_score(
-            checkpoint, data, device=device, on_progress=lambda count: progress.advance(task, count)
+        task = progress.add_task(what, total=len(images))
+        return take_score(
+            _EXACT,
+            load_model(checkpoint, device),
+            images,
+            dataset=dataset,
+            device=device,
+            on_progress=lambda count: progress.advance(task, count),
         )
+
+
+def _open_data(sweep: Sweep) -> dict[str, FactorImages]:
+    """Open the data sets that the sweep's trials are of, by name."""
+    names = dict.fromkeys(trial.config.dataset.name for trial in (*sweep.trials, *sweep.confirming))
+    return {name: DATASETS[name]().open() for name in names}
 
 
 if __name__ == "__main__":

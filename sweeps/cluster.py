@@ -18,8 +18,11 @@ from pathlib import Path
 import torch
 
 from betavae.data import data_environment
+from betavae.errors import InputError
+from betavae.extensions import extension_environment, extension_packages
 from sweeps.options.options import ResourceOptions
-from sweeps.storage.mirror import Mirror, check_location
+from sweeps.storage.locations import check_location
+from sweeps.storage.mirror import Mirror
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -74,15 +77,15 @@ def decide_resources(asked: ResourceOptions, *, cpus_found: int, gpus_found: int
     """Take what was asked for, or all there is.
 
     Raises:
-        ValueError: If more was asked for than there is, naming both numbers.
+        InputError: If more was asked for than there is, naming both numbers.
     """
     if asked.num_gpus is not None and asked.num_gpus > gpus_found:
-        raise ValueError(
+        raise InputError(
             f"--num-gpus asks for {asked.num_gpus} GPUs, but this machine has {gpus_found}; "
             f"ask for --num-gpus {gpus_found}, or run on a machine that has them."
         )
     if asked.num_cpus is not None and asked.num_cpus > cpus_found:
-        raise ValueError(
+        raise InputError(
             f"--num-cpus asks for {asked.num_cpus} cores, but this process may use {cpus_found} of this machine's; ask "
             f"for --num-cpus {cpus_found}, or let it use more (taskset, SLURM's --cpus-per-task, a container's limit)."
         )
@@ -96,7 +99,7 @@ def quiet_ray(*, address: str | None) -> None:
     A Ray of our own listens on all interfaces, so it has a token of its own too, whatever token a cluster has.
 
     Raises:
-        ValueError: If others could read the file of the cluster's token.
+        InputError: If others could read the file of the cluster's token.
     """
     os.environ.update(_QUIET)
     if address is None:
@@ -126,21 +129,21 @@ def _check_token_file(path: Path) -> None:
     """Refuse a token that others know: who has it runs code on the cluster.
 
     Raises:
-        ValueError: If it can be read or written by others, belongs to another user, or is not there.
+        InputError: If it can be read or written by others, belongs to another user, or is not there.
     """
     if not hasattr(os, "getuid"):
         return
     try:
         status = path.stat()
     except OSError as error:
-        raise ValueError(f"The token file {path} must be there, but: {error.strerror}.") from error
+        raise InputError(f"The token file {path} must be there, but: {error.strerror}.") from error
     quoted = shlex.quote(str(path))
     if status.st_uid not in (os.getuid(), 0):
-        raise ValueError(
+        raise InputError(
             f"The token file {path} must be yours, but belongs to user {status.st_uid}: 'chown {os.getuid()} {quoted}'."
         )
     if status.st_mode & 0o077:
-        raise ValueError(
+        raise InputError(
             f"The token file {path} must be readable by you alone, but has mode {status.st_mode & 0o777:03o}: "
             f"'chmod 600 {quoted}'; who has read it can run code on the cluster."
         )
@@ -150,16 +153,19 @@ def join_cluster(address: str) -> None:
     """Join the Ray cluster at an address; the trials will run this process's own code on the data that it names.
 
     Raises:
-        ValueError: If there is none.
+        InputError: If there is none.
     """
     import ray  # late, see quiet_ray
 
     root = Path(__file__).parent.parent
-    own_code = {"py_modules": [str(root / "betavae"), str(root / "sweeps")], "env_vars": data_environment()}
+    own_code = {
+        "py_modules": [str(root / "betavae"), str(root / "sweeps"), *extension_packages()],
+        "env_vars": data_environment() | extension_environment(),
+    }
     try:
         ray.init(address=address, runtime_env=own_code, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
-        raise ValueError(f"--address must be that of a Ray cluster, but {address}: {error}") from error
+        raise InputError(f"--address must be that of a Ray cluster, but {address}: {error}") from error
 
 
 @contextmanager
@@ -236,13 +242,13 @@ def resources_of_cluster(asked: ResourceOptions) -> Resources:
     """Take what was asked for, or all that the cluster that was joined has now.
 
     Raises:
-        ValueError: If neither a core nor a GPU is there or asked for.
+        InputError: If neither a core nor a GPU is there or asked for.
     """
     cpus_found, gpus_found = found_in_cluster()
     num_gpus = gpus_found if asked.num_gpus is None else asked.num_gpus
     num_cpus = cpus_found if asked.num_cpus is None else asked.num_cpus
     if num_gpus + num_cpus == 0:
-        raise ValueError(
+        raise InputError(
             "The cluster must have a core or a GPU, but has none yet; say by --num-gpus how many will join."
         )
     return Resources(max(num_cpus, num_gpus * asked.trials_per_gpu), num_gpus, asked.trials_per_gpu)
@@ -260,7 +266,7 @@ def check_shared(results: Mirror) -> None:
     """See that every machine of the cluster reads and writes where the results go, in a Ray that has been joined.
 
     Raises:
-        ValueError: Naming a machine that does not.
+        InputError: Naming a machine that does not.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -272,9 +278,9 @@ def check_shared(results: Mirror) -> None:
         name = f".shared-{node['NodeID']}"
         problem = ray.get(ray.remote(num_cpus=0)(_leave_note).options(scheduling_strategy=there).remote(results, name))
         if problem is not None:
-            raise ValueError(f"{node['NodeManagerAddress']}: {problem}")
+            raise InputError(f"{node['NodeManagerAddress']}: {problem}")
         if results.read_text(name) is None:
-            raise ValueError(
+            raise InputError(
                 "--results must be a folder that every machine of the cluster shares, but "
                 f"{node['NodeManagerAddress']} does not write to {results.location}: put it on network storage."
             )

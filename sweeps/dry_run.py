@@ -7,29 +7,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from betavae.config import TrialConfig
-from betavae.data import DSprites
-from betavae.evaluation import evaluate
+from betavae.data import FactorImages
+from betavae.errors import InputError
 from betavae.process import available_cores, prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.cluster import Resources, found_in_cluster
-from sweeps.options.config_file import names_in
-from sweeps.options.options import Options, flag
-from sweeps.options.presets import PRESETS
-from sweeps.search.axes import AXES, Range, written
-from sweeps.search.plan import Params, num_confirming, num_trials, planned_trials
+from sweeps.options.fields import flag, options_of
+from sweeps.options.options import GROUPS, Options
+from sweeps.search.plan import num_confirming, num_trials, planned_trials, trial_config
+from sweeps.search.space import Axis, Point, Range, ends, written
 from sweeps.storage.trial_folder import NUM_KEPT
+from sweeps.tables import describe_config, describe_point
 
 _CALIBRATION_SECONDS = 3.0
 _TOO_LARGE = (RuntimeError, MemoryError, OverflowError, TypeError)
-"""What torch and numpy raise for arrays that they cannot make."""
+"""Errors of torch and numpy for arrays that they cannot make."""
 
 _NUM_SHOWN = 8
-_ALIASES = {"-z": "latent_size", "-b": "batch_size", "-s": "seed"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Cost:
     """What one trial costs, run to its end, measured on this machine by itself.
 
     Attributes:
-        seconds: Of which training takes all but the evaluations.
+        seconds: In all; training takes all but the evaluations.
         images_per_second: While it trains.
         evaluation_seconds: Of one evaluation.
         checkpoint_bytes: Of one checkpoint.
@@ -49,24 +48,24 @@ class Cost:
     checkpoint_bytes: int
 
 
-def measure_cost(options: Options, data: DSprites, *, device: str) -> Cost:
-    """Train the first planned trial for three seconds, score it once and save it once, in a passing folder.
+def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: str) -> Cost:
+    """Train the first planned trial for three seconds, score it once and save it once, in a temporary folder.
 
     Raises:
-        ValueError: If that trial cannot be trained: its loss is not finite, or it does not fit into memory.
+        InputError: If that trial cannot be trained: its loss is not finite, or it does not fit into memory.
     """
-    config = TrialConfig.from_dict(options.trial_values() | _first_params(options))
+    config = _first_config(options)
     try:
-        return _measure(config, data, device=device)
+        return _measure(config, data[config.dataset.name], device=device)
     except (NonFiniteLossError, *_TOO_LARGE) as error:
         reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"The first trial must train for the estimate, but with beta {config.beta:g}, latent size "
-            f"{config.latent_size}, lr {config.lr:g} and batch size {config.batch_size} it failed: {reason}"
+        raise InputError(
+            f"The first trial must train for the estimate, but with {describe_config(config)} and batch size "
+            f"{config.batch_size} it failed: {reason}"
         ) from error
 
 
-def _measure(config: TrialConfig, data: DSprites, *, device: str) -> Cost:
+def _measure(config: TrialConfig, data: FactorImages, *, device: str) -> Cost:
     prepare_process()
     run = TrainingRun.start(config, data, device=device)
     run.advance(2)  # the first steps build what the others use
@@ -75,7 +74,7 @@ def _measure(config: TrialConfig, data: DSprites, *, device: str) -> Cost:
         run.advance(2)
     images_per_second = (run.step - first) * config.batch_size / (time.perf_counter() - start)
     start = time.perf_counter()
-    scores = evaluate(run.model, data, device=device, trained_on=config.images)
+    scores = run.evaluate()
     evaluation_seconds = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         run.save(Path(folder, "checkpoint"), scores=scores, report={})
@@ -86,47 +85,40 @@ def _measure(config: TrialConfig, data: DSprites, *, device: str) -> Cost:
 
 
 def estimate(arguments: Sequence[str]) -> str:
-    """Return what `--dry-run` says of time and disk, or why it does not.
+    """Return the time and disk that `--dry-run` estimates, or why it cannot.
 
-    It is measured in a process of its own, which lets go of the GPU when it ends.
+    They are measured in a process of their own, which releases the GPU when it ends.
     """
     command = [sys.executable, str(Path(__file__).with_name("run.py")), *arguments, "--dry-run"]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout.rpartition("\n\n")[2].strip() if done.returncode == 0 else f"no estimate: {done.stderr.strip()}"
 
 
-def describe_options(options: Options, *, arguments: Sequence[str]) -> str:
-    """Every option, its value, and where that came from: `sweep` is the one that is resumed."""
-    in_file = names_in(options.sweep.config) if options.sweep.config is not None else set()
-    on_line = {_ALIASES.get(word, word.partition("=")[0].removeprefix("--").removeprefix("no-")) for word in arguments}
-    on_line = {name.replace("-", "_") for name in on_line}
-    preset = PRESETS[options.sweep.preset] if options.sweep.preset else Options()
-    rows = []
-    for group, values in vars(options).items():
-        for option in fields(values):
-            name, value = option.name, getattr(values, option.name)
-            is_default = value == getattr(getattr(Options(), group), name)
-            otherwise = "" if is_default else "preset" if value == getattr(getattr(preset, group), name) else "sweep"
-            origin = "command line" if name in on_line else "file" if name in in_file else otherwise
-            rows.append((flag(name), "-" if value is None else written(value), origin))
-    rows.append(("eval_every, decided", str(options.eval_every), ""))
+def describe_options(options: Options) -> str:
+    """Return every option, its value, and its origin: `sweep` is the one that is resumed."""
+    values = {name: getattr(getattr(options, group), name) for group in GROUPS for name in _names_of(options, group)}
+    rows = [(flag(name), _written(value), options.origins.get(name, "")) for name, value in values.items()]
+    rows += [(flag(name), _written(axis), options.origins.get(name, "")) for name, axis in options.space.axes.items()]
     rows.append(("grace_steps, decided", str(options.grace_steps), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for name, value, origin in rows)
 
 
 def describe_trials(options: Options) -> str:
-    """The first configurations, with beta in both scalings: per image, and per pixel and latent."""
+    """Return the first configurations, with what follows from their parameters."""
     if options.search.search == "optuna":
-        return "drawn as the search goes: optuna learns from the trials before"
+        return "drawn during the search: optuna learns from the trials before"
     planned = planned_trials(options)
-    lines = [_describe_params(index, options, params) for index, params in enumerate(planned[:_NUM_SHOWN])]
+    lines = [
+        f"{trial.index:04}  {describe_point(trial.config.to_dict())}, seed {trial.config.seed}"
+        for trial in planned[:_NUM_SHOWN]
+    ]
     left = len(planned) - len(lines)
     return "\n".join([*lines, f"and {left} more"] if left else lines)
 
 
 def describe_cost(options: Options, cost: Cost, *, resources: Resources) -> str:
-    """Time and disk of the whole sweep, if no trial is stopped."""
+    """Return time and disk of the whole sweep, if no trial is stopped."""
     stages = (num_trials(options), num_confirming(options))
     rounds = sum(math.ceil(count / resources.num_concurrent) for count in stages)
     disk = sum(stages) * NUM_KEPT * cost.checkpoint_bytes
@@ -139,7 +131,7 @@ def describe_cost(options: Options, cost: Cost, *, resources: Resources) -> str:
 
 
 def describe_resources(options: Options, *, gpus_found: int) -> str:
-    """What was asked for against what is there: on this machine, or in the cluster that was joined."""
+    """Return what was asked for and what is there: on this machine, or in the cluster that was joined."""
     asked, where = options.resources, ""
     cpus_found = available_cores()
     if asked.address is not None:
@@ -149,19 +141,24 @@ def describe_resources(options: Options, *, gpus_found: int) -> str:
     return f"GPUs {gpus} of {gpus_found}, CPU cores {cpus} of {cpus_found}{where}"
 
 
-def _first_params(options: Options) -> Params:
+def _names_of(options: Options, group: str) -> list[str]:
+    return list(options_of(type(getattr(options, group))))
+
+
+def _written(value: object) -> str:
+    return "-" if value is None else written(value)
+
+
+def _first_config(options: Options) -> TrialConfig:
     if options.search.search != "optuna":
-        return planned_trials(options)[0]
-    axes = {name: getattr(options.search, name) for name in AXES}
-    return {name: axis.high if isinstance(axis, Range) else axis[-1] for name, axis in axes.items()} | {"seed": 0}
+        return planned_trials(options)[0].config
+    branch = options.space.branches()[0]
+    point: Point = {**branch.parts, **{name: _largest(axis) for name, axis in branch.axes.items()}}
+    return trial_config(point, seed=0)
 
 
-def _describe_params(index: int, options: Options, params: Params) -> str:
-    config = TrialConfig.from_dict(options.trial_values() | params)
-    return (
-        f"{index:04}  beta {config.beta:<8.4g} beta_norm {config.beta_norm:<9.4g} latent size {config.latent_size:<3} "
-        f"lr {config.lr:<8.3g} seed {config.seed}"
-    )
+def _largest(axis: Axis) -> object:
+    return axis.high if isinstance(axis, Range) else ends(axis)[-1]
 
 
 def _describe_seconds(seconds: float) -> str:

@@ -7,13 +7,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
+from betavae.data import FactorImages
 from betavae.records.sweep import CONFIRM_FOLDER, SEARCH_FOLDER
 from betavae.records.trial import Trial, Trials, num_ended
 from sweeps.cluster import Resources, running_ray
 from sweeps.interrupts import Interruption, starting_ray
-from sweeps.loggers.tensorboard_log import Board
-from sweeps.loggers.terminal_log import TrialLog
+from sweeps.loggers.base import LogContext
+from sweeps.loggers.ray_adapter import RayLoggers
 from sweeps.ray_watch import watched_ray
+from sweeps.search.plan import confirming_trials
 from sweeps.search.ray_search import Stage, confirmation_stage, run_stage, search_stage
 from sweeps.storage.sweep_folder import SweepFolder
 from sweeps.trial import train_trial
@@ -38,8 +40,8 @@ class StageResult:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """What has become of a sweep's stages.
+class StageResults:
+    """The results of a sweep's stages.
 
     Attributes:
         search: The search.
@@ -64,40 +66,46 @@ class Ran:
 
 
 def run_stages(
-    folder: SweepFolder, *, known: Trials, data_fingerprint: str, resources: Resources, interruption: Interruption
-) -> Ran:
+    folder: SweepFolder,
+    *,
+    known: Trials,
+    data: Mapping[str, FactorImages],
+    resources: Resources,
+    interruption: Interruption,
+) -> StageResults:
     """Run what has not ended, in one Ray, which is not started for nothing.
 
     Args:
         folder: The sweep's.
         known: The search's trials that are there already.
-        data_fingerprint: Of the images that every trial must train on.
+        data: The sweep's data sets by name: every trial must train on the same images.
         resources: What it may take.
         interruption: A signal that has come ends it after the stage that runs.
     """
     options, count = folder.options, folder.options.confirm.confirm
     confirmed = StageResult(folder.trials(folder.confirmation))
     done = {SEARCH_FOLDER: False} | ({} if count is None else {CONFIRM_FOLDER: False})
-    with _LateRay(folder, data_fingerprint, resources=resources, interruption=interruption) as ray:
+    with _LateRay(folder, data, resources=resources, interruption=interruption) as ray:
         search = search_stage(options, folder.search, num_known=len(known.read))
         searched = ray.run(search, known)
         done[SEARCH_FOLDER] = _has_ended(search, searched.trials)
         if count is not None and done[SEARCH_FOLDER] and interruption.signal is None:
             chosen = folder.choose(count, searched.trials.read)
-            confirmation = confirmation_stage(options, folder.confirmation, chosen)
+            planned = confirming_trials(options, chosen)
+            confirmation = confirmation_stage(options, folder.confirmation, planned)
             confirmed = ray.run(confirmation, confirmed.trials)
             done[CONFIRM_FOLDER] = _has_ended(confirmation, confirmed.trials)
-    return Ran(searched, confirmed, done)
+    return StageResults(searched, confirmed, done)
 
 
 class _LateRay(ExitStack):
     """A Ray that starts when there is something to run."""
 
     def __init__(
-        self, folder: SweepFolder, data_fingerprint: str, *, resources: Resources, interruption: Interruption
+        self, folder: SweepFolder, data: Mapping[str, FactorImages], *, resources: Resources, interruption: Interruption
     ) -> None:
         super().__init__()
-        self._folder, self._data_fingerprint = folder, data_fingerprint
+        self._folder, self._data = folder, data
         self._resources, self._interruption = resources, interruption
         self._is_running = False
 
@@ -108,14 +116,22 @@ class _LateRay(ExitStack):
         folder, resources = self._folder, self._resources
         if not self._is_running:
             self._start()
-        with TrialLog(stage.folder, folder.options, num_planned=len(stage.planned), known=known.read) as log:
-            callbacks = [Board(folder.mirror, stage.folder, known=known.read), log]
+        context = LogContext(
+            sweep=folder.mirror,
+            stage=stage.folder,
+            options=folder.options,
+            num_planned=len(stage.planned),
+            factor_names=tuple(dict.fromkeys(name for each in self._data.values() for name in each.factors.names)),
+            known=tuple(known.read),
+        )
+        fingerprints = {name: each.fingerprint for name, each in self._data.items()}
+        with RayLoggers(context) as loggers:
             unwritten = run_stage(
                 stage,
-                trainable=partial(train_trial, data_fingerprint=self._data_fingerprint),
+                trainable=partial(train_trial, fingerprints=fingerprints),
                 known=known,
                 resources=resources,
-                callbacks=callbacks,
+                callbacks=[loggers],
             )
         self._interruption.watch()  # Ray's search has left its own handler
         return StageResult(folder.mended_trials(stage.folder), unwritten)

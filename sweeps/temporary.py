@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from betavae.errors import InputError
+
 _LONGEST_SOCKET = "session_2026-12-31_23-59-59_999999_4194304/sockets/plasma_store"
 """What Ray adds to its own folder, at most."""
 
@@ -18,13 +20,13 @@ def check_temporary_folder() -> None:
     """See that a Ray of our own can make its sockets: below $RAY_TMPDIR, or else $TMPDIR, or else /tmp.
 
     Raises:
-        ValueError: Naming the variable, if its folder is not there, cannot be written or has too long a path.
+        InputError: Naming the variable, if its folder is not there, cannot be written or has too long a path.
     """
     name = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "TMPDIR")
     folder = os.environ.get(name, "/tmp")
     problem = _problem(Path(folder))
     if problem is not None:
-        raise ValueError(
+        raise InputError(
             f"{name} must be the absolute path of a folder in which Ray can put its sockets, but got {folder!r}: "
             f"{problem}. Set RAY_TMPDIR to a short one, such as /tmp."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import torch
 from ray import tune
 
 from betavae.config import TrialConfig
-from betavae.data import DSprites
+from betavae.data import FactorImages
+from betavae.errors import InputError
+from betavae.extensions import load_extensions
 from betavae.files import is_disk_full
 from betavae.process import prepare_process
 from betavae.records.checkpoint import read_history
 from betavae.records.trial import describe_fields, differing_fields
 from betavae.training import NonFiniteLossError, TrainingRun
-from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import MAX_DEATHS, MAX_ERRORS, UNWRITTEN, LostTrialError, TrialFolder
 
 
@@ -25,34 +28,35 @@ class TrialDiedError(RuntimeError):
     """A trial whose process has died again and again at one place, with no exception that would say why."""
 
 
-class OtherConfigError(ValueError):
+class OtherConfigError(InputError):
     """A trial whose checkpoint was trained with other values than it is to be trained with."""
 
 
-class OtherDataError(ValueError):
+class OtherDataError(InputError):
     """Images that are not those of the sweep, or that have changed while a trial trained on them."""
 
 
 _FINAL_ERRORS = (NonFiniteLossError, TrialDiedError, OtherConfigError, OtherDataError)
-"""Errors that a second try would only repeat."""
+"""Errors after which a trial is not tried again in the same sweep."""
 
 
-def train_trial(config: dict[str, Any], *, search_folder: SearchFolder, data_fingerprint: str) -> None:
+def train_trial(config: dict[str, Any], *, stage_folder: StageFolder, fingerprints: Mapping[str, str]) -> None:
     """Train one trial to its end, from its latest whole checkpoint if it has one.
 
     What is wrong with the trial itself is written down in its folder, and the trial ends: to Ray it has not failed. So
     Ray may start a trial again as often as machines are lost. Where nothing can be written down, the driver is told.
 
     Args:
-        config: Some fields of TrialConfig, by name.
-        search_folder: Where the trials are kept.
-        data_fingerprint: SHA-256 of the images to train on.
+        config: The trial's number as `index`, and the parameters of TrialConfig by name.
+        stage_folder: Where the trials are kept.
+        fingerprints: SHA-256 of the images to train on, by data set.
     """
     prepare_process()
-    folder = search_folder.trial(config["seed"])
+    values = dict(config)
+    folder = stage_folder.trial(values.pop("index"))
     try:
         with folder.held() as held:
-            error = _error_to_retry(TrialConfig.from_dict(config), held, data_fingerprint)
+            error = _error_to_retry(values, held, fingerprints)
     except (OSError, ValueError) as unwritten:  # the second: this machine has no safe folder for copies
         explained = _explained(unwritten)
         tune.report({UNWRITTEN: f"Trial {folder.name} could not use its folder: {explained}"})
@@ -61,22 +65,25 @@ def train_trial(config: dict[str, Any], *, search_folder: SearchFolder, data_fin
         raise error  # to Ray, which starts a new process
 
 
-def _error_to_retry(config: TrialConfig, folder: TrialFolder, data_fingerprint: str) -> Exception | None:
+def _error_to_retry(
+    values: Mapping[str, Any], folder: TrialFolder, fingerprints: Mapping[str, str]
+) -> Exception | None:
     """Train, and return the error after which the trial should be tried again; None if it ended, or failed for good.
 
     Raises:
         OSError: If an error cannot be written down.
     """
     try:
-        _train(config, folder, data_fingerprint)
+        load_extensions()
+        _train(TrialConfig.from_dict(values), folder, fingerprints)
     except _FINAL_ERRORS as error:
-        folder.fail(error)
+        folder.fail(error, would_recur=isinstance(error, NonFiniteLossError))
     except LostTrialError as error:
         return error  # the folder is no longer this process's
     except Exception as error:  # whatever it is, it must not end the sweep
         if folder.note_error(error) < MAX_ERRORS:
             return error
-        folder.fail(_explained(error))
+        folder.fail(_explained(error), would_recur=False)
     return None
 
 
@@ -87,9 +94,9 @@ def device_of_trial() -> str:
     return "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
 
 
-def _train(config: TrialConfig, folder: TrialFolder, data_fingerprint: str) -> None:
+def _train(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, str]) -> None:
     device = device_of_trial()
-    data = _open_data(data_fingerprint)
+    data = _open_data(config, fingerprints[config.dataset.name])
     run = _start_or_resume(config, folder, data, device=device)
     while run.step < config.steps:
         loss = run.advance(min(config.eval_every, config.steps - run.step))
@@ -100,10 +107,10 @@ def _train(config: TrialConfig, folder: TrialFolder, data_fingerprint: str) -> N
         tune.report(report)
 
 
-def _open_data(fingerprint: str) -> DSprites:
+def _open_data(config: TrialConfig, fingerprint: str) -> FactorImages:
     """Open the images here, and refuse those that are not the sweep's."""
     try:
-        data = DSprites.open()
+        data = config.dataset.open()
     except ValueError as error:  # such as a folder of the driver's that this machine does not have
         raise OtherDataError(f"{socket.gethostname()}: {error}") from error
     if data.fingerprint != fingerprint:
@@ -115,7 +122,7 @@ def _open_data(fingerprint: str) -> DSprites:
     return data
 
 
-def _check_unchanged(data: DSprites) -> None:
+def _check_unchanged(data: FactorImages) -> None:
     """Read all images again before a score of them is kept: a fraction of a second."""
     try:
         data.verify()
@@ -123,7 +130,7 @@ def _check_unchanged(data: DSprites) -> None:
         raise OtherDataError(f"The images changed while the trial trained on them. {error}") from error
 
 
-def _start_or_resume(config: TrialConfig, folder: TrialFolder, data: DSprites, *, device: str) -> TrainingRun:
+def _start_or_resume(config: TrialConfig, folder: TrialFolder, data: FactorImages, *, device: str) -> TrainingRun:
     checkpoint, reports = folder.resume_point(), folder.reports
     step = reports[-1]["step"] if reports else 0
     deaths = folder.note_start(step=step, node=_this_node())

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from betavae.records.sweep import Sweep
-from sweeps.storage.stage_folder import FIRST_CONFIRMING
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS, EVERY = 120, 40
@@ -25,8 +24,8 @@ CPU_SECONDS = 1800.0
 _BUSY_CORES = 0.2
 """An idle Ray wants less: 0.06 of a core, measured; one that starts or trains wants 0.3 to 3."""
 
-Numbers = dict[int, list[dict[str, Any]]]
-"""By seed, what each report of a trial said, without the speed."""
+Numbers = dict[str, list[dict[str, Any]]]
+"""By stage and number, what each report of a trial said, without the speed."""
 
 
 class RunningSweep:
@@ -165,7 +164,7 @@ def wait_for(what: Callable[[], Any], *, pause: float = 0.05, idle_seconds: floa
 
 def numbers(sweep: Sweep) -> Numbers:
     return {
-        trial.config.seed: [
+        f"{trial.folder.parent.name}/{trial.index}": [
             {name: value for name, value in report.items() if name != "images_per_second"} for report in trial.reports
         ]
         for trial in (*sweep.trials, *sweep.confirming)
@@ -174,4 +173,4 @@ def numbers(sweep: Sweep) -> Numbers:
 
 def searched(all_numbers: Numbers) -> Numbers:
     """Those of the search, without what confirms."""
-    return {seed: said for seed, said in all_numbers.items() if seed < FIRST_CONFIRMING}
+    return {name: said for name, said in all_numbers.items() if name.startswith("search/")}

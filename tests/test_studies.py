@@ -137,7 +137,7 @@ def test_results_keep_the_studies_that_are_not_here(make_sweep) -> None:
     kept = merged(json.loads((ROOT / "docs" / "results.json").read_text()), mine)  # the one that is there
     assert {"beta-vae", name} <= {one["study"] for one in kept["configurations"]}
     (drawn,) = confirmed_in(mine)
-    assert (drawn.final_scores, drawn.median, drawn.search_score) == ((0.3, 0.1), pytest.approx(0.2), 0.4)
+    assert (drawn.scores, drawn.median, drawn.search_score) == ((0.3, 0.1), pytest.approx(0.2), 0.4)
 
 
 def test_a_study_that_chose_nothing_is_recorded_as_it_ended(make_sweep) -> None:

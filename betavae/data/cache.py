@@ -21,6 +21,7 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import UInt8
 
+from betavae.errors import InputError
 from betavae.files import sync_folder
 
 Pixels: TypeAlias = UInt8[np.ndarray, "..."]
@@ -68,7 +69,7 @@ def folder_from_environment(variable: str) -> Path | None:
     """Return the absolute path that an environment variable names, `~` expanded; None if it is unset or empty.
 
     Raises:
-        ValueError: If the path begins with the home folder of a user who has none.
+        InputError: If the path begins with the home folder of a user who has none.
     """
     named = os.environ.get(variable)
     if not named:
@@ -76,7 +77,7 @@ def folder_from_environment(variable: str) -> Path | None:
     try:
         return Path(named).expanduser().absolute()
     except RuntimeError as error:
-        raise ValueError(
+        raise InputError(
             f"${variable} must name a folder, but the home folder in {named} is not known: set it to an absolute path."
         ) from error
 
@@ -87,7 +88,7 @@ def data_environment() -> dict[str, str]:
     A process that starts others in other folders first puts them into `os.environ`, so that all open the same data.
 
     Raises:
-        ValueError: For the reasons of `folder_from_environment`.
+        InputError: For the reasons of `folder_from_environment`.
     """
     folders = {variable: folder_from_environment(variable) for variable in (CACHE_VARIABLE, DATA_VARIABLE)}
     return {variable: str(folder) for variable, folder in folders.items() if folder is not None}
@@ -124,7 +125,7 @@ def ensure_cached(
 
     Raises:
         OSError: If the folder is a file, or must be written and cannot be.
-        ValueError: If the pixels have another SHA-256 than `fingerprint`.
+        InputError: If the pixels have another SHA-256 than `fingerprint`.
     """
     _check_folder(path.parent)
     with _clear_errors(path.parent):
@@ -214,7 +215,7 @@ def _written(
     try:
         sha256 = _write_blocks(temporary, blocks, shape)
         if fingerprint not in (None, sha256):
-            raise ValueError(
+            raise InputError(
                 f"The pixels must have SHA-256 {fingerprint}, but got {sha256}: please report this platform."
             )
         os.replace(temporary, path)

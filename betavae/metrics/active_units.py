@@ -15,7 +15,8 @@ class ActiveUnits(Metric):
     """The number of latents whose KL from the prior, averaged over the images, is above 0.01 nats."""
 
     name = "active_units"
-    label = "active"
+    label = "active latents"
+    symbol = "active"
     higher_is_better = None
     ignores_scale = False
     format = ".0f"

@@ -152,14 +152,23 @@ class Metric(Part):
         higher_is_better: True if a higher score is better, False if a lower score is; None if neither is.
         ignores_scale: Whether scaling and shifting a latent leaves the score as it is: False for a metric that compares
             posteriors with the prior.
+        is_always_taken: Whether `rows` selects images for every trial.
         format: Python's format specification of the value.
+        symbol: The name at the head of a column; the metric's name if empty.
     """
 
     label: ClassVar[str]
     is_live: ClassVar[bool] = True
     higher_is_better: ClassVar[bool | None] = True
     ignores_scale: ClassVar[bool] = True
+    is_always_taken: ClassVar[bool] = True
     format: ClassVar[str] = ".4f"
+    symbol: ClassVar[str] = ""
+
+    @classmethod
+    def can_rank(cls) -> bool:
+        """Return whether the score can rank running trials: every report has it, and a higher value is better."""
+        return cls.is_live and cls.is_always_taken and bool(cls.higher_is_better)
 
     def rows(self, data: FactorImages, num_training: int) -> Rows | None:
         """Return the images to score; None if the metric is not defined for the model.

@@ -69,6 +69,7 @@ class MigSeedStudy(Metric):
 
     name = "mig_seed_study"
     label = "MIG, own rows"
+    is_always_taken = False
 
     def rows(self, data: FactorImages, num_training: int) -> Rows | None:
         """Return the first images in file order that the model was trained on; None if it was trained on all images."""

@@ -58,10 +58,12 @@ class Objective(Part):
     """A training objective; its fields are its parameters.
 
     Attributes:
+        terms: The names of the terms of its loss, without the total.
         kl_weight: The name of the parameter that weighs the whole KL; None if no parameter does.
         derived_help: A sentence on each number of `derived`.
     """
 
+    terms: ClassVar[tuple[str, ...]] = ("recon_nats", "kl_nats")
     kl_weight: ClassVar[str | None] = None
     derived_help: ClassVar[str] = ""
 

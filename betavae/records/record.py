@@ -80,6 +80,7 @@ _RECORD_SHAPES: Mapping[str, Callable[[object], bool]] = {
     **dict.fromkeys(("decided", "resources", "outcome"), _is_mapping),
     **dict.fromkeys(("command", "start", "end"), lambda value: isinstance(value, str)),
     **dict.fromkeys(("resumed", "chosen"), lambda value: isinstance(value, list) and all(map(_is_mapping, value))),
+    "extensions": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
 }
 
 

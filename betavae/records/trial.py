@@ -19,6 +19,7 @@ PARAMS_FILE = "params.json"
 RESULT_FILE = "result.json"
 OUTCOME_FILE = "outcome.json"
 ERROR_FILE = "error.txt"
+FAILURE_FILE = "failure.json"
 
 RANK_BY = "mig"
 """The score that ranks trials, unless a sweep names another."""
@@ -49,6 +50,7 @@ class Trial:
         reports: The reports, in order.
         rank_by: The name of the reported score that ranks the trial; higher is better.
         error: The last line of the error, if the trial failed.
+        would_recur: Whether another try would fail in the same way.
         was_stopped: Whether a stopping rule stopped the trial.
         problems: A sentence for each damaged file: which it is, and what replaces it.
         unkept: Scores that could not be written to the trial's checkpoints, by checkpoint folder and name.
@@ -61,6 +63,7 @@ class Trial:
     reports: tuple[Report, ...]
     rank_by: str = RANK_BY
     error: str | None = None
+    would_recur: bool = False
     was_stopped: bool = False
     problems: tuple[str, ...] = ()
     unkept: Mapping[Path, Mapping[str, Score]] = field(default_factory=dict)
@@ -163,18 +166,19 @@ def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials
     return Trials(trials, unreadable)
 
 
-def read_trial(folder: Path, record: Mapping[str, Any] | None = None) -> Trial:
+def read_trial(folder: Path, record: Mapping[str, Any] | None = None, *, rank_by: str | None = None) -> Trial:
     """Read a trial's folder; content of a damaged file is taken from the latest checkpoint.
 
     Args:
         folder: The trial's folder.
         record: The sweep's record, as for `read_trials`.
+        rank_by: The name of the score that ranks the trial; that of the record if None.
 
     Raises:
         InputError: If no file holds the configuration, or the latest checkpoint was trained with another.
         OSError: If a file cannot be read.
     """
-    history, rank_by = _latest_history(folder), rank_by_of(record or {})
+    history, rank_by = _latest_history(folder), rank_by or rank_by_of(record or {})
     planned, problems = _read_planned(folder, history, record or {})
     reports, more_problems = _read_reports(folder, history, rank_by)
     return Trial(
@@ -185,6 +189,7 @@ def read_trial(folder: Path, record: Mapping[str, Any] | None = None) -> Trial:
         reports=reports,
         rank_by=rank_by,
         error=_read_error(folder / ERROR_FILE),
+        would_recur=_would_recur(folder / FAILURE_FILE),
         was_stopped=(folder / OUTCOME_FILE).exists(),  # a stopping rule alone writes it, so its content does not matter
         problems=(*problems, *more_problems),
     )
@@ -320,6 +325,15 @@ def _read_error(path: Path) -> str | None:
         return None
     text = path.read_text(errors="replace").rstrip()
     return text.rpartition("\n")[2] or f"{path.name} is empty."
+
+
+def _would_recur(path: Path) -> bool:
+    """Return whether another try would fail in the same way; False if the file is missing or damaged."""
+    try:
+        values = read_json(path)
+    except (ValueError, FileNotFoundError):
+        return False
+    return isinstance(values, dict) and values.get("would_recur") is True
 
 
 def holds_something(folder: Path) -> bool:

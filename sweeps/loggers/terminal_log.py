@@ -1,172 +1,120 @@
-"""What a person sees of a sweep that runs: the plan, a line per trial, the bar."""
+"""The terminal, while trials run: a line for each trial that ends, and a bar below."""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from ray.tune.progress_reporter import TrialProgressCallback
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
+from betavae.columns import field_column, report_column, shown_fields
 from betavae.config import TrialConfig
-from betavae.data import DSprites
-from betavae.records.trial import ERROR_FILE, Trial, num_ended, ranked
-from betavae.report.findings import counted
+from betavae.records.trial import ERROR_FILE, PlannedTrial, Trial, num_ended, ranked
 from betavae.text import one_line, printable
-from sweeps.cluster import Resources
-from sweeps.options.options import Options
-from sweeps.search.axes import ends, written
-from sweeps.search.plan import num_trials
-from sweeps.storage.stage_folder import SearchFolder
+from sweeps.loggers.base import LogContext, Logger, Report
 
 _NUM_BEST = 5
 
 
-def describe_plan(
-    options: Options, *, known: Sequence[Trial], resources: Resources, data: DSprites, location: str
-) -> str:
-    """What is about to happen, in a few lines."""
-    search, trial = options.search, options.trial
-    gpus, cores = counted(resources.num_gpus, "GPU"), counted(resources.num_cpus, "CPU core")
-    place = gpus if resources.num_gpus else f"{cores}, one thread each"
-    lines = [
-        f"preset     {options.sweep.preset}",
-        f"trials     {num_trials(options)}, by {search.search} search, {_describe_scheduler(options)}",
-        f"over       beta {written(search.beta)} ({_describe_beta_norm(options)}), "
-        f"latent size {written(search.latent_size)}, lr {written(search.lr)}",
-        f"each       {trial.architecture}, {trial.objective}, {trial.steps} steps of {trial.batch_size} images, "
-        f"scored every {options.eval_every} steps on 10,000 images of the whole set",
-        f"on         {resources.num_concurrent} at a time: {place}",
-        f"data       {data.source}, SHA-256 {data.fingerprint[:12]}...",
-        f"results    {location}",
-    ]
-    if options.confirm.confirm is not None:
-        lines.insert(4, f"then       the best {options.confirm.confirm} again, with {options.num_seeds} new seeds each")
-    if known:
-        ended = num_ended(known)
-        lines.append(f"resumed    {ended} ended, {len(known) - ended} to go on from their latest checkpoints")
-    return "\n".join(lines)
-
-
 @dataclass(frozen=True)
 class _Running:
-    """A trial at its latest report: its step, how fast it was, and when that was told."""
+    """A trial at its latest report.
 
-    step: int
-    images_per_second: float
-    told: float
-
-    def since(self) -> float:
-        """Images it should have trained on since."""
-        return self.images_per_second * (time.monotonic() - self.told)
-
-
-class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no lines of its own
-    """Says when a trial ends, with the best so far; on a terminal a bar below says how far the sweep is.
-
-    To be used as a context: at its end the bar goes. What cannot be shown costs its line, never the trial.
-
-    Args:
-        search_folder: Where the trials are kept: what a trial has come to is read there.
-        options: The sweep's.
-        num_planned: How many trials there are to be.
-        known: Trials that were there before.
-        console: Where it is said; the standard output if None.
+    Attributes:
+        config: What it trains.
+        step: Its step.
+        images_per_second: Its speed.
+        at: When it reported, on the monotonic clock.
     """
 
-    def __init__(
-        self,
-        search_folder: SearchFolder,
-        options: Options,
-        *,
-        num_planned: int,
-        known: Sequence[Trial] = (),
-        console: Console | None = None,
-    ) -> None:
-        super().__init__(metric="mig")
-        self._folder, self._num_planned = search_folder, num_planned
-        self._steps, self._batch_size = options.trial.steps, options.trial.batch_size
-        self._eval_every = options.eval_every
-        self._quiet, self._verbose = options.sweep.quiet, options.sweep.verbose
-        self._num_ended, self._best = num_ended(known), ranked(known)[:_NUM_BEST]
-        self._steps_before = {trial.config.seed: trial.step for trial in known}
+    config: TrialConfig
+    step: int
+    images_per_second: float
+    at: float
+
+    def progress(self) -> float:
+        """Return the share of its steps that it has done by now, at the speed of its latest report."""
+        since = self.images_per_second * (time.monotonic() - self.at) / self.config.batch_size
+        # no further than its next report: one that hangs makes no progress
+        return (self.step + min(since, self.config.eval_every)) / self.config.steps
+
+
+class TerminalLog(Logger):
+    """Prints a line when a trial ends, with the best so far; on a terminal a bar shows how far the sweep is.
+
+    Args:
+        context: The stage.
+        console: Where lines are printed; the standard output if None.
+    """
+
+    name = "terminal"
+
+    def __init__(self, context: LogContext, *, console: Console | None = None) -> None:
+        super().__init__(context)
+        self._quiet, self._verbose = context.options.sweep.quiet, context.options.sweep.verbose
+        self._num_ended, self._best = num_ended(context.known), ranked(context.known)[:_NUM_BEST]
+        self._steps_before = {trial.index: trial.step for trial in context.known}
         self._running: dict[int, _Running] = {}
         self._console = console or Console(highlight=False, soft_wrap=True)
         has_bar = self._console.is_terminal and not self._quiet
         live = Live(console=self._console, transient=True, refresh_per_second=1, get_renderable=self._picture)
         self._live = live if has_bar else None
 
-    def __enter__(self) -> TrialLog:
+    def __enter__(self) -> TerminalLog:
         if self._live is not None:
             self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """Take the bar away."""
         if self._live is not None:
             self._live.stop()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray writes its callbacks down before it starts, and a terminal cannot be; nobody reads it."""
-        return {}
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count it as one that runs."""
-        self._attempt(trial, self._note_start)
-
-    def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
-        """Take in a report."""
-        if "step" in result:  # else it is Ray's own, of a trial that failed before its first report
-            self._attempt(trial, lambda seed: self._note_report(seed, result))
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Say how a trial ended."""
-        self._num_ended += 1
-        self._attempt(trial, self._note_end)
-
-    def _attempt(self, trial: Any, note: Callable[[int], None]) -> None:
-        """Note something of a trial, and draw the bar anew."""
-        seed = trial.config["seed"]
-        try:
-            note(seed)
-            self._draw()
-        except Exception as error:  # of any kind: Ray takes it for a failure of the trial, or of the sweep
-            if not self._quiet:
-                with contextlib.suppress(Exception):  # the output itself cannot be written
-                    self._say(f"{self._name(seed)}  cannot be shown: {type(error).__name__}: {one_line(str(error))}")
-
-    def _note_start(self, seed: int) -> None:
-        self._running[seed] = _Running(self._steps_before.get(seed, 0), 0.0, time.monotonic())
+    def started(self, trial: PlannedTrial) -> None:
+        """Count the trial as one that runs."""
+        step = self._steps_before.get(trial.index, 0)
+        self._running[trial.index] = _Running(trial.config, step, 0.0, time.monotonic())
         if self._verbose:
-            self._say(f"{self._name(seed)}  started")
+            self._print(f"{trial.index:04}  started")
+        self._draw()
 
-    def _note_report(self, seed: int, report: dict[str, Any]) -> None:
+    def reported(self, trial: PlannedTrial, report: Report) -> None:
+        """Note how far and how fast the trial is."""
         speed = float(report["images_per_second"])
-        self._running[seed] = _Running(int(report["step"]), speed if math.isfinite(speed) else 0.0, time.monotonic())
+        speed = speed if math.isfinite(speed) else 0.0
+        self._running[trial.index] = _Running(trial.config, int(report["step"]), speed, time.monotonic())
         if self._verbose:
-            self._say(f"{self._name(seed)}  step {report['step']:<7} {_numbers(report)}")
+            self._print(f"{trial.index:04}  step {report['step']:<7} {_describe_report(report, self._rank_by)}")
+        self._draw()
 
-    def _note_end(self, seed: int) -> None:
-        self._running.pop(seed, None)
-        ended = self._folder.read(seed)
-        others = [best for best in self._best if best.config.seed != seed]
-        self._best = ranked([*others, ended])[:_NUM_BEST]
-        count = f"[{self._num_ended}/{self._num_planned}]"
+    def ended(self, trial: PlannedTrial, outcome: Trial | None) -> None:
+        """Print how the trial ended."""
+        self._num_ended += 1
+        self._running.pop(trial.index, None)
+        others = [best for best in self._best if best.index != trial.index]
+        self._best = ranked([*others, *([] if outcome is None else [outcome])])[:_NUM_BEST]
+        count = f"[{self._num_ended}/{self.context.num_planned}]"
         so_far = f"   best so far {self._best[0].score:.3f} ({self._best[0].trial_id})" if self._best else ""
         if not self._quiet:
-            self._say(f"{count:>8} {ended.trial_id}  {_describe_ending(ended)}{so_far}")
+            ending = "its folder cannot be read" if outcome is None else _describe_ending(outcome, self._tried)
+            self._print(f"{count:>8} {trial.index:04}  {ending}{so_far}")
+        self._draw()
 
-    def _name(self, seed: int) -> str:
-        return f"{self._folder.index(seed):04}"
+    @property
+    def _tried(self) -> tuple[str, ...]:
+        return self.context.options.tried
 
-    def _say(self, line: str) -> None:
+    @property
+    def _rank_by(self) -> str:
+        return self.context.stage.rank_by
+
+    def _print(self, line: str) -> None:
         self._console.print(printable(line), markup=False)
 
     def _draw(self) -> None:
@@ -174,65 +122,55 @@ class TrialLog(TrialProgressCallback):  # where there is one, Ray prints no line
             self._live.refresh()
 
     def _picture(self) -> Group:
-        """What the terminal shows; drawn at every event, and every second in a thread of rich's."""
+        """Return what the terminal shows; called at every event, and every second in a thread of rich's."""
         return Group(*self._best_five(), self._bar())
 
     def _bar(self) -> Table:
-        """How many trials, how much of all steps, how fast, how long if no trial is stopped."""
-        running = list(self._running.values())
-        in_all = self._num_planned * self._steps
-        # no further than its next report: one that hangs does not get on
-        under_way = [trial.step + min(trial.since() / self._batch_size, self._eval_every) for trial in running]
-        done = self._num_ended * self._steps + sum(under_way)
-        rate = sum(trial.images_per_second for trial in running)
+        """Return how many trials have ended, how far all are, the speed, and the time left if none is stopped."""
+        running, num_planned = list(self._running.values()), self.context.num_planned
+        under_way = [trial.progress() for trial in running]
+        done = self._num_ended + sum(under_way)
         row: list[RenderableType] = [
-            ProgressBar(in_all, done, width=30),
-            f"{self._num_ended}/{self._num_planned} trials, {len(running)} running",
+            ProgressBar(num_planned, done, width=30),
+            f"{self._num_ended}/{num_planned} trials, {len(running)} running",
         ]
-        if rate > 0:
-            left = min((in_all - done) * self._batch_size / rate, timedelta.max.total_seconds() / 2)
-            row += [f"{rate:,.0f} images/s", f"about {timedelta(seconds=round(left))} left"]
+        per_second = sum(trial.images_per_second / (trial.config.steps * trial.config.batch_size) for trial in running)
+        if per_second > 0:
+            left = min((num_planned - done) / per_second, timedelta.max.total_seconds() / 2)
+            speed = sum(trial.images_per_second for trial in running)
+            row += [f"{speed:,.0f} images/s", f"about {timedelta(seconds=round(left))} left"]
         bar = Table.grid(padding=(0, 2))
         bar.add_row(*row)
         return bar
 
     def _best_five(self) -> list[str]:
-        return [f"{trial.trial_id}  mig {trial.score:.3f}  {_describe_config(trial)}" for trial in self._best]
+        return [
+            f"{trial.trial_id}  {trial.rank_by} {trial.score:.3f}  {_describe_config(trial.config, self._tried)}"
+            for trial in self._best
+        ]
 
 
-def _describe_ending(trial: Trial) -> str:
+def _describe_config(config: TrialConfig, tried: Sequence[str]) -> str:
+    """Return what else the sweep tries, then the objective's parameters, latents and learning rate, in columns."""
+    names = dict.fromkeys((*(name for name in tried if name not in shown_fields([config])), *shown_fields([config])))
+    columns = [(field_column(name), config.value(name)) for name in names]
+    return " ".join(f"{column.symbol} {column.write(value):<{_width(value)}}" for column, value in columns).rstrip()
+
+
+def _width(value: object) -> int:
+    return 11 if isinstance(value, str) else 5 if isinstance(value, int) else 7
+
+
+def _describe_ending(trial: Trial, tried: Sequence[str]) -> str:
     if trial.error is not None:
-        return (
-            f"FAILED: {one_line(trial.error)} (traceback: {trial.folder.parent.name}/{trial.folder.name}/{ERROR_FILE})"
-        )
+        place = f"{trial.folder.parent.name}/{trial.folder.name}/{ERROR_FILE}"
+        return f"FAILED: {one_line(trial.error)} (traceback: {place})"
     how = "finished" if trial.is_complete else f"{trial.status} at {trial.step}"
-    return f"{_describe_config(trial)} {how:<16} mig {trial.score:.3f}"
+    return f"{_describe_config(trial.config, tried)}  {how:<16} {trial.rank_by} {trial.score:.3f}"
 
 
-def _describe_config(trial: Trial) -> str:
-    config = trial.config
-    return f"beta {config.beta:<6.4g} z {config.latent_size:<3} lr {config.lr:<8.3g}"
-
-
-def _numbers(report: dict[str, Any]) -> str:
-    return (
-        f"mig {report['mig']:.3f}  recon {report['loss/recon_nats']:.1f}  kl {report['loss/kl_nats']:.2f}  "
-        f"{report['images_per_second']:.0f} images/s"
-    )
-
-
-def _describe_beta_norm(options: Options) -> str:
-    """Beta where the loss is averaged over pixels and latents, over the whole of both axes."""
-    (beta_low, beta_high), (size_low, size_high) = ends(options.search.beta), ends(options.search.latent_size)
-    low = TrialConfig(beta=beta_low, latent_size=int(size_low)).beta_norm
-    high = TrialConfig(beta=beta_high, latent_size=int(size_high)).beta_norm
-    return f"beta_norm {low:.3g}" if low == high else f"beta_norm {low:.3g} to {high:.3g}"
-
-
-def _describe_scheduler(options: Options) -> str:
-    name, grace, steps = options.search.scheduler, options.grace_steps, options.trial.steps
-    if name == "none":
-        return "each run to its end"
-    if grace >= steps:
-        return f"{name}, which stops none: it may from {grace} steps on, and trials end at {steps}"
-    return f"{name}, which may stop one from {grace} steps on"
+def _describe_report(report: Report, rank_by: str) -> str:
+    losses = [name for name in report if name.startswith("loss/")]
+    shown = [(report_column(name), report[name]) for name in (rank_by, *losses)]
+    numbers = "  ".join(f"{column.symbol} {column.write(value)}" for column, value in shown)
+    return f"{numbers}  {report['images_per_second']:.0f} images/s"

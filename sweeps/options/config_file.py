@@ -5,40 +5,31 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from betavae.config import PARTS, parameters_by_name
+from betavae.errors import InputError
 from betavae.records.record import SWEEP_FILE
-from sweeps.options.options import Options, flag
+from sweeps.options.fields import Option, flag, options_of
+from sweeps.options.options import GROUPS, Options
+from sweeps.search.space import shortest
 
-_DEFAULTS = {name: default for group in vars(Options()).values() for name, default in vars(group).items()}
+_SPACE = "space"
 
 
 def words_of(path: Path) -> list[str]:
-    """A file's options, as a command line would have them: so they are checked as such, and the later one counts.
+    """Return a file's options as a command line would have them, so that they are checked as such.
 
     Raises:
-        ValueError: If it cannot be read, or holds what is no option.
+        InputError: If the file cannot be read, or holds something that is no option.
     """
-    return [word for name, value in _options(path) for word in _words(path, name, value)]
-
-
-def names_in(path: Path) -> set[str]:
-    """The options that a file gives.
-
-    Raises:
-        ValueError: As `words_of`.
-    """
-    return {name for name, value in _options(path) if value is not None}
-
-
-def _options(path: Path) -> list[tuple[str, Any]]:
     try:
         content = _read(path)
     except (OSError, ValueError) as error:
-        raise ValueError(f"--config must be a TOML file or a {SWEEP_FILE}, but {path}: {error}") from error
-    return list(_flatten(path, content))
+        raise InputError(f"--config must be a TOML file or a {SWEEP_FILE}, but {path}: {error}") from error
+    return [word for name, value in _flatten(path, content) for word in _words(path, name, value)]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -50,32 +41,39 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
         raise ValueError("it does not hold the options of a sweep.")
     options["sweep"].pop("name", None)  # its folder is there already
-    if options.get("confirm", {}).get("confirm") is None:
-        options.pop("confirm", None)  # older sweeps have seeds of none
     return options
 
 
-def _flatten(path: Path, content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _known() -> dict[str, Option | None]:
+    """Return all options by name; None for the parameters of trials."""
+    options = Options()
+    fixed = {name: each for group in GROUPS for name, each in options_of(type(getattr(options, group))).items()}
+    return {**dict.fromkeys([*PARTS, *parameters_by_name()]), **fixed}
+
+
+def _flatten(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    known = _known()
     for name, value in content.items():
-        if name in vars(Options()) and isinstance(value, dict):
+        plain = name.replace("-", "_")
+        if name in (*GROUPS, _SPACE) and isinstance(value, dict):
             yield from _flatten(path, value)
-        elif name.replace("-", "_") in _DEFAULTS:
-            yield name.replace("-", "_"), value
+        elif plain in known:
+            yield plain, value
         else:
-            near = difflib.get_close_matches(name.replace("-", "_"), [*_DEFAULTS, *vars(Options())], n=1)
+            near = difflib.get_close_matches(plain, [*known, *GROUPS], n=1)
             hint = f"; did you mean {near[0]}?" if near else "."
-            raise ValueError(f"{path} must hold options of run.py, but got {name}{hint}")
+            raise InputError(f"{path} must hold options of run.py, but got {name}{hint}")
 
 
 def _words(path: Path, name: str, value: Any) -> list[str]:
     if value is None:
         return []
-    default = _DEFAULTS[name]
-    if isinstance(default, bool):
+    option = _known()[name]
+    if option is not None and option.kind is bool:
         if not isinstance(value, bool):
-            raise ValueError(f"{name} in {path} must be true or false, but got {value!r}.")
+            raise InputError(f"{name} in {path} must be true or false, but got {value!r}.")
         if value:
             return [flag(name)]
-        return [f"--no-{name}"] if default else []
+        return [f"--no-{name}"] if option.default else []
     values = value if isinstance(value, list) else [value]
-    return [flag(name), *map(str, values)]
+    return [flag(name), *map(shortest, values)]

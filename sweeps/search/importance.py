@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import (
     BaseImportanceEvaluator,
     FanovaImportanceEvaluator,
@@ -14,9 +15,10 @@ from optuna.importance import (
     get_param_importances,
 )
 
+from betavae.columns import tried_fields
+from betavae.config import parameters_by_name
 from betavae.records.trial import Trial, ranked
 from betavae.report.findings import CHANCE, Importances
-from sweeps.search.axes import AXES
 
 MIN_TRIALS = 10
 """Fewer scored trials than this say nothing of any hyper-parameter."""
@@ -31,24 +33,26 @@ def importances(trials: Sequence[Trial]) -> Importances:
     """Ask optuna's evaluators how much of the score each varied hyper-parameter decides.
 
     fANOVA splits the variance of the score; PED-ANOVA asks what sets the best trials apart. Each is asked
-    several times, with another random number (CHANCE) beside the hyper-parameters: whatever it gets is noise.
+    several times, with another random number (CHANCE) beside the hyper-parameters: its importance is noise.
 
     Args:
         trials: Those without a score are left out.
 
     Returns:
-        Empty where fewer than two hyper-parameters vary, too few trials have a score, or all have the same.
+        Nothing where fewer than two hyper-parameters that all trials have vary, too few trials have a score, or all
+        have the same.
 
     Source:
         Hutter et al. 2014 (fANOVA); Watanabe et al. 2023, arXiv:2304.10255 (PED-ANOVA).
     """
     scored = ranked(trials)
-    names = [name for name in AXES if len({getattr(trial.config, name) for trial in scored}) > 1]
+    tried = tried_fields([trial.config for trial in scored])
+    names = [name for name in tried if all(trial.config.value(name) is not None for trial in scored)]
     if len(names) < 2 or len(scored) < MIN_TRIALS or scored[0].score == scored[-1].score:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     best = max(0.1, _MIN_BEST / len(scored))
-    found: dict[str, dict[str, np.ndarray]] = {
+    shares: dict[str, dict[str, np.ndarray]] = {
         "fANOVA: the whole range": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
         f"PED-ANOVA: the best {best:.0%}": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
     }
@@ -58,23 +62,21 @@ def importances(trials: Sequence[Trial]) -> Importances:
             FanovaImportanceEvaluator(seed=repeat),
             PedAnovaImportanceEvaluator(target_quantile=best),
         ]
-        for repeats, evaluator in zip(found.values(), evaluators, strict=True):
+        for repeats, evaluator in zip(shares.values(), evaluators, strict=True):
             for name, share in get_param_importances(study, evaluator=evaluator).items():
                 repeats[name][repeat] = share
-    return found
+    return shares
 
 
 def _study(trials: Sequence[Trial], names: Sequence[str], generator: np.random.Generator) -> optuna.Study:
     distributions: dict[str, BaseDistribution] = {CHANCE: FloatDistribution(0.0, 1.0)}
     for name in names:
-        values = [getattr(trial.config, name) for trial in trials]
-        distribution = IntDistribution if name == "latent_size" else FloatDistribution
-        distributions[name] = distribution(min(values), max(values), log=True)
+        distributions[name] = _distribution(name, [trial.config.value(name) for trial in trials])
     study = optuna.create_study(direction="maximize")
     study.add_trials(
         [
             optuna.trial.create_trial(
-                params={name: getattr(trial.config, name) for name in names} | {CHANCE: generator.random()},
+                params={name: trial.config.value(name) for name in names} | {CHANCE: generator.random()},
                 distributions=distributions,
                 value=trial.score,
             )
@@ -82,3 +84,12 @@ def _study(trials: Sequence[Trial], names: Sequence[str], generator: np.random.G
         ]
     )
     return study
+
+
+def _distribution(name: str, values: Sequence[Any]) -> BaseDistribution:
+    """Return a distribution of a parameter, or of the names of parts, that holds all values."""
+    parameter = parameters_by_name().get(name)
+    if parameter is None or parameter.kind not in (int, float):
+        return CategoricalDistribution(list(dict.fromkeys(values)))
+    distribution = IntDistribution if parameter.kind is int else FloatDistribution
+    return distribution(min(values), max(values), log=parameter.limits.log)

@@ -1,34 +1,41 @@
-"""Which trials go on: early stopping that can be told what happened before.
+"""Which trials run on: early stopping that can be told what happened before.
 
-Ray's own schedulers forget everything when the driver ends. These decide from what each trial reported, and nothing
-else, so that after a resume they are told the old reports again and know what they knew.
+Ray's own schedulers forget everything when the driver ends. These rules decide from the reports of the trials and from
+which trials have ended, and from nothing else: after a resume they are told both again, and know what they knew.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, PercentilePruner
 
-from sweeps.storage.stage_folder import SearchFolder
+from betavae.records.trial import Trial
+from sweeps.options.options import Options, Scheduler
 
-_WAITING = (Trial.PENDING, Trial.PAUSED)
-"""What Ray calls a trial that may run; the first kind goes first."""
+_KEEP_ONE_OF = 3
+"""Of so many trials that reach a rung, one runs on."""
 
 
 class StoppingRule(Protocol):
     """Decides, report by report, whether a trial is stopped."""
 
     def stops(self, trial: int, *, step: int, score: float) -> bool:
-        """Take a trial's report in, and say whether that is its last.
+        """Take in a trial's report, and return whether that is its last.
 
         Args:
-            trial: Which one, by its seed.
+            trial: Its number.
             step: Of the report. One that has been taken in before changes nothing.
             score: The higher the better.
         """
+        ...
+
+    def ended(self, trial: int) -> None:
+        """Take in that a trial has run to its end."""
         ...
 
 
@@ -39,12 +46,15 @@ class NoStopping:
         """Return False: every trial runs to its end."""
         return False
 
+    def ended(self, trial: int) -> None:
+        """Do nothing: no decision depends on it."""
+
 
 class SuccessiveHalving:
-    """ASHA: at rungs of grace, grace * keep_one_of, grace * keep_one_of^2 ... steps only the best share goes on.
+    """ASHA: at rungs of grace, grace * keep_one_of, grace * keep_one_of^2 ... steps only the best share runs on.
 
-    A trial is judged when it first reports at or beyond a rung, against those that were there before: nobody waits, and
-    the first ones always go on.
+    A trial is judged when it first reports at or beyond a rung, against those that were there before: no trial waits,
+    and the first ones always run on.
 
     Args:
         grace_steps: The first rung.
@@ -64,7 +74,7 @@ class SuccessiveHalving:
             rung *= keep_one_of
 
     def stops(self, trial: int, *, step: int, score: float) -> bool:
-        """Judge the trial at the highest rung it has reached, once."""
+        """Judge the trial at the highest rung that it has reached, once."""
         reached = [rung for rung in self._rungs if rung <= step]
         if not reached or trial in self._rungs[reached[-1]]:
             return False
@@ -73,13 +83,16 @@ class SuccessiveHalving:
         scores[trial] = score
         return bool(others) and score < float(np.quantile(others, 1 - 1 / self._keep_one_of))
 
+    def ended(self, trial: int) -> None:
+        """Do nothing: trials are judged against others that run."""
+
 
 class MedianStopping:
     """Stops a trial whose best score so far is below the median of the others' mean scores up to the same step.
 
     Args:
         grace_steps: No trial is stopped before.
-        min_others: Nor while fewer other trials have come as far.
+        min_others: No trial is stopped while fewer others have reached its step.
 
     Source:
         Golovin et al. 2017, Google Vizier, section 3.2.2.
@@ -102,31 +115,75 @@ class MedianStopping:
             return False
         return max(own.values()) < float(np.median(others))
 
+    def ended(self, trial: int) -> None:
+        """Do nothing: trials are judged against others that run."""
 
-class RuleScheduler(FIFOScheduler):
-    """Ray's scheduler, first in first out, that stops the trials that a rule stops.
+
+class OptunaPruning:
+    """Stops the trials that one of Optuna's pruners prunes.
 
     Args:
-        rule: What decides.
-        metric: The reported number that it decides by.
-        search_folder: Where it is written down that a trial was stopped.
+        pruner: What decides.
     """
 
-    def __init__(self, rule: StoppingRule, *, metric: str, search_folder: SearchFolder) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._rule, self._score, self._folder = rule, metric, search_folder
+    def __init__(self, pruner: BasePruner) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # Hyperband assigns brackets by this name and the trial's number
+        self._study = optuna.create_study(study_name="sweep", direction="maximize", pruner=pruner)
+        self._trials: list[optuna.Trial] = []
+        self._last: dict[int, tuple[int, float]] = {}
+        self._ended: set[int] = set()
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Ask the rule; the last report ends the trial anyway."""
-        if self._score not in result:  # Ray's own, of a trial that failed before its first report
-            return TrialScheduler.CONTINUE
-        seed, step = trial.config["seed"], result["step"]
-        if not self._rule.stops(seed, step=step, score=result[self._score]) or step >= trial.config["steps"]:
-            return TrialScheduler.CONTINUE
-        self._folder.trial(seed).stop(step)
-        return TrialScheduler.STOP
+    def stops(self, trial: int, *, step: int, score: float) -> bool:
+        """Report to the study, and ask the pruner."""
+        while len(self._trials) <= trial:  # the study numbers its trials as the sweep does
+            self._trials.append(self._study.ask())
+        if step <= self._last.get(trial, (0, 0.0))[0]:
+            return False
+        self._last[trial] = step, score
+        self._trials[trial].report(score, step)
+        return self._trials[trial].should_prune()
 
-    def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The first that waits, among those that have not ended: Ray's own looks through all there were, every time."""
-        waiting = [trial for trial in tune_controller.get_live_trials() if trial.status in _WAITING]
-        return min(waiting, key=lambda trial: (_WAITING.index(trial.status), trial.trial_id), default=None)
+    def ended(self, trial: int) -> None:
+        """Tell the study: some pruners judge by trials that have ended."""
+        if trial in self._last and trial not in self._ended:
+            self._study.tell(trial, self._last[trial][1])
+            self._ended.add(trial)
+
+
+def stopping_rule(options: Options) -> StoppingRule:
+    """Return the rule of `--scheduler`, which has seen nothing yet."""
+    grace = min(options.grace_steps, options.max_steps)
+    return _RULES[options.search.scheduler](grace, options.max_steps)
+
+
+def told(rule: StoppingRule, known: Sequence[Trial]) -> StoppingRule:
+    """Tell a rule what trials reported before, and which have ended; what it decided then is in their folders."""
+    for trial in known:
+        for report in trial.reports:
+            rule.stops(trial.index, step=report["step"], score=report[trial.rank_by])
+        if trial.status == "finished":
+            rule.ended(trial.index)
+    return rule
+
+
+def _hyperband(grace_steps: int, max_steps: int) -> StoppingRule:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return OptunaPruning(HyperbandPruner(grace_steps, max_steps, _KEEP_ONE_OF))
+
+
+def _percentile(grace_steps: int, max_steps: int) -> StoppingRule:
+    return OptunaPruning(
+        PercentilePruner(100 / _KEEP_ONE_OF, n_startup_trials=_KEEP_ONE_OF, n_warmup_steps=grace_steps)
+    )
+
+
+_RULES: Mapping[Scheduler, Callable[[int, int], StoppingRule]] = {
+    "none": lambda grace, most: NoStopping(),
+    "asha": lambda grace, most: SuccessiveHalving(grace_steps=grace, max_steps=most, keep_one_of=_KEEP_ONE_OF),
+    "median": lambda grace, most: MedianStopping(grace_steps=grace, min_others=_KEEP_ONE_OF),
+    "hyperband": _hyperband,
+    "percentile": _percentile,
+}
+"""By name: a function of the grace and of the steps of the longest trial."""

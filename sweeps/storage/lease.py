@@ -12,6 +12,7 @@ import time
 import uuid
 from typing import Any
 
+from betavae.errors import InputError
 from sweeps.storage.mirror import Mirror
 
 _BEAT_SECONDS = 10.0
@@ -40,14 +41,14 @@ class Lease:
         """Take it, and keep it until `release` or this process's end.
 
         Raises:
-            ValueError: If another process holds it.
+            InputError: If another process holds it.
         """
         holder = self._read()
         if holder is not None and not _is_dead(holder):
             for _ in range(_DEAD_AFTER_BEATS):
                 time.sleep(self._beat_seconds)
                 if self._read() != holder:
-                    raise ValueError(
+                    raise InputError(
                         f"{self._mirror.location} is being worked on by another run.py, process {holder['pid']} of "
                         f"{holder['host']}; wait for it, or end it first."
                     )

@@ -16,24 +16,28 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from betavae.data import DSprites
-from betavae.files import replace_json
-from betavae.records.record import SWEEP_COPY_FILE, SWEEP_FILE, read_record, read_record_and_problems
+from betavae.config import TrialConfig
+from betavae.data import FactorImages
+from betavae.errors import InputError
+from betavae.extensions import extension_names
+from betavae.files import replace_json, replace_text
+from betavae.records.record import FORMAT, SWEEP_COPY_FILE, SWEEP_FILE, read_record, read_record_and_problems
 from betavae.records.sweep import CONFIRM_FOLDER, SEARCH_FOLDER, name_in_sweep
-from betavae.records.trial import Trial, Trials, ranked
+from betavae.records.trial import PARAMS_FILE, Trial, Trials
+from betavae.report.settings import settings_of
 from sweeps.options.options import Options
-from sweeps.options.recorded_options import options_from_dict, options_to_dict
-from sweeps.search.axes import AXES
-from sweeps.search.plan import Params, check_resume
+from sweeps.options.recorded import options_from_dict, options_to_dict
+from sweeps.search.plan import check_resume, confirming_seed, search_seed
 from sweeps.storage.lease import Lease
-from sweeps.storage.mirror import Mirror, fetched, is_sweep_file, joined, resolved
-from sweeps.storage.stage_folder import FIRST_CONFIRMING, SearchFolder
+from sweeps.storage.locations import joined, resolved
+from sweeps.storage.mirror import Mirror, fetched, is_sweep_file
+from sweeps.storage.stage_folder import StageFolder, refuse
 
 _LEASE_FILE = ".driver"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")
 
 
-class _TakenError(ValueError):
+class _TakenError(InputError):
     """Another process of this machine works on the folder."""
 
 
@@ -63,12 +67,12 @@ class SweepFolder:
             self._lease.acquire()
 
     @classmethod
-    def create(cls, options: Options, *, data: DSprites, arguments: Sequence[str]) -> SweepFolder:
+    def create(cls, options: Options, *, data: Mapping[str, FactorImages], arguments: Sequence[str]) -> SweepFolder:
         """Make a new folder, and write down what was asked for.
 
         Raises:
             FileExistsError: If there is one of that name: nothing is ever written over.
-            ValueError: If it cannot be written.
+            InputError: If it cannot be written.
         """
         folder = cls._at_new(options)
         mirror = folder.mirror
@@ -76,9 +80,10 @@ class SweepFolder:
         mirror.local.mkdir(parents=True, exist_ok=True)
         folder._write(
             {
+                "format": FORMAT,
                 "options": options_to_dict(options),
-                "decided": {"eval_every": options.eval_every, "grace_steps": options.grace_steps},
-                "data": {"source": data.source, "sha256": data.fingerprint},
+                "decided": {"grace_steps": options.grace_steps},
+                "data": {name: {"source": each.source, "sha256": each.fingerprint} for name, each in data.items()},
                 **_provenance(arguments),
                 "start": _now(),
             }
@@ -98,11 +103,11 @@ class SweepFolder:
         raise AssertionError("there is always one more name")
 
     @classmethod
-    def resume(cls, options: Options, *, data: DSprites, arguments: Sequence[str]) -> SweepFolder:
+    def resume(cls, options: Options, *, data: Mapping[str, FactorImages], arguments: Sequence[str]) -> SweepFolder:
         """Take up the sweep that `options.sweep.resume` names, and write down that this was done.
 
         Raises:
-            ValueError: If it is no sweep's folder, another process works on it, an option would change the study, or
+            InputError: If it is no sweep's folder, another process works on it, an option would change the study, or
                 the data are not those it was started with.
         """
         assert options.sweep.resume is not None
@@ -120,7 +125,7 @@ class SweepFolder:
         for kept in (folder.search, folder.confirmation):
             for trial in folder.mended_trials(kept).read:
                 if options.sweep.retry_failed:
-                    kept.trial(trial.config.seed).forget_failure()
+                    kept.trial(trial.index).forget_failure()
         return folder
 
     def close(self) -> None:
@@ -136,47 +141,71 @@ class SweepFolder:
         return self.mirror.location
 
     @property
-    def search(self) -> SearchFolder:
+    def search(self) -> StageFolder:
         """Where the search's trials are."""
-        return SearchFolder(self.mirror.child(SEARCH_FOLDER), self.options.sweep.seed)
+        return StageFolder(self.mirror.child(SEARCH_FOLDER), self.options.search.rank_by)
 
     @property
-    def confirmation(self) -> SearchFolder:
+    def confirmation(self) -> StageFolder:
         """Where the trials are that confirm the search's best."""
-        return SearchFolder(self.mirror.child(CONFIRM_FOLDER), self.options.sweep.seed, first=FIRST_CONFIRMING)
+        return StageFolder(self.mirror.child(CONFIRM_FOLDER), self.options.search.rank_by)
 
     @property
     def resume_command(self) -> str:
         """What goes on with this sweep."""
         return shlex.join(["python", "sweeps/run.py", "--resume", self.location])
 
-    def trials(self, kept: SearchFolder | None = None) -> Trials:
-        """The trials that are kept there, in the search's folder if none is named, as their folders are now."""
-        return (kept or self.search).read_all(self._record, shared=self.options.trial_values())
+    def trials(self, kept: StageFolder | None = None) -> Trials:
+        """Read the trials of a stage, of the search if none is named; those of no use to this sweep as unreadable."""
+        kept = kept or self.search
+        trials = kept.read_all(self._record)
+        for trial in trials.read.copy():
+            if difference := self._difference(kept, trial):
+                refuse(
+                    trials,
+                    trial,
+                    f"its {PARAMS_FILE} says {difference} as the sweep has it. Mend the file, or delete {trial.folder} "
+                    "to have it trained anew.",
+                )
+        return trials
 
-    def mended_trials(self, kept: SearchFolder) -> Trials:
+    def _difference(self, kept: StageFolder, trial: Trial) -> str:
+        """Say which value this sweep would not give to a trial; return nothing if there is none."""
+        seed_of = search_seed if kept.path == self.search.path else confirming_seed
+        seed = seed_of(self.options, trial.index)
+        if trial.config.seed != seed:
+            return f"seed {trial.config.seed}, not {seed}"
+        return self.options.space.unlike(trial.config)
+
+    def mended_trials(self, kept: StageFolder) -> Trials:
         """Read the trials that are kept there while none of them runs; mend what is damaged, and say so."""
         trials = self.trials(kept)
         for trial in trials.read:
             if trial.problems:
-                kept.trial(trial.config.seed).mend(trial)
+                kept.trial(trial.index).mend(trial)
                 _warn(trial.problems)
         return trials
 
-    def choose(self, count: int, trials: Sequence[Trial]) -> list[Params]:
-        """The configurations to be confirmed: those of the search's best trials, as many as asked for if there are.
+    def choose(self, count: int, trials: Sequence[Trial]) -> list[TrialConfig]:
+        """Return the configurations to be confirmed: those of the highest median score, with seed 0.
 
         What has once been chosen is written down and stays chosen, whatever the search finds later; a larger `count`
         adds the best of those that are left.
         """
-        chosen: list[Params] = self._record.get("chosen", [])[:count]
-        for trial in ranked([trial for trial in trials if trial.status != "failed"]):
-            params = {name: getattr(trial.config, name) for name in AXES}
-            if len(chosen) < count and params not in chosen:
-                chosen = [*chosen, params]
-        if len(chosen) > len(self._record.get("chosen", [])):
-            self._write({"chosen": chosen})
+        recorded = self._record.get("chosen", [])
+        chosen = [TrialConfig.from_dict(values) for values in recorded[:count]]
+        for setting in settings_of([trial for trial in trials if trial.status != "failed"]):
+            if len(chosen) < count and setting.config not in chosen:
+                chosen.append(setting.config)
+        if len(chosen) > len(recorded):
+            self._write({"chosen": [config.to_dict() for config in chosen]})
         return chosen
+
+    def keep(self, name: str, text: str) -> str:
+        """Write a file into the folder, whatever it held, and return where it is."""
+        replace_text(self.mirror.local / name, text)
+        self.mirror.push(name)
+        return joined(self.location, name)
 
     def note_resources(self, cluster_resources: Mapping[str, float]) -> None:
         """Write down what the sweep runs on."""
@@ -203,12 +232,12 @@ class SweepFolder:
             self.mirror.push(name)
 
 
-def check_destination(options: Options, *, data: DSprites) -> str:
+def check_destination(options: Options, *, data: Mapping[str, FactorImages]) -> str:
     """Where a sweep would go, if it can.
 
     Raises:
         FileExistsError: If there is one of that name.
-        ValueError: If a sweep that is to be resumed cannot be.
+        InputError: If a sweep that is to be resumed cannot be.
     """
     if options.sweep.resume is not None:
         check_resumable(options, data=data)
@@ -221,22 +250,23 @@ def check_destination(options: Options, *, data: DSprites) -> str:
     raise AssertionError("there is always one more name")
 
 
-def check_resumable(options: Options, *, data: DSprites) -> None:
+def check_resumable(options: Options, *, data: Mapping[str, FactorImages]) -> None:
     """See that what `options.sweep.resume` names can be gone on with, as asked and with these data.
 
     Raises:
-        ValueError: If not.
+        InputError: If not.
     """
     assert options.sweep.resume is not None
     with fetched(options.sweep.resume, is_sweep_file) as mirror:
         record = read_record(mirror.local)
     check_resume(options, options_from_dict(record.get("options", {})))
-    fingerprint = record.get("data", {}).get("sha256", "unknown")
-    if fingerprint != data.fingerprint:
-        raise ValueError(
-            f"{options.sweep.resume} was started with data of SHA-256 {fingerprint[:12]}..., but this "
-            f"machine has {data.fingerprint[:12]}...: scores would not compare. Use the same source of dSprites."
-        )
+    for name, each in data.items():
+        fingerprint = record.get("data", {}).get(name, {}).get("sha256", "unknown")
+        if fingerprint != each.fingerprint:
+            raise InputError(
+                f"{options.sweep.resume} was started with {name} data of SHA-256 {fingerprint[:12]}..., but this "
+                f"machine has {each.fingerprint[:12]}...: scores would not compare. Use the same source of the data."
+            )
 
 
 def _new_places(options: Options, *, make: bool = True) -> Iterator[Mirror]:
@@ -273,6 +303,7 @@ def _provenance(arguments: Sequence[str]) -> dict[str, Any]:
         "command": shlex.join(["python", "sweeps/run.py", *arguments]),
         "versions": {"python": platform.python_version()} | versions,
         "git": _git_state(),
+        "extensions": list(extension_names()),
     }
 
 

@@ -4,7 +4,8 @@
     result.json            a line per report
     checkpoint_000000875/  at a step: the best, the latest, and the one before that
     outcome.json           once it has been stopped by the scheduler
-    error.txt              once it has failed for good
+    error.txt              once it has failed: the traceback
+    failure.json           whether another try would fail in the same way
     attempts.json          where it was started from, and what went wrong
 
 Nothing else is state: a trial goes on from here alone, wherever and however its process ended. On remote storage the
@@ -14,6 +15,7 @@ process works on a copy of its own, and pushes every change.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import socket
 import traceback
@@ -25,15 +27,17 @@ from typing import Any, TypeGuard
 
 from filelock import FileLock, Timeout
 
-from betavae.config import TrialConfig
-from betavae.evaluation import Scores
 from betavae.files import read_json, replace_json, replace_text
+from betavae.metrics import Scores
 from betavae.records.checkpoint import CheckpointError, check_checkpoint, read_history, read_scores
 from betavae.records.trial import (
     ERROR_FILE,
+    FAILURE_FILE,
     OUTCOME_FILE,
     PARAMS_FILE,
+    RANK_BY,
     RESULT_FILE,
+    PlannedTrial,
     Report,
     Trial,
     folder_in_sweep,
@@ -74,10 +78,13 @@ class TrialFolder:
 
     Attributes:
         mirror: Where it is, and where the copy is that is worked on if it is on other storage.
+
+    Args:
+        rank_by: The score by which the best checkpoint is kept.
     """
 
-    def __init__(self, mirror: Mirror) -> None:
-        self.mirror = mirror
+    def __init__(self, mirror: Mirror, *, rank_by: str = RANK_BY) -> None:
+        self.mirror, self._rank_by = mirror, rank_by
         self._token: str | None = None
         self._reports: tuple[Report, ...] = ()
 
@@ -96,7 +103,7 @@ class TrialFolder:
         """What was reported up to the checkpoint that the trial resumed from, and has been committed since."""
         return self._reports
 
-    def plan(self, params: Mapping[str, Any]) -> None:
+    def plan(self, planned: PlannedTrial) -> None:
         """Write down what is to be trained, before anything is.
 
         Raises:
@@ -106,7 +113,7 @@ class TrialFolder:
         if holds_something(self.path):
             raise FileExistsError(f"{self.path} holds a trial, which is not planned over.")
         self.path.mkdir(parents=True, exist_ok=True)
-        replace_json(self.path / PARAMS_FILE, TrialConfig.from_dict(params).to_dict())
+        replace_json(self.path / PARAMS_FILE, planned.to_dict())
         self.mirror.push(PARAMS_FILE)
 
     @contextmanager
@@ -126,7 +133,7 @@ class TrialFolder:
         with _locked(copy.lock_file):
             copy.clear()
             copy.pull(lambda name: not is_event_file(name))
-            folder = TrialFolder(copy)
+            folder = TrialFolder(copy, rank_by=self._rank_by)
             folder._check_seen()
             folder._take()
             try:
@@ -199,14 +206,21 @@ class TrialFolder:
         self._write_attempts(attempts | {"errors": errors})
         return len(errors)
 
-    def fail(self, error: BaseException) -> None:
-        """Note that the trial has failed for good, and why: the last line says it."""
+    def fail(self, error: BaseException, *, would_recur: bool) -> None:
+        """Note that the trial has failed, and why: the last line says it.
+
+        Args:
+            error: Why.
+            would_recur: Whether another try would fail in the same way.
+        """
+        replace_json(self.path / FAILURE_FILE, {"would_recur": would_recur})
+        self.mirror.push(FAILURE_FILE)
         replace_text(self.path / ERROR_FILE, printable("".join(traceback.format_exception(error))))  # through no link
         self.mirror.push(ERROR_FILE)
 
     def forget_failure(self) -> None:
         """Let a trial that has failed be tried again."""
-        for name in (ERROR_FILE, _ATTEMPTS_FILE):
+        for name in (ERROR_FILE, FAILURE_FILE, _ATTEMPTS_FILE):
             self.mirror.delete(name)
 
     def refresh(self) -> None:
@@ -234,7 +248,7 @@ class TrialFolder:
         Args:
             trial: As it was read from here.
         """
-        replace_json(self.path / PARAMS_FILE, trial.config.to_dict())
+        replace_json(self.path / PARAMS_FILE, PlannedTrial(trial.index, trial.config).to_dict())
         self.mirror.push(PARAMS_FILE)
         self._write_reports(trial.reports)
 
@@ -246,13 +260,20 @@ class TrialFolder:
 
     def _prune(self) -> None:
         checkpoints = self.checkpoints()
-        best = max(checkpoints, key=_score)
+        best = max(checkpoints, key=self._score)
         for checkpoint in checkpoints[:-_NUM_LATEST]:
             if checkpoint != best:
                 doomed = checkpoint.with_name(f".{checkpoint.name}")  # at once out of sight, then slowly gone
                 checkpoint.rename(doomed)
                 shutil.rmtree(doomed)
                 self.mirror.drop(checkpoint.name)
+
+    def _score(self, checkpoint: Path) -> float:
+        """Return a checkpoint's score; the lowest of all for one that is damaged."""
+        try:
+            return read_scores(checkpoint)[self._rank_by].value
+        except (CheckpointError, KeyError):
+            return -math.inf
 
     def _attempts(self) -> dict[str, list[list[Any]]]:
         """Read where the trial was started from; a file that is damaged counts as none."""
@@ -304,10 +325,3 @@ def _is_attempts(value: object) -> TypeGuard[dict[str, list[list[Any]]]]:
 def _is_small(name: str) -> bool:
     """Whether it is one of the files that tell how the trial goes, and no part of a checkpoint."""
     return "/" not in name and not is_event_file(name)
-
-
-def _score(checkpoint: Path) -> float:
-    try:
-        return float(read_scores(checkpoint)["mig"]["score"])
-    except CheckpointError:
-        return -1.0

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,10 @@ from markdown_it import MarkdownIt
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.records.checkpoint import add_scores, read_scores
+from betavae.errors import InputError
+from betavae.files import replace_json
+from betavae.metrics import METRICS
+from betavae.records.checkpoint import SCORES_FILE, _with_checksum, add_scores, read_scores
 from betavae.records.sweep import read_sweep
 from betavae.records.trial import Trial
 from betavae.report.export import export_best
@@ -158,7 +162,7 @@ def test_an_exact_score_that_cannot_be_kept_is_shown(
     (row,) = json.loads((output / "summary.json").read_text())["trials"]
     assert f"{row['mig_exact']:.4f}" in (output / "index.html").read_text()
     assert f"| `mig_exact` | {row['mig_exact']:.4f} |" in (exported / "README.md").read_text()
-    assert read_scores(exported)["mig_exact"]["score"] == row["mig_exact"]
+    assert read_scores(exported)["mig_exact"].value == row["mig_exact"]
 
 
 def test_a_sweep_that_cannot_be_written_names_the_option_for_another_place(
@@ -236,7 +240,7 @@ def test_printed_commands_are_quoted(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert shlex.split(describe_curves(location))[1:] == ["tensorboard", "--logdir", location]
 
     def fail(*arguments: object, **options: object) -> None:
-        raise ValueError("the reason")
+        raise InputError("the reason")
 
     monkeypatch.setattr("sweeps.run.analyze", fail)
     assert _write_report(SimpleNamespace(location=location, options=SimpleNamespace(report=None))) == 1
@@ -248,7 +252,7 @@ def test_printed_commands_are_quoted(monkeypatch: pytest.MonkeyPatch, capsys: py
 HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) ![i](https://e.org/i.png) `a|b`\n| c | $\\frac \u202e"
 
 
-def test_an_exported_card_holds_no_markup_of_the_sweeps(make_sweep, tmp_path: Path) -> None:
+def test_an_exported_card_holds_no_markup_of_the_sweeps(make_sweep, small_data: DSprites, tmp_path: Path) -> None:
     """Read by another library: its only links, pictures and code are the template's, and no HTML is in it."""
     folder = make_sweep({"a": {"migs": [0.2]}})
     record = json.loads((folder / "sweep.json").read_text())
@@ -257,21 +261,17 @@ def test_an_exported_card_holds_no_markup_of_the_sweeps(make_sweep, tmp_path: Pa
     folder = folder.rename(folder.with_name("$x <b> `y` | [z](javascript:1)"))
     (checkpoint,) = folder.glob("search/*/checkpoint_*")
     scores = read_scores(checkpoint)
-    add_scores(
-        checkpoint,
-        {
-            "mig": scores["mig"] | {"estimator": HOSTILE, "rows": HOSTILE},
-            "data": {"source": HOSTILE, "sha256": HOSTILE},
-        },
-    )
-    export_best(read_sweep(folder), tmp_path / "model")
+    add_scores(checkpoint, {"mig": replace(scores["mig"], estimator=HOSTILE, rows=HOSTILE)})
+    of_other_data = replace(read_scores(checkpoint), data_source=HOSTILE, data_fingerprint=HOSTILE)
+    replace_json(checkpoint / SCORES_FILE, _with_checksum(of_other_data.to_dict()))
+    export_best(read_sweep(folder), tmp_path / "model", data={"dsprites": small_data})
     card = (tmp_path / "model" / "README.md").read_text()
     assert "<" not in card.split("```bash")[0]
     tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(card)
     inline = [child for token in tokens for child in token.children or []]
     assert not {token.type for token in (*tokens, *inline)} & {"html_block", "html_inline", "link_open", "image"}
     assert all(
-        child.content.startswith(("mig", "config.json", "model.pt", "scores.json", "weights_only"))
+        child.content.startswith((*METRICS, "config.json", "model.pt", "scores.json", "weights_only"))
         for child in inline
         if child.type == "code_inline"
     )
@@ -290,7 +290,7 @@ def test_the_command_needs_no_ray() -> None:
 def _trials(scores: np.ndarray, **columns: np.ndarray) -> list[Trial]:
     configs = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return [
-        Trial(f"{index}", Path(), TrialConfig.from_dict(config), ({"step": 1, "mig": float(score)},))
+        Trial(f"{index}", index, Path(), TrialConfig.from_dict(config), ({"step": 1, "mig": float(score)},))
         for index, (config, score) in enumerate(zip(configs, scores, strict=True))
     ]
 

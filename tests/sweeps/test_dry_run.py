@@ -1,14 +1,14 @@
+import json
 import os
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from betavae.data import DSprites
 from sweeps.dry_run import describe_options, estimate, measure_cost
-from sweeps.options.options import SweepOptions
-from sweeps.options.presets import PRESETS
+from sweeps.options.command_line import parse_options
+from sweeps.options.recorded import options_to_dict
 from sweeps.run import BAD_INPUT, DONE, main
 
 SMALL = "--num-gpus 0 --num-cpus 2 --steps 100 --exact 0"
@@ -34,26 +34,27 @@ def test_it_says_everything_and_starts_and_writes_nothing(
     assert (origins["--beta"], origins["--latent-size"]) == ("line", "line")
     assert (origins["--batch-size"], origins["--lr"], origins["--seed"]) == ("file", "preset", "0")
     assert "4 trials" in said
-    assert "0000  beta 4        beta_norm 0.00293   latent size 3   lr 0.001    seed 0" in said
+    assert "0000  beta-vae, beta 4, latent size 3, lr 0.001, beta_norm 0.00293, seed 0" in said
     assert f"results    {tmp_path}/results/x" in said
     assert "at most " in said
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_what_a_resumed_sweep_had_is_not_said_to_be_the_presets() -> None:
-    resumed = replace(PRESETS["quick"], sweep=SweepOptions(preset="quick", resume="results/x"))
-    resumed = replace(resumed, trial=replace(resumed.trial, steps=24_000))
-    rows = [line.split() for line in describe_options(resumed, arguments=["--resume", "results/x"]).splitlines()]
-    origins = {row[0]: row[-1] for row in rows}
-    assert (origins["--steps"], origins["--batch-size"], origins["--resume"]) == ("sweep", "preset", "line")
+def test_what_a_resumed_sweep_had_is_not_said_to_be_the_presets(tmp_path: Path) -> None:
+    started = parse_options(["--steps", "24000", "--name", "beta"], gpus_found=0)
+    (tmp_path / "sweep.json").write_text(json.dumps({"format": 1, "options": options_to_dict(started)}))
+    resumed = parse_options(["--resume", str(tmp_path), "--verbose"], gpus_found=0)
+    origins = {line.split()[0]: line.split()[-1] for line in describe_options(resumed).splitlines()}
+    assert {origins[name] for name in ("--steps", "--batch-size", "--name", "--beta")} == {"sweep"}
+    assert (origins["--resume"], origins["--verbose"], origins["--seed"]) == ("line", "line", "0")
 
 
 def test_more_steps_cost_more(small_data: DSprites) -> None:
-    from sweeps.options.command_line import parse_options
-
     costs = [
         measure_cost(
-            parse_options(f"{SMALL} --images 700 --steps {steps}".split(), gpus_found=0), small_data, device="cpu"
+            parse_options(f"{SMALL} --images 700 --steps {steps}".split(), gpus_found=0),
+            {"dsprites": small_data},
+            device="cpu",
         )
         for steps in (100, 100_000)
     ]
@@ -92,7 +93,7 @@ def test_a_first_trial_that_cannot_be_trained_is_bad_input_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("huge", "most"), [("-z 1000000000000", "4096"), ("-b 10000000000000", "737280"), (f"-z {10**400}", "4096")]
+    ("huge", "most"), [("-z 1000000000000", "4096"), ("-b 10000000000000", "1048576"), (f"-z {10**400}", "4096")]
 )
 def test_what_fits_into_no_memory_is_refused_at_the_door(
     huge: str, most: str, capsys: pytest.CaptureFixture[str]

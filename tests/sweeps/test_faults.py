@@ -53,10 +53,10 @@ def check_whole(folder: Path, undisturbed: Numbers, *, with_confirmation: bool =
         steps = [report["step"] for report in trial.reports]
         assert steps == list(range(EVERY, STEPS + 1, EVERY))
         assert trial.best_checkpoint is not None
-        assert trial.best_checkpoint.score == trial.score
+        assert trial.best_checkpoint.scores["mig"].value == trial.score
     best = ranked(read.trials)[0].best_checkpoint
     assert best is not None
-    assert evaluate(load_model(best.folder), DSprites.open()).mig.score == best.score
+    assert evaluate(load_model(best.folder), DSprites.open())["mig"].value == best.scores["mig"].value
 
 
 def has_report(sweep: RunningSweep) -> bool:
@@ -150,7 +150,7 @@ def test_the_driver_killed_at_four_moments(jump: Path, sweep: RunningSweep, undi
     assert not (sweep.folder / "report").exists()
     sweep.resume("--report")
     output, _ = sweep.end()
-    assert "2 ended, 0 to go on" in output
+    assert "2 ended, 0 to run on" in output
     assert (sweep.folder / "report" / "index.html").exists()
     check_whole(sweep.folder, undisturbed, with_confirmation=True)
 
@@ -218,7 +218,7 @@ def test_a_trial_that_raises_is_tried_once_more_and_others_go_on(sweep: RunningS
     (sweep.trial(0) / "result.json").rmdir()
     sweep.resume("--retry-failed")
     output, _ = sweep.end()
-    assert "1 ended, 1 to go on" in output
+    assert "1 ended, 1 to run on" in output
     check_whole(sweep.folder, undisturbed)
 
 

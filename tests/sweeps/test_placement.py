@@ -12,9 +12,9 @@ from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 
 from betavae.records.trial import Trials
 from sweeps.cluster import Resources, quiet_ray, running_ray
-from sweeps.options.options import Options, SearchOptions, TrialOptions
+from sweeps.options.command_line import parse_options
 from sweeps.storage.mirror import Mirror
-from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import TrialFolder
 
 
@@ -53,8 +53,8 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
 
     from sweeps.search.ray_search import run_stage, search_stage
 
-    def note_gpu(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
-        seed = config["seed"]
+    def note_gpu(config: dict[str, Any], *, stage_folder: StageFolder) -> None:
+        seed = config["index"]
         (tmp_path / f"seed_{seed}").write_text(str(ray.get_gpu_ids()))
         deadline = time.monotonic() + 600  # far more than a loaded machine needs
         batch = range(seed // 4 * 4, seed // 4 * 4 + 4)
@@ -63,8 +63,10 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
         (tmp_path / f"in_time_{seed}").write_text(str(time.monotonic() < deadline))
         tune.report({"step": 1, "mig": 0.5})
 
-    options = Options(search=SearchOptions(beta=(4.0,), trials=8), trial=TrialOptions(steps=1, batch_size=1))
-    folder = SearchFolder(Mirror(tmp_path / "sweep" / "search"), sweep_seed=0)
+    options = parse_options(
+        ["--beta", "4", "-z", "5", "--lr", "1e-3", "--repeats", "8", "--steps", "1", "-b", "1"], gpus_found=0
+    )
+    folder = StageFolder(Mirror(tmp_path / "sweep" / "search"), "mig")
     stage = search_stage(options, folder)
     run_stage(stage, trainable=note_gpu, known=Trials([], {}), resources=resources, callbacks=[])
     assert [(tmp_path / f"in_time_{seed}").read_text() for seed in range(8)] == ["True"] * 8
@@ -82,6 +84,9 @@ class StopAll:
     def stops(self, trial: int, *, step: int, score: float) -> bool:
         return True
 
+    def ended(self, trial: int) -> None:
+        """Do nothing."""
+
 
 @pytest.mark.slow
 @pytest.mark.ray
@@ -94,11 +99,11 @@ def test_a_decision_that_cannot_be_written_ends_the_sweep_with_its_reason(
 
     from sweeps.search.ray_search import run_stage, search_stage
 
-    def report(config: dict[str, Any], *, search_folder: SearchFolder) -> None:
+    def report(config: dict[str, Any], *, stage_folder: StageFolder) -> None:
         tune.report({"step": 1, "mig": 0.5})
 
-    options = Options(search=SearchOptions(beta=(4.0,), trials=1), trial=TrialOptions(steps=2, batch_size=1))
-    folder = SearchFolder(Mirror(tmp_path / "sweep" / "search"), sweep_seed=0)
+    options = parse_options(["--beta", "4", "-z", "5", "--lr", "1e-3", "--steps", "2", "-b", "1"], gpus_found=0)
+    folder = StageFolder(Mirror(tmp_path / "sweep" / "search"), "mig")
     stage = replace(search_stage(options, folder), rule=StopAll())
     monkeypatch.setattr(TrialFolder, "stop", _raise_disk_full)
     with pytest.raises(OSError, match="No space left on device"):

@@ -9,85 +9,88 @@ import pytest
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.records.trial import read_trial
+from betavae.objectives import BetaVAE
+from betavae.records.trial import PlannedTrial, read_trial
 from betavae.training import TrainingRun
 from sweeps import trial as trial_module
 from sweeps.storage.mirror import Mirror
-from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import UNWRITTEN
 from sweeps.trial import train_trial
 
-CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=2, eval_every=1, images=100)
+CONFIG = TrialConfig.from_dict({"latent_size": 3, "batch_size": 2, "steps": 2, "eval_every": 1, "images": 100})
+PLANNED = PlannedTrial(0, CONFIG)
 
 Train = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture
-def search(tmp_path: Path) -> SearchFolder:
-    search = SearchFolder(Mirror(tmp_path / "search"), sweep_seed=0)
-    search.trial(0).plan(CONFIG.to_dict())
+def search(tmp_path: Path) -> StageFolder:
+    search = StageFolder(Mirror(tmp_path / "search"), "mig")
+    search.trial(0).plan(PLANNED)
     return search
 
 
 @pytest.fixture
-def train(search: SearchFolder, small_data: DSprites, monkeypatch: pytest.MonkeyPatch) -> Train:
+def train(search: StageFolder, small_data: DSprites, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Train the trial on the small data, and return what it reported to Ray."""
     reports: list[dict[str, Any]] = []
     monkeypatch.setattr(trial_module, "device_of_trial", lambda: "cpu")
     monkeypatch.setattr(trial_module, "_this_node", lambda: "a")
-    monkeypatch.setattr(trial_module.DSprites, "open", lambda: small_data)
-    monkeypatch.setattr(trial_module.DSprites, "verify", lambda self: None)  # its fingerprint is made up
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    monkeypatch.setattr(DSprites, "verify", lambda self: None)  # its fingerprint is made up
     monkeypatch.setattr(trial_module.tune, "report", reports.append)
 
     def train(config: TrialConfig = CONFIG, fingerprint: str = small_data.fingerprint) -> list[dict[str, Any]]:
-        train_trial(config.to_dict(), search_folder=search, data_fingerprint=fingerprint)
+        values = PlannedTrial(0, config).to_dict()
+        train_trial(values, stage_folder=search, fingerprints={"dsprites": fingerprint})
         return reports
 
     return train
 
 
-def error_of(search: SearchFolder) -> str | None:
+def error_of(search: StageFolder) -> str | None:
     path = search.trial(0).path / "error.txt"
     return path.read_text().splitlines()[-1] if path.exists() else None
 
 
-def test_a_trial_trains_to_its_end(train: Train, search: SearchFolder) -> None:
+def test_a_trial_trains_to_its_end(train: Train, search: StageFolder) -> None:
     assert [report["step"] for report in train()] == [1, 2]
     assert read_trial(search.trial(0).path).status == "finished"
 
 
-def test_images_that_are_not_the_sweeps_fail_the_trial_by_name_and_at_once(train: Train, search: SearchFolder) -> None:
+def test_images_that_are_not_the_sweeps_fail_the_trial_by_name_and_at_once(train: Train, search: StageFolder) -> None:
     assert train(fingerprint="1" * 64) == []
     assert str(error_of(search)).startswith("sweeps.trial.OtherDataError: A trial must train on the sweep's images")
     assert not search.trial(0).checkpoints()
 
 
 def test_images_that_a_machine_does_not_have_fail_the_trial_by_name(
-    train: Train, search: SearchFolder, monkeypatch: pytest.MonkeyPatch
+    train: Train, search: StageFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> DSprites:
         raise ValueError("DISENTANGLEMENT_LIB_DATA must name a folder that is there.")
 
-    monkeypatch.setattr(trial_module.DSprites, "open", refuse)
+    monkeypatch.setattr(DSprites, "open", refuse)
     assert train() == []
     assert "DISENTANGLEMENT_LIB_DATA must name a folder" in str(error_of(search))
 
 
 def test_images_that_change_while_a_trial_trains_fail_it_before_a_score_is_kept(
-    train: Train, search: SearchFolder, monkeypatch: pytest.MonkeyPatch
+    train: Train, search: StageFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def notice(self: DSprites) -> None:
         raise ValueError("The pixels must have another SHA-256.")
 
-    monkeypatch.setattr(trial_module.DSprites, "verify", notice)
+    monkeypatch.setattr(DSprites, "verify", notice)
     assert train() == []
     assert "The images changed while the trial trained on them" in str(error_of(search))
     assert not search.trial(0).checkpoints()
 
 
-def test_a_trial_never_goes_on_from_a_checkpoint_of_other_values(train: Train, search: SearchFolder) -> None:
+def test_a_trial_never_goes_on_from_a_checkpoint_of_other_values(train: Train, search: StageFolder) -> None:
     train(replace(CONFIG, steps=1))
-    reports = train(replace(CONFIG, beta=2.0))
+    reports = train(replace(CONFIG, objective=BetaVAE(beta=2.0)))
     assert [report["step"] for report in reports] == [1]
     assert str(error_of(search)).endswith(
         "checkpoint_000000001 was trained with beta 4.0 and steps 1, but the trial is to be trained with beta 2.0 and "
@@ -95,14 +98,15 @@ def test_a_trial_never_goes_on_from_a_checkpoint_of_other_values(train: Train, s
     )
 
 
-def test_weights_that_become_infinite_are_not_tried_again(train: Train, search: SearchFolder) -> None:
+def test_weights_that_become_infinite_are_not_tried_again(train: Train, search: StageFolder) -> None:
     assert train(replace(CONFIG, lr=1e30)) == []
     assert "NonFiniteLossError" in str(error_of(search))
+    assert read_trial(search.trial(0).path).would_recur
 
 
 @pytest.mark.parametrize("name", ["attempts.json", "error.txt"])
 def test_a_trial_that_cannot_write_down_what_happened_tells_the_driver(
-    name: str, train: Train, search: SearchFolder, monkeypatch: pytest.MonkeyPatch
+    name: str, train: Train, search: StageFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fails if it raises to Ray, which would start it again for ever."""
     (search.trial(0).path / name).mkdir()
@@ -114,7 +118,7 @@ def test_a_trial_that_cannot_write_down_what_happened_tells_the_driver(
     assert report[UNWRITTEN].startswith("Trial search/0000 could not use its folder: ")
 
 
-def test_a_trial_whose_folder_is_gone_tells_the_driver(train: Train, search: SearchFolder) -> None:
+def test_a_trial_whose_folder_is_gone_tells_the_driver(train: Train, search: StageFolder) -> None:
     (search.trial(0).path / "params.json").unlink()
     (report,) = train()
     assert "a sweep's folder must be on storage that all machines share" in report[UNWRITTEN]

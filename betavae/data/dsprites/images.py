@@ -36,6 +36,7 @@ from betavae.data.dsprites.render import (
 )
 from betavae.data.dsprites.space import DSPRITES_FACTORS
 from betavae.data.factors import FactorSpace
+from betavae.errors import InputError
 
 IMAGE_SHAPE: ImageShape = (1, IMAGE_SIDE, IMAGE_SIDE)
 
@@ -110,7 +111,7 @@ class DSprites(FactorImages):
 
         Raises:
             OSError: If the cache folder must be written and cannot be, or is a file, or the user has no home folder.
-            ValueError: If $DISENTANGLEMENT_LIB_DATA is set and does not hold the official file, or the file is not as
+            InputError: If $DISENTANGLEMENT_LIB_DATA is set and does not hold the official file, or the file is not as
                 published; the message names the check that failed.
         """
         folder = cache_folder() if cache is None else Path(cache).expanduser().absolute()
@@ -206,7 +207,7 @@ def _official_file_from_environment() -> Path | None:
     path = root / OFFICIAL_FILE
     if not path.is_file():
         came = f"{root} is a file" if root.is_file() else f"there is no {path}"
-        raise ValueError(
+        raise InputError(
             f"${DATA_VARIABLE} must be the folder that holds {OFFICIAL_FILE}, but {came}. Set it to that folder, or "
             "unset it to use rendered dSprites."
         )
@@ -227,7 +228,7 @@ def _open_rendered(folder: Path) -> DSprites:
 
 def _open_official(folder: Path, npz: Path, factors: FactorSpace = DSPRITES_FACTORS) -> DSprites:
     if not npz.is_file():
-        raise ValueError(f"npz must be the official dSprites file, but there is no file {npz}.")
+        raise InputError(f"npz must be the official dSprites file, but there is no file {npz}.")
     # Named by content: a moved file keeps its cache, and a changed file gets another.
     path = folder / f"dsprites-file-{sha256_of_file(npz)[:12]}.npy"
     record = ensure_cached(

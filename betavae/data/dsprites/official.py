@@ -16,6 +16,7 @@ from betavae.arrays import ArrayLike, as_bytes, as_integers
 from betavae.data.dsprites.render import IMAGE_BYTES, IMAGE_SIDE, PackedImages
 from betavae.data.dsprites.space import DSPRITES_FACTORS
 from betavae.data.factors import FactorSpace
+from betavae.errors import InputError
 
 BLOCK_IMAGES = 1024
 
@@ -31,14 +32,14 @@ def official_blocks(npz: Path, factors: FactorSpace = DSPRITES_FACTORS) -> Itera
         Blocks of up to 1024 packed images.
 
     Raises:
-        ValueError: If the file is not as published; the message names the check that failed.
+        InputError: If the file is not as published; the message names the check that failed.
     """
     try:
         with zipfile.ZipFile(npz) as archive:
             _check_order(archive, factors)
             yield from _packed_images(archive, factors.size)
     except (zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(
+        raise InputError(
             f"npz must be the official dSprites file, but {npz} is damaged ({error}); download it again."
         ) from error
 
@@ -51,27 +52,27 @@ def check_classes(classes: ArrayLike, factors: FactorSpace) -> None:
         factors: The combinations that the rows must list in order.
 
     Raises:
-        ValueError: If `classes` is no matrix of integers of that shape, the colour varies, or a row is out of order.
+        InputError: If `classes` is no matrix of integers of that shape, the colour varies, or a row is out of order.
     """
     classes = as_integers("latents_classes", classes, num_axes=2)
     if classes.shape != (expected := (factors.size, factors.num_factors + 1)):
-        raise ValueError(f"latents_classes must have shape {expected}, but got {classes.shape}.")
+        raise InputError(f"latents_classes must have shape {expected}, but got {classes.shape}.")
     if classes[:, 0].any():
-        raise ValueError("latents_classes must have colour 0 in every row, but it varies: this is not dSprites.")
+        raise InputError("latents_classes must have colour 0 in every row, but it varies: this is not dSprites.")
     wrong = np.flatnonzero((classes[:, 1:] != factors.indices_to_factors(np.arange(factors.size))).any(axis=1))
     if wrong.size:
-        raise ValueError(f"latents_classes must be in index order, but row {wrong[0]} is {classes[wrong[0]].tolist()}.")
+        raise InputError(f"latents_classes must be in index order, but row {wrong[0]} is {classes[wrong[0]].tolist()}.")
 
 
 def check_values(pixels: ArrayLike) -> None:
     """Check that pixels are black or white.
 
     Raises:
-        ValueError: If a pixel is neither 0 nor 1.
+        InputError: If a pixel is neither 0 nor 1.
     """
     largest = as_bytes("imgs", pixels).max(initial=0)
     if largest > 1:
-        raise ValueError(f"imgs must hold 0 and 1 only, but holds {largest}.")
+        raise InputError(f"imgs must hold 0 and 1 only, but holds {largest}.")
 
 
 def _check_order(archive: zipfile.ZipFile, factors: FactorSpace) -> None:
@@ -92,10 +93,10 @@ def _array_blocks(
 ) -> Iterator[np.ndarray]:
     """Yield an array in blocks of rows, after a check of its header."""
     if f"{name}.npy" not in archive.namelist():
-        raise ValueError(f"npz must hold {name}, but holds {archive.namelist()}.")
+        raise InputError(f"npz must hold {name}, but holds {archive.namelist()}.")
     with archive.open(f"{name}.npy") as file:
         if (version := np.lib.format.read_magic(file)) != (1, 0):
-            raise ValueError(f"{name} must be in npy format (1, 0), but is in {version}.")
+            raise InputError(f"{name} must be in npy format (1, 0), but is in {version}.")
         _check_header(name, np.lib.format.read_array_header_1_0(file), shape=shape, dtype=dtype)
         for start in range(0, shape[0], BLOCK_IMAGES):
             block_shape = (min(BLOCK_IMAGES, shape[0] - start), *shape[1:])
@@ -113,6 +114,6 @@ def _check_header(
     found_shape, column_major, found_dtype = header
     if found_shape != shape or column_major:
         order = "column-major" if column_major else "row-major"
-        raise ValueError(f"{name} must have shape {shape}, row-major, but has {found_shape}, {order}.")
+        raise InputError(f"{name} must have shape {shape}, row-major, but has {found_shape}, {order}.")
     if found_dtype != dtype:
-        raise ValueError(f"{name} must be {dtype}, but is {found_dtype}.")
+        raise InputError(f"{name} must be {dtype}, but is {found_dtype}.")

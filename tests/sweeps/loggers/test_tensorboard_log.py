@@ -25,32 +25,51 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
+from betavae.objectives import BetaVAE
 from betavae.records.checkpoint import SAMPLES_FILE
+from betavae.records.trial import PlannedTrial, Trial
 from betavae.training import TrainingRun
+from sweeps.loggers.base import LogContext
 from sweeps.loggers.event_file import EventFile
-from sweeps.loggers.tensorboard_log import Board
+from sweeps.loggers.ray_adapter import RayLoggers
+from sweeps.loggers.tensorboard_log import TensorBoardLog
+from sweeps.options.options import Options
 from sweeps.storage.mirror import Mirror
-from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import TrialFolder
 
-CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=4, eval_every=1, images=100, beta=8.0)
-TRIAL = SimpleNamespace(config=CONFIG.to_dict())
+CONFIG = TrialConfig.from_dict(
+    {"latent_size": 3, "batch_size": 2, "steps": 4, "eval_every": 1, "images": 100, "beta": 8.0}
+)
+PLANNED = PlannedTrial(0, CONFIG)
+TRIAL = SimpleNamespace(config=PLANNED.to_dict())
+
+
+def planned(index: int, config: TrialConfig = CONFIG) -> PlannedTrial:
+    return PlannedTrial(index, replace(config, seed=index))
+
+
+def board_of(folder: Path, search: StageFolder, known: tuple[Trial, ...] = ()) -> RayLoggers:
+    """TensorBoard's log as Ray calls it."""
+    names = ("shape", "scale", "orientation", "posX", "posY")
+    context = LogContext(Mirror(folder), search, Options(), 60, names, known)
+    return RayLoggers(context, {"tensorboard": TensorBoardLog(context)}).__enter__()
 
 
 @pytest.fixture
-def search(tmp_path: Path) -> SearchFolder:
-    search = SearchFolder(Mirror(tmp_path / "search"), sweep_seed=0)
-    search.trial(0).plan(CONFIG.to_dict())
+def search(tmp_path: Path) -> StageFolder:
+    search = StageFolder(Mirror(tmp_path / "search"), "mig")
+    search.trial(0).plan(PLANNED)
     return search
 
 
 @pytest.fixture
-def board(search: SearchFolder, tmp_path: Path) -> Board:
-    return Board(Mirror(tmp_path), search)
+def board(search: StageFolder, tmp_path: Path) -> RayLoggers:
+    return board_of(tmp_path, search)
 
 
-def report(board: Board, step: int, mig: float) -> None:
-    board.on_trial_result(0, [], TRIAL, {"step": step, "mig": mig, "loss/kl_nats": 2.0, "config": {}})
+def report(board: RayLoggers, step: int, mig: float) -> None:
+    board.log_result(TRIAL, {"step": step, "mig": mig, "loss/kl_nats": 2.0, "config": {}})
 
 
 def written(folder: Path) -> EventAccumulator:
@@ -68,7 +87,7 @@ def curve(folder: Path, tag: str) -> list[tuple[int, float]]:
     return [(event.step, pytest.approx(event.value)) for event in written(folder).Scalars(tag)]
 
 
-def test_a_trial_is_in_the_table_from_its_start(board: Board, search: SearchFolder) -> None:
+def test_a_trial_is_in_the_table_from_its_start(board: RayLoggers, search: StageFolder) -> None:
     board.on_trial_start(0, [], TRIAL)
     folder = search.trial(0).path
     start = of_hparams(folder, "session_start_info").session_start_info
@@ -80,7 +99,7 @@ def test_a_trial_is_in_the_table_from_its_start(board: Board, search: SearchFold
     assert metrics[:3] == ["mig", "mig/shape", "mig/scale"]
 
 
-def test_a_trial_that_goes_on_draws_no_step_twice(board: Board, search: SearchFolder) -> None:
+def test_a_trial_that_goes_on_draws_no_step_twice(board: RayLoggers, search: StageFolder) -> None:
     """Its process was lost after the second report: that is said again, and then the third."""
     board.on_trial_start(0, [], TRIAL)
     report(board, 1, 0.1)
@@ -91,19 +110,19 @@ def test_a_trial_that_goes_on_draws_no_step_twice(board: Board, search: SearchFo
     assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
-def test_nor_does_one_that_goes_on_after_a_resume(board: Board, search: SearchFolder, tmp_path: Path) -> None:
+def test_nor_does_one_that_goes_on_after_a_resume(board: RayLoggers, search: StageFolder, tmp_path: Path) -> None:
     board.on_trial_start(0, [], TRIAL)
     for step in (1, 2):
         report(board, step, 0.1)
     (search.trial(0).path / "result.json").write_text('{"step": 1, "mig": 0.1}\n{"step": 2, "mig": 0.1}\n')
-    resumed = Board(Mirror(tmp_path), search, known=[search.read(0)])
+    resumed = board_of(tmp_path, search, known=(search.read(0),))
     resumed.on_trial_start(0, [], TRIAL)
     for step in (1, 2, 3):
         report(resumed, step, 0.4)
     assert curve(search.trial(0).path, "mig") == [(1, 0.4), (2, 0.4), (3, 0.4)]
 
 
-def test_a_checkpoint_is_shown(board: Board, search: SearchFolder, small_data: DSprites) -> None:
+def test_a_checkpoint_is_shown(board: RayLoggers, search: StageFolder, small_data: DSprites) -> None:
     run = TrainingRun.start(CONFIG, small_data)
     run.step = 1
     search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
@@ -117,7 +136,7 @@ def test_a_checkpoint_is_shown(board: Board, search: SearchFolder, small_data: D
 
 
 def fail(folder: TrialFolder) -> None:
-    folder.fail(ValueError("the reason"))
+    folder.fail(ValueError("the reason"), would_recur=False)
 
 
 def stop(folder: TrialFolder) -> None:
@@ -136,7 +155,9 @@ def finish(folder: TrialFolder) -> None:
         (finish, "STATUS_SUCCESS", "finished at step 4, best mig 0.500"),
     ],
 )
-def test_how_a_trial_ended_is_to_be_seen(board: Board, search: SearchFolder, end: Any, status: str, text: str) -> None:
+def test_how_a_trial_ended_is_to_be_seen(
+    board: RayLoggers, search: StageFolder, end: Any, status: str, text: str
+) -> None:
     board.on_trial_start(0, [], TRIAL)
     end(search.trial(0))
     board.on_trial_complete(0, [], TRIAL)
@@ -146,15 +167,15 @@ def test_how_a_trial_ended_is_to_be_seen(board: Board, search: SearchFolder, end
     assert ending.tensor_proto.string_val[0].decode() == text
 
 
-def test_the_curves_are_grouped(board: Board, tmp_path: Path) -> None:
+def test_the_curves_are_grouped(board: RayLoggers, tmp_path: Path) -> None:
     assert written(tmp_path).Tags()["tensors"] == ["custom_scalars__config__"]
 
 
-def run_to_its_end(board: Board, trial: Any = TRIAL) -> None:
+def run_to_its_end(board: RayLoggers, trial: Any = TRIAL) -> None:
     """Every callback that Ray calls of a trial."""
     board.on_trial_start(0, [], trial)
     for step in (1, 2):
-        board.on_trial_result(0, [], trial, {"step": step, "mig": 0.1})
+        board.log_result(trial, {"step": step, "mig": 0.1})
     board.on_trial_complete(0, [], trial)
 
 
@@ -163,40 +184,39 @@ def fill_disk(self: EventFile) -> None:
 
 
 def test_a_full_disk_costs_the_curves_and_one_warning(
-    board: Board, search: SearchFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    board: RayLoggers, search: StageFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(EventFile, "flush", fill_disk)
-    for seed in range(1, 60):
-        config = replace(CONFIG, seed=seed).to_dict()
-        search.trial(seed).plan(config)
-        run_to_its_end(board, SimpleNamespace(config=config))
+    for index in range(1, 60):
+        search.trial(index).plan(planned(index))
+        run_to_its_end(board, SimpleNamespace(config=planned(index).to_dict()))
     assert capsys.readouterr().err == (
-        "warning: no more TensorBoard curves of trial 0001: No space left on device; the sweep goes on "
+        "warning: the tensorboard log of trial 0001 is incomplete: No space left on device; the sweep goes on "
         "(not said again of other trials)\n"
     )
 
 
 def test_the_layout_that_cannot_be_written_costs_a_warning(
-    search: SearchFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    search: StageFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    board = Board(Mirror(tmp_path / "gone"), search)
-    assert "no layout of TensorBoard's curves: No such file or directory" in capsys.readouterr().err
+    board = board_of(tmp_path / "gone", search)
+    assert "the tensorboard log is incomplete: No such file or directory" in capsys.readouterr().err
     run_to_its_end(board)
     assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.1)]
 
 
 @pytest.mark.parametrize("when", ["before its start", "after its start"])
 def test_a_removed_folder_costs_the_curves_of_that_trial_alone(
-    board: Board, search: SearchFolder, when: str, capsys: pytest.CaptureFixture[str]
+    board: RayLoggers, search: StageFolder, when: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = SimpleNamespace(config=replace(CONFIG, seed=1).to_dict())
-    search.trial(1).plan(other.config)
+    other = SimpleNamespace(config=planned(1).to_dict())
+    search.trial(1).plan(planned(1))
     if when == "after its start":
         board.on_trial_start(0, [], TRIAL)
     shutil.rmtree(search.trial(0).path)
     run_to_its_end(board)
     run_to_its_end(board, other)
-    assert capsys.readouterr().err.count("no more TensorBoard curves of trial 0000") == 1
+    assert capsys.readouterr().err.count("the tensorboard log of trial 0000 is incomplete") == 1
     assert not search.trial(0).path.exists()
     assert curve(search.trial(1).path, "mig") == [(1, 0.1), (2, 0.1)]
 
@@ -213,7 +233,7 @@ def test_a_removed_folder_costs_the_curves_of_that_trial_alone(
     ],
 )
 def test_a_trial_that_cannot_be_read_ends_without_an_error(
-    board: Board, search: SearchFolder, damage: tuple[str, bytes], capsys: pytest.CaptureFixture[str]
+    board: RayLoggers, search: StageFolder, damage: tuple[str, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, content = damage
     (search.trial(0).path / name).write_bytes(content)
@@ -222,22 +242,22 @@ def test_a_trial_that_cannot_be_read_ends_without_an_error(
     assert curve(search.trial(0).path, "mig") == [(1, 0.1), (2, 0.1)]
 
 
-def test_what_is_no_number_costs_its_point(board: Board, search: SearchFolder) -> None:
+def test_what_is_no_number_costs_its_point(board: RayLoggers, search: StageFolder) -> None:
     board.on_trial_start(0, [], TRIAL)
-    board.on_trial_result(0, [], TRIAL, {"step": 1, "mig": "high", "mig/posX": None, "loss/kl_nats": float("nan")})
-    board.on_trial_result(0, [], TRIAL, {"step": 2, "mig": 0.2})
+    board.log_result(TRIAL, {"step": 1, "mig": "high", "mig/posX": None, "loss/kl_nats": float("nan")})
+    board.log_result(TRIAL, {"step": 2, "mig": 0.2})
     assert curve(search.trial(0).path, "mig") == [(2, 0.2)]
 
 
 @pytest.mark.parametrize("step", ["second", None, [], float("nan")])
-def test_a_report_of_no_step_raises_nothing(board: Board, step: object) -> None:
+def test_a_report_of_no_step_raises_nothing(board: RayLoggers, step: object) -> None:
     board.on_trial_start(0, [], TRIAL)
-    board.on_trial_result(0, [], TRIAL, {"step": step, "mig": 0.1})
+    board.log_result(TRIAL, {"step": step, "mig": 0.1})
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"null", None])
 def test_pictures_that_cannot_be_read_cost_no_curve(
-    board: Board, search: SearchFolder, small_data: DSprites, content: bytes | None
+    board: RayLoggers, search: StageFolder, small_data: DSprites, content: bytes | None
 ) -> None:
     run = TrainingRun.start(CONFIG, small_data)
     run.step = 1
@@ -318,18 +338,18 @@ def wait_for_texts(browser: Chrome, address: str, wanted: set[str]) -> list[str]
 @pytest.mark.slow  # the server takes five seconds to start
 @pytest.mark.browser
 def test_six_trials_are_in_the_table_while_they_run(
-    board: Board, search: SearchFolder, small_data: DSprites, tensorboard: str, browser: Chrome
+    board: RayLoggers, search: StageFolder, small_data: DSprites, tensorboard: str, browser: Chrome
 ) -> None:
-    for seed in range(6):
-        config = replace(CONFIG, seed=seed, beta=2.0**seed).to_dict()
-        if seed:  # the first is there already
-            search.trial(seed).plan(config)
-        board.on_trial_start(0, [], SimpleNamespace(config=config))
+    for index in range(6):
+        trial = planned(index, replace(CONFIG, objective=BetaVAE(beta=2.0**index)))
+        if index:  # the first is there already
+            search.trial(index).plan(trial)
+        board.on_trial_start(0, [], SimpleNamespace(config=trial.to_dict()))
     run = TrainingRun.start(CONFIG, small_data)
     run.step = 1
     search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
     report(board, 1, 0.125)
-    trials = {f"search/trial_{seed:04}" for seed in range(6)}
+    trials = {f"search/trial_{index:04}" for index in range(6)}
     texts = wait_for_texts(browser, f"{tensorboard}#hparams", trials | {"0.12500"})
     assert {"beta", "beta_norm", "latent_size", "lr", "mig"} <= set(texts)
     assert {"8.0000", "16.000", "32.000"} <= set(texts)  # beta

@@ -9,12 +9,32 @@ import pytest
 from rich.console import Console
 
 from betavae.config import TrialConfig
-from sweeps.loggers.terminal_log import TrialLog
-from sweeps.options.options import Options, SearchOptions, SweepOptions, TrialOptions
+from betavae.records.trial import PlannedTrial, Trial
+from sweeps.loggers.base import LogContext
+from sweeps.loggers.ray_adapter import RayLoggers
+from sweeps.loggers.terminal_log import TerminalLog
+from sweeps.options.command_line import parse_options
+from sweeps.options.options import Options, SweepOptions
 from sweeps.storage.mirror import Mirror
-from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.stage_folder import StageFolder
 
-OPTIONS = Options(search=SearchOptions(beta=(1.0, 2.0)), trial=TrialOptions(steps=100, batch_size=10))
+OPTIONS = parse_options(["--beta", "1", "2", "--steps", "100", "-b", "10"], gpus_found=0)
+CONFIG = TrialConfig(steps=100, eval_every=50, batch_size=10)
+
+
+def context_of(
+    stage: StageFolder, options: Options = OPTIONS, *, num_planned: int = 2, known: tuple[Trial, ...] = ()
+) -> LogContext:
+    return LogContext(stage.mirror, stage, options, num_planned, (), known)
+
+
+def ray_trial(planned: PlannedTrial) -> SimpleNamespace:
+    """What Ray's callbacks are given of a trial."""
+    return SimpleNamespace(config=planned.to_dict())
+
+
+def loggers_of(log: TerminalLog) -> RayLoggers:
+    return RayLoggers(log.context, {"terminal": log})
 
 
 def report(step: int, mig: float) -> dict[str, Any]:
@@ -24,25 +44,25 @@ def report(step: int, mig: float) -> dict[str, Any]:
 
 def run(tmp_path: Path, options: Options, *, is_terminal: bool) -> str:
     """One trial starts, reports and ends; another fails."""
-    search = SearchFolder(Mirror(tmp_path / "search"), sweep_seed=0)
+    search = StageFolder(Mirror(tmp_path / "search"), "mig")
     said = io.StringIO()
     console = Console(file=said, force_terminal=is_terminal, width=120, highlight=False, no_color=True)
-    with TrialLog(search, options, num_planned=2, console=console) as log:
-        for seed in range(2):
-            config = TrialConfig(seed=seed, steps=100, eval_every=100).to_dict()
-            trial = SimpleNamespace(config=config)
-            search.trial(seed).plan(config)
+    with loggers_of(TerminalLog(context_of(search, options), console=console)) as log:
+        for index in range(2):
+            planned = PlannedTrial(index, replace(CONFIG, eval_every=100, seed=index))
+            trial = ray_trial(planned)
+            search.trial(index).plan(planned)
             log.on_trial_start(0, [], trial)
             log.log_result(trial, report(50, 0.1))
-            (search.trial(seed).path / "result.json").write_text(json.dumps(report(100, 0.25)) + "\n")
-            if seed == 1:
-                search.trial(seed).fail(ValueError("the reason"))
+            (search.trial(index).path / "result.json").write_text(json.dumps(report(100, 0.25)) + "\n")
+            if index == 1:
+                search.trial(index).fail(ValueError("the reason"), would_recur=False)
             log.on_trial_complete(0, [], trial)
     return said.getvalue()
 
 
 ENDED = [
-    "   [1/2] 0000  beta 4      z 10  lr 0.001    finished         mig 0.250   best so far 0.250 (0000)",
+    "   [1/2] 0000  beta 4       z 10    lr 0.001  finished         mig 0.250   best so far 0.250 (0000)",
     "   [2/2] 0001  FAILED: ValueError: the reason (traceback: search/trial_0001/error.txt)   best so far 0.250 (0000)",
 ]
 
@@ -59,7 +79,7 @@ def test_verbose_says_starts_and_reports_too(tmp_path: Path) -> None:
     said = run(tmp_path, replace(OPTIONS, sweep=SweepOptions(verbose=True)), is_terminal=False).splitlines()
     assert said[:3] == [
         "0000  started",
-        "0000  step 50      mig 0.100  recon 120.0  kl 2.50  50 images/s",
+        "0000  step 50      mig 0.1000  recon 120.00  kl 2.50  50 images/s",
         ENDED[0],
     ]
 
@@ -75,46 +95,44 @@ def test_a_terminal_has_a_bar_which_goes(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_time_left_runs_down_between_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("sweeps.loggers.terminal_log.time.monotonic", lambda: clock[0])
-    log = TrialLog(
-        SearchFolder(Mirror(tmp_path), sweep_seed=0), OPTIONS, num_planned=2, console=Console(file=io.StringIO())
-    )
-    trial = SimpleNamespace(config={"seed": 0})
-    log.on_trial_start(0, [], trial)
-    log.log_result(trial, report(50, 0.1))
+    log = TerminalLog(context_of(StageFolder(Mirror(tmp_path), "mig")), console=Console(file=io.StringIO()))
+    trial = PlannedTrial(0, CONFIG)
+    log.started(trial)
+    log.reported(trial, report(50, 0.1))
     left = []
     for clock[0] in (0.0, 4.0, 60.0):
         shown = Console(file=io.StringIO(), width=120)
         shown.print(log._picture())
         left.append(shown.file.getvalue().split("about ")[1].split()[0])
     # 150 steps of 10 images at 50 images/s; after a minute it should have reported, and counts no further than that
-    assert left == ["0:00:30", "0:00:26", "0:00:25"]
+    assert left == ["0:00:30", "0:00:26", "0:00:20"]
 
 
 def test_a_trial_that_goes_on_is_among_the_best_once(tmp_path: Path) -> None:
-    search = SearchFolder(Mirror(tmp_path), sweep_seed=0)
-    config = TrialConfig(steps=100, eval_every=50).to_dict()
-    search.trial(0).plan(config)
+    search = StageFolder(Mirror(tmp_path), "mig")
+    planned = PlannedTrial(0, CONFIG)
+    search.trial(0).plan(planned)
     result = search.trial(0).path / "result.json"
     result.write_text(json.dumps(report(50, 0.1)) + "\n")
     console = Console(file=io.StringIO())
-    with TrialLog(search, OPTIONS, num_planned=2, known=[search.read(0)], console=console) as log:
-        trial = SimpleNamespace(config=config)
-        log.on_trial_start(0, [], trial)
+    with TerminalLog(context_of(search, known=(search.read(0),)), console=console) as log:
+        log.started(planned)
         result.write_text(result.read_text() + json.dumps(report(100, 0.3)) + "\n")
-        log.on_trial_complete(0, [], trial)
+        log.ended(planned, search.read(0))
     assert [(best.trial_id, best.score) for best in log._best] == [("0000", 0.3)]
     assert "[1/2]" in console.file.getvalue()
 
 
 def shown(tmp_path: Path, reports: list[Any], damage: tuple[str, bytes] | None = None) -> str:
     """What is said of one trial that reports this, and whose folder is then damaged."""
-    search = SearchFolder(Mirror(tmp_path / "search"), sweep_seed=0)
+    search = StageFolder(Mirror(tmp_path / "search"), "mig")
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=120, highlight=False, no_color=True)
     options = replace(OPTIONS, sweep=SweepOptions(verbose=True))
-    trial = SimpleNamespace(config=TrialConfig(steps=100, eval_every=50).to_dict())
-    search.trial(0).plan(trial.config)
-    with TrialLog(search, options, num_planned=1, console=console) as log:
+    planned = PlannedTrial(0, CONFIG)
+    trial = ray_trial(planned)
+    search.trial(0).plan(planned)
+    with loggers_of(TerminalLog(context_of(search, options, num_planned=1), console=console)) as log:
         log.on_trial_start(0, [], trial)
         for line in reports:
             log.on_trial_result(0, [], trial, line)
@@ -138,13 +156,13 @@ def shown(tmp_path: Path, reports: list[Any], damage: tuple[str, bytes] | None =
 )
 def test_a_report_that_cannot_be_shown_costs_its_line(tmp_path: Path, broken: dict[str, Any]) -> None:
     said = shown(tmp_path, [broken, report(100, 0.25)])
-    assert "0000  step 100     mig 0.250" in said
+    assert "0000  step 100     mig 0.2500" in said
     assert "[1/1] 0000" in said
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80", b"null", b"[]", b"{}x"])
 def test_a_trial_that_cannot_be_read_costs_its_line(tmp_path: Path, content: bytes) -> None:
-    assert "0000  cannot be shown: " in shown(tmp_path, [], ("params.json", content))
+    assert "[1/1] 0000  its folder cannot be read" in shown(tmp_path, [], ("params.json", content))
 
 
 def test_no_error_of_a_trial_reaches_the_terminal_as_a_command(tmp_path: Path) -> None:
@@ -155,9 +173,9 @@ def test_no_error_of_a_trial_reaches_the_terminal_as_a_command(tmp_path: Path) -
 def test_an_output_that_cannot_be_written_ends_no_trial(tmp_path: Path) -> None:
     full = io.StringIO()
     full.write = _raise_disk_full  # type: ignore[method-assign,assignment]
-    search = SearchFolder(Mirror(tmp_path), sweep_seed=0)
-    log = TrialLog(search, OPTIONS, num_planned=1, console=Console(file=full))
-    log.on_trial_complete(0, [], SimpleNamespace(config={"seed": 0}))
+    search = StageFolder(Mirror(tmp_path), "mig")
+    log = loggers_of(TerminalLog(context_of(search), console=Console(file=full)))
+    log.on_trial_complete(0, [], ray_trial(PlannedTrial(0, CONFIG)))
 
 
 def _raise_disk_full(text: str) -> int:

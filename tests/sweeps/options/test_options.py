@@ -1,19 +1,25 @@
 """Every option of `--help` does something: what it changes, or the test that sees it."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from betavae.config import TrialConfig
+from betavae.config import PARTS, parameters_by_name
+from betavae.data import DATASETS, DSpritesDataset
 from sweeps.cluster import decide_resources
 from sweeps.options.command_line import parse_options
-from sweeps.options.options import AnalysisOptions, Options, flag
-from sweeps.options.recorded_options import options_to_dict
+from sweeps.options.fields import flag, options_of
+from sweeps.options.options import GROUPS, AnalysisOptions, Options
+from sweeps.options.recorded import options_to_dict
+from sweeps.search.draws import OptunaDraw
 from sweeps.search.plan import planned_trials
-from sweeps.search.ray_search import stopping_rule
+from sweeps.search.ray_search import search_stage
+from sweeps.search.stopping import stopping_rule
+from sweeps.storage.mirror import Mirror
+from sweeps.storage.stage_folder import StageFolder
 
 TESTS = Path(__file__).parents[2]
 BASE = "--preset full --search random --trials 6 --num-gpus 2"
@@ -21,12 +27,22 @@ BASE = "--preset full --search random --trials 6 --num-gpus 2"
 
 def trials(options: Options) -> Any:
     """What the trials are given."""
-    return [TrialConfig.from_dict(options.trial_values() | params) for params in planned_trials(options)]
+    return planned_trials(options)
 
 
 def rule(options: Options) -> Any:
     """What stops them."""
     return type(stopping_rule(options)), vars(stopping_rule(options))
+
+
+def sampler(options: Options) -> Any:
+    """What proposes them."""
+    return type(OptunaDraw(options, num_known=0)._study.sampler)
+
+
+def rank_by(options: Options) -> str:
+    """What ranks them."""
+    return search_stage(options, StageFolder(Mirror(Path()), options.search.rank_by)).rank_by
 
 
 def resources(options: Options) -> Any:
@@ -55,8 +71,13 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "beta": ("--beta 3", trials),
     "latent_size": ("--latent-size 3", trials),
     "lr": ("--lr 1e-5", trials),
-    "search": ("--search grid --beta 1 2 --latent-size 3 --lr 1e-3", trials),
+    "search": ("--search grid --beta 1 2 3 --latent-size 3 5 --lr 1e-3", trials),
     "trials": ("--trials 7", trials),
+    "sampler": ("--sampler gp", sampler),
+    "repeats": ("--repeats 2", trials),
+    "rank_by": ("--rank-by mig_quantile", rank_by),
+    "dataset": ("", "test_options.test_a_part_is_chosen_by_its_name"),
+    "loggers": ("", "test_ray_adapter.test_only_the_loggers_that_are_asked_for_follow"),
     "scheduler": ("--scheduler median", rule),
     "grace_steps": ("--grace-steps 20000", rule),
     "architecture": ("--architecture conv3", trials),
@@ -68,7 +89,7 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "precision": ("--precision float32", trials),
     "compile": ("--compile", trials),
     "confirm": ("", "test_faults.test_the_driver_killed_at_four_moments"),
-    "seeds": ("", "test_ray_search.test_the_confirmed_keep_their_seeds_when_more_are_asked_for"),
+    "seeds": ("", "test_plan.test_the_confirmed_keep_their_seeds_when_more_are_asked_for"),
     "top": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
     "exact": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
     "folder": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
@@ -78,9 +99,9 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
 
 
 def test_the_table_has_every_option_and_no_other() -> None:
-    groups = [*vars(Options()).values(), AnalysisOptions(folder="x")]
-    options = [option.name for group in groups for option in fields(group)]
-    assert set(EFFECTS) == set(options)
+    options = [name for group in GROUPS for name in options_of(type(getattr(Options(), group)))]
+    parameters = [name for name in parameters_by_name() if name != "seed"]
+    assert set(EFFECTS) == {*options, *PARTS, *parameters, "folder", *options_of(AnalysisOptions)}
 
 
 @pytest.mark.parametrize("name", [name for name, (_, seen) in EFFECTS.items() if not isinstance(seen, str)])
@@ -98,3 +119,13 @@ def test_the_others_are_seen_by_a_test(test: str) -> None:
     module, _, name = test.partition(".")
     (path,) = TESTS.rglob(f"{module}.py")
     assert f"\ndef {name}(" in path.read_text()
+
+
+def test_a_part_is_chosen_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Other(DSpritesDataset):
+        name = "other"
+
+    monkeypatch.setitem(DATASETS._parts, "other", Other)
+    options = parse_options(["--dataset", "other"], gpus_found=0)
+    assert {type(trial.config.dataset) for trial in planned_trials(options)} == {Other}

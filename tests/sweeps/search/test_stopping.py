@@ -6,9 +6,11 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
 
-from sweeps.search.stopping import MedianStopping, NoStopping, RuleScheduler, SuccessiveHalving
+from sweeps.options.command_line import parse_options
+from sweeps.search.ray_search import RuleScheduler
+from sweeps.search.stopping import MedianStopping, NoStopping, SuccessiveHalving, stopping_rule
 from sweeps.storage.mirror import Mirror
-from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.stage_folder import StageFolder
 
 
 class Named:
@@ -75,7 +77,7 @@ def test_the_median_rule_waits_for_others_to_come_as_far() -> None:
 
 def test_the_first_that_waits_runs_next_and_ended_trials_are_not_looked_at() -> None:
     """A paused one only if none is pending. The controller has no list of all trials here: to ask for it would fail."""
-    scheduler = RuleScheduler(NoStopping(), metric="mig", search_folder=SearchFolder(Mirror(Path()), sweep_seed=0))
+    scheduler = RuleScheduler(NoStopping(), rank_by="mig", folder=StageFolder(Mirror(Path()), "mig"))
     statuses = {"x_00002": "RUNNING", "x_00001": "PAUSED", "x_00005": "PENDING", "x_00004": "PENDING"}
     live = [SimpleNamespace(trial_id=name, status=status) for name, status in statuses.items()]
     controller = SimpleNamespace(get_live_trials=lambda: live)
@@ -84,3 +86,43 @@ def test_the_first_that_waits_runs_next_and_ended_trials_are_not_looked_at() -> 
     assert scheduler.choose_trial_to_run(controller).trial_id == "x_00001"
     live.clear()
     assert scheduler.choose_trial_to_run(controller) is None
+
+
+def replayed(name: str, events: list[tuple[str, int, int, float]]) -> list[bool]:
+    """What a rule decides of some reports; the trials that are told to have ended are told so."""
+    rule = stopping_rule(parse_options(f"--scheduler {name} --steps 270 --grace-steps 10".split(), gpus_found=0))
+    decisions = []
+    for kind, trial, step, score in events:
+        if kind == "ended":
+            rule.ended(trial)
+        else:
+            decisions.append(rule.stops(trial, step=step, score=score))
+    return decisions
+
+
+@pytest.mark.parametrize("name", ["asha", "median", "hyperband", "percentile"])
+def test_a_rule_that_is_told_again_decides_as_if_it_had_never_forgotten(name: str) -> None:
+    generator = np.random.default_rng(0)
+    events: list[tuple[str, int, int, float]] = []
+    for trial in range(12):
+        level = generator.normal()
+        events += [("report", trial, 10 * step, level + 0.01 * step) for step in range(1, 28)]
+        events.append(("ended", trial, 270, 0.0))
+    levels = generator.normal(size=24)
+    late = [
+        ("report", 12 + trial, 10 * step, levels[trial] + 0.01 * step) for trial in range(24) for step in range(1, 28)
+    ]
+    assert replayed(name, events + late)[-len(late) :] == replayed(name, events + events + late)[-len(late) :]
+    assert any(replayed(name, events + late)[-len(late) :])
+    assert not all(replayed(name, events + late)[-len(late) :])
+
+
+def test_optunas_percentile_stops_what_is_below_the_best_third_of_those_that_ended() -> None:
+    events = [("report", trial, 20, 0.1 * trial) for trial in range(6)]
+    events += [("ended", trial, 0, 0.0) for trial in range(6)]
+    decided = replayed("percentile", [*events, ("report", 6, 20, 0.3), ("report", 7, 20, 0.4), ("report", 8, 5, 0.0)])
+    assert decided[-3:] == [
+        True,
+        False,
+        False,
+    ]  # of 0 .. 0.5 two thirds lie below 0.33; before the grace none is judged

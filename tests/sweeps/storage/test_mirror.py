@@ -12,16 +12,19 @@ from running import wait_for
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import evaluate
+from betavae.records.trial import PlannedTrial
 from betavae.training import TrainingRun
 from sweeps import analyze, run
 from sweeps.storage import lease, remote_files
 from sweeps.storage import mirror as storage
 from sweeps.storage.lease import Lease
-from sweeps.storage.mirror import Mirror, fetched, resolved
-from sweeps.storage.stage_folder import SearchFolder
+from sweeps.storage.locations import resolved
+from sweeps.storage.mirror import Mirror, fetched
+from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import LostTrialError
 
-CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=10, eval_every=1, images=100)
+CONFIG = TrialConfig.from_dict({"latent_size": 3, "batch_size": 2, "steps": 10, "eval_every": 1, "images": 100})
+PLANNED = PlannedTrial(0, CONFIG)
 
 
 @pytest.fixture(autouse=True)
@@ -253,14 +256,14 @@ def test_a_dry_run_does_not_make_the_folder_of_copies(
 def test_a_trial_goes_on_on_another_machine_from_what_was_pushed(
     mirror: Mirror, small_data: DSprites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    driver = SearchFolder(mirror.child("search"), sweep_seed=0)
-    driver.trial(0).plan(CONFIG.to_dict())
+    driver = StageFolder(mirror.child("search"), "mig")
+    driver.trial(0).plan(PLANNED)
     run = TrainingRun.start(CONFIG, small_data)
     scores = evaluate(run.model, small_data)
     with driver.trial(0).held() as folder:
         for step in (1, 2):
             run.step = step
-            own = replace(scores, mig=replace(scores.mig, score=0.1 * step))
+            own = scores.with_scores({"mig": replace(scores["mig"], value=0.1 * step)})
             folder.commit(run, scores=own, report={"step": step, "mig": 0.1 * step})
         first_machine = folder.path
     assert not first_machine.exists()
@@ -275,8 +278,8 @@ def test_a_trial_goes_on_on_another_machine_from_what_was_pushed(
 
 
 def test_a_trial_that_was_taken_over_writes_no_more(mirror: Mirror, small_data: DSprites) -> None:
-    driver = SearchFolder(mirror.child("search"), sweep_seed=0)
-    driver.trial(0).plan(CONFIG.to_dict())
+    driver = StageFolder(mirror.child("search"), "mig")
+    driver.trial(0).plan(PLANNED)
     run = TrainingRun.start(CONFIG, small_data)
     scores = evaluate(run.model, small_data)
     with driver.trial(0).held() as folder:

@@ -8,15 +8,17 @@ import torch
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.evaluation import Scores, evaluate
+from betavae.evaluation import evaluate
+from betavae.metrics import Scores
 from betavae.records.checkpoint import read_scores
-from betavae.records.trial import read_trial
+from betavae.records.trial import PlannedTrial, read_trial
 from betavae.training import TrainingRun
 from sweeps.storage.mirror import Mirror
-from sweeps.storage.stage_folder import SearchFolder, trial_seed
+from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import TrialFolder
 
-CONFIG = TrialConfig(latent_size=3, batch_size=2, steps=10, eval_every=1, images=100)
+CONFIG = TrialConfig.from_dict({"latent_size": 3, "batch_size": 2, "steps": 10, "eval_every": 1, "images": 100})
+PLANNED = PlannedTrial(0, CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def scores(run: TrainingRun, small_data: DSprites) -> Scores:
 
 def commit(folder: TrialFolder, run: TrainingRun, scores: Scores, *, step: int, mig: float) -> None:
     run.step = step
-    own = replace(scores, mig=replace(scores.mig, score=mig))
+    own = replace(scores, step=step).with_scores({"mig": replace(scores["mig"], value=mig)})
     folder.commit(run, scores=own, report={"step": step, "mig": mig})
 
 
@@ -39,7 +41,7 @@ def commit(folder: TrialFolder, run: TrainingRun, scores: Scores, *, step: int, 
 def folder(tmp_path: Path, run: TrainingRun, scores: Scores) -> TrialFolder:
     """Five evaluations, the second the best."""
     folder = TrialFolder(Mirror(tmp_path / "trial_0000"))
-    folder.plan(CONFIG.to_dict())
+    folder.plan(PLANNED)
     for step, mig in enumerate([0.1, 0.5, 0.2, 0.3, 0.4], start=1):
         commit(folder, run, scores, step=step, mig=mig)
     return folder
@@ -55,12 +57,12 @@ def steps(folder: TrialFolder) -> list[int]:
 
 def test_the_best_the_latest_and_the_one_before_are_kept(folder: TrialFolder) -> None:
     assert steps(folder) == [2, 4, 5]
-    assert read_scores(folder.checkpoints()[0])["mig"]["score"] == 0.5
+    assert read_scores(folder.checkpoints()[0])["mig"].value == 0.5
     assert [report["step"] for report in folder.reports] == [1, 2, 3, 4, 5]
     assert not list(folder.path.glob(".checkpoint_*"))
 
 
-@pytest.mark.parametrize("name", ["model.pt", "training.pt", "config.json", "report.json", "samples.npz"])
+@pytest.mark.parametrize("name", ["model.pt", "training.pt", "config.json", "report.json", "samples.npz", "codes.npz"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_is_used(
     folder: TrialFolder, name: str, damage: str, run: TrainingRun, scores: Scores
@@ -113,9 +115,10 @@ def test_deaths_at_one_place_are_counted_and_errors_and_progress_are_not(folder:
 def test_a_failure_says_its_error_last_and_can_be_forgotten(folder: TrialFolder) -> None:
     error = ValueError("the reason")
     assert [folder.note_error(error), folder.note_error(error)] == [1, 2]
-    folder.fail(error)
+    folder.fail(error, would_recur=True)
     assert (folder.path / "error.txt").read_text().endswith("ValueError: the reason\n")
     assert has_failed(folder)
+    assert read_trial(folder.path).would_recur
     folder.forget_failure()
     assert not has_failed(folder)
     assert folder.note_error(ValueError()) == 1
@@ -164,7 +167,7 @@ def test_a_result_damaged_while_the_trial_runs_is_whole_after_its_next_report(
 def test_damaged_params_are_taken_from_the_latest_checkpoint(folder: TrialFolder, damage: str) -> None:
     params = folder.path / "params.json"
     params.write_text(SMALL_DAMAGES[damage](params.read_text()))
-    damaged = read_trial(folder.path, {"options": {"trial": {"precision": "auto"}}})
+    damaged = read_trial(folder.path, {"options": {"space": {"precision": ["auto"]}}})
     assert damaged.config == CONFIG
     assert "its values are taken from its latest checkpoint" in damaged.problems[0]
     folder.mend(damaged)
@@ -173,7 +176,7 @@ def test_damaged_params_are_taken_from_the_latest_checkpoint(folder: TrialFolder
 
 def test_missing_params_are_taken_from_the_latest_checkpoint(folder: TrialFolder) -> None:
     (folder.path / "params.json").unlink()
-    assert read_trial(folder.path, {"options": {"trial": {"precision": "auto"}}}).config == CONFIG
+    assert read_trial(folder.path, {"options": {"space": {"precision": ["auto"]}}}).config == CONFIG
 
 
 def test_params_that_are_not_those_of_the_checkpoint_are_refused_by_name(folder: TrialFolder) -> None:
@@ -185,7 +188,7 @@ def test_params_that_are_not_those_of_the_checkpoint_are_refused_by_name(folder:
 
 def test_damaged_params_without_a_checkpoint_are_refused_with_the_way_on(tmp_path: Path) -> None:
     folder = TrialFolder(Mirror(tmp_path / "trial_0000"))
-    folder.plan(CONFIG.to_dict())
+    folder.plan(PLANNED)
     (folder.path / "params.json").write_text("{")
     with pytest.raises(ValueError, match="no checkpoint tells what it trained either. Delete .*trial_0000"):
         read_trial(folder.path)
@@ -195,14 +198,14 @@ def test_a_folder_that_holds_a_trial_is_never_planned_over(folder: TrialFolder) 
     params = folder.path / "params.json"
     params.write_text("{")
     with pytest.raises(FileExistsError, match="holds a trial"):
-        folder.plan(CONFIG.to_dict())
+        folder.plan(PLANNED)
     assert params.read_text() == "{"
 
 
 def test_a_folder_left_before_anything_was_written_is_planned(tmp_path: Path) -> None:
     (tmp_path / "trial_0000").mkdir()
     (tmp_path / "trial_0000" / ".params.json-x1").touch()
-    TrialFolder(Mirror(tmp_path / "trial_0000")).plan(CONFIG.to_dict())
+    TrialFolder(Mirror(tmp_path / "trial_0000")).plan(PLANNED)
     assert read_trial(tmp_path / "trial_0000").config == CONFIG
 
 
@@ -224,18 +227,11 @@ def test_a_damaged_outcome_still_says_that_the_trial_was_stopped(folder: TrialFo
 
 def test_a_trial_in_another_ones_folder_is_named_and_its_place_stays_free(folder: TrialFolder) -> None:
     """A copy of a folder would else be counted as a trial."""
-    search = SearchFolder(Mirror(folder.path.parent), sweep_seed=0)
+    search = StageFolder(Mirror(folder.path.parent), "mig")
     shutil.copytree(folder.path, folder.path.with_name("trial_0000_backup"))
-    trials = search.read_all({}, shared={})
+    trials = search.read_all({})
     assert [trial.trial_id for trial in trials.read] == ["0000"]
     assert "If it is a copy, move it out of" in trials.unreadable["0000_backup"]
-
-
-def test_a_trial_of_other_values_than_the_sweeps_is_named(folder: TrialFolder) -> None:
-    search = SearchFolder(Mirror(folder.path.parent), sweep_seed=0)
-    trials = search.read_all({}, shared={"steps": 10, "batch_size": 64})
-    assert trials.read == []
-    assert "its params.json says batch_size 2, not 64 as the sweep has it" in trials.unreadable["0000"]
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "null", '{"model.pt": 3}'])
@@ -255,8 +251,8 @@ def test_a_second_process_is_kept_out(folder: TrialFolder, monkeypatch: pytest.M
 
 
 def test_every_trial_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    search = SearchFolder(Mirror(tmp_path), sweep_seed=7)
-    names = [search.trial(trial_seed(7, index)).path.name for index in (0, 12, 12_345)]
+    search = StageFolder(Mirror(tmp_path), "mig")
+    names = [search.trial(index).path.name for index in (0, 12, 12_345)]
     assert names == ["trial_0000", "trial_0012", "trial_12345"]
 
 
@@ -271,7 +267,7 @@ def test_a_resume_from_a_committed_checkpoint_loads(folder: TrialFolder, small_d
 def test_a_failure_is_written_through_no_link_and_as_text(folder: TrialFolder, tmp_path: Path) -> None:
     path, target = folder.path / "error.txt", tmp_path / "target"
     path.symlink_to(target)
-    folder.fail(ValueError("\x1b]0;owned\x07 \udc80"))
+    folder.fail(ValueError("\x1b]0;owned\x07 \udc80"), would_recur=False)
     assert not target.exists()
     assert not path.is_symlink()
     assert path.read_text().endswith("ValueError: \\x1b]0;owned\\x07 \\udc80\n")

@@ -1,0 +1,77 @@
+"""Options as a sweep's record keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from betavae.config import PARTS, parameters_by_name
+from betavae.errors import InputError
+from sweeps.options.fields import options_of
+from sweeps.options.options import (
+    GROUPS,
+    ConfirmOptions,
+    Options,
+    ReportOptions,
+    ResourceOptions,
+    SearchOptions,
+    SweepOptions,
+)
+from sweeps.search.space import Axis, Range, Space, parse_axis
+
+_KINDS: Mapping[str, type] = {
+    "sweep": SweepOptions,
+    "resources": ResourceOptions,
+    "search": SearchOptions,
+    "confirm": ConfirmOptions,
+    "report": ReportOptions,
+}
+_SPACE = "space"
+
+
+def options_from_dict(groups: Mapping[str, Any]) -> Options:
+    """Read what `options_to_dict` gives.
+
+    Raises:
+        InputError: If a group, a name or a value is not one that the options have.
+    """
+    for group in (*GROUPS, _SPACE):
+        if not isinstance(groups.get(group), Mapping):
+            raise InputError(f"A sweep's record must hold its options, but the group {group!r} is missing.")
+    values = {group: _KINDS[group](**_read_group(group, groups[group])) for group in GROUPS}
+    return Options(**values, space=Space({name: _read_axis(name, value) for name, value in groups[_SPACE].items()}))
+
+
+def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:
+    """Return the options as JSON has them, group by group; a range as it is written on the command line."""
+    groups = {
+        group: {
+            name: getattr(getattr(options, group), name)
+            for name, each in options_of(_KINDS[group]).items()
+            if each.rules.is_recorded
+        }
+        for group in GROUPS
+    }
+    return {**groups, _SPACE: {name: _plain(axis) for name, axis in options.space.axes.items()}}
+
+
+def _read_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    known = options_of(_KINDS[group])
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise InputError(f"The options of a sweep must be those that run.py has, but got {unknown[0]}.")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _read_axis(name: str, value: Any) -> Axis:
+    if name not in PARTS and name not in parameters_by_name():
+        raise InputError(f"The options of a sweep must be those that run.py has, but got {name}.")
+    if isinstance(value, list):
+        return tuple(value)
+    if name in PARTS or not isinstance(value, str):
+        raise InputError(f"The axis {name} of a sweep's record must be a list or a range, but is {value!r}.")
+    return parse_axis(parameters_by_name()[name], [value])
+
+
+def _plain(axis: Axis) -> str | list[Any]:
+    return str(axis) if isinstance(axis, Range) else list(axis)

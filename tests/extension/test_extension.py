@@ -1,0 +1,154 @@
+"""A part of each kind, a metric and a logger, added by one class and one entry each (`toys.py`): all else follows."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import REPOSITORY, RunningSweep, wait_for
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+from sweeps import analyze, run
+
+HERE = Path(__file__).parent
+TOYS = (
+    "--dataset toy-bars --architecture toy-dense --width 4 --objective toy-elastic beta-vae --strength 1 2 --beta 4 "
+    "--mixture 0.25 --rank-by toy_explained --loggers toy-lines terminal tensorboard --report --exact 1 --confirm 1 "
+    "--seeds 1"
+)
+
+EXPECTED = """
+import json, sys
+import torch
+import toys
+from betavae import TrialConfig, TrainingRun
+
+torch.set_num_threads(1)
+values = json.loads(sys.argv[1])
+values.pop("index")
+config = TrialConfig.from_dict(values)
+run = TrainingRun.start(config, config.dataset.open())
+for _ in range(config.steps // config.eval_every):
+    loss = run.advance(config.eval_every)
+    print(json.dumps({"step": run.step, **run.evaluate().numbers(), **loss.numbers()}))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _extended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BETAVAE_EXTENSIONS", "toys")
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{REPOSITORY}")
+
+
+def output_of(*words: str) -> str:
+    done = subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def test_their_parameters_are_in_the_help() -> None:
+    said = " ".join(output_of("sweeps/run.py", "--help").split())
+    assert "Weight of both penalties. (toy-elastic) Default: 1." in said
+    assert "Share of the KL in the penalty." in said
+    assert "`toy-dense`: One hidden layer each." in said
+    assert "`toy-bars`: Coloured bars: 192 images." in said
+
+
+def test_a_foreign_parameter_is_refused_by_name() -> None:
+    command = [sys.executable, "sweeps/run.py", "--objective", "toy-elastic", "--beta", "4", "--dry-run"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--beta needs --objective beta-vae or beta-tcvae" in done.stderr
+
+
+def test_a_sweep_of_theirs_is_not_resumed_or_analysed_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("BETAVAE_EXTENSIONS")
+    (tmp_path / "sweep.json").write_text(json.dumps({"format": 1, "extensions": ["toys"]}))
+    assert run.main(["--resume", str(tmp_path)]) == analyze.main([str(tmp_path)]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert all("but toys is not loaded: set BETAVAE_EXTENSIONS=toys, and $PYTHONPATH" in error for error in errors)
+
+
+@pytest.mark.slow  # the suites of all tables, in a process that has the toys
+def test_the_contracts_of_the_tables_hold_for_them() -> None:
+    said = output_of("-m", "pytest", "tests/contracts", "-q", "-p", "toys", "-k", "toy", "-p", "no:cacheprovider")
+    passed = int(said.rpartition(" passed")[0].split()[-1])
+    assert passed >= 20, said
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Iterator[RunningSweep]:
+    sweep = RunningSweep(tmp_path / "s", TOYS)
+    yield sweep
+    sweep.discard()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_grid_over_them_is_swept_resumed_and_reported(sweep: RunningSweep) -> None:
+    """Its driver is killed in the middle: the numbers are those of an undisturbed training to the last bit."""
+    wait_for(lambda: (sweep.trial(0) / "result.json").exists(), pause=0.01)
+    os.kill(sweep.process.pid, signal.SIGKILL)
+    sweep.end(code=-9)
+    sweep.resume("--report --exact 1")
+    output, errors = sweep.end()
+    trials = sorted((sweep.folder / "search").glob("trial_*"))
+    assert len(trials) == 3  # two strengths of the one, and the other
+    for trial in trials:
+        check_numbers(trial)
+    tried = [json.loads((trial / "params.json").read_text()) for trial in trials]
+    assert [(values["objective"], values.get("strength"), values.get("beta")) for values in tried] == [
+        ("toy-elastic", 1.0, None),
+        ("toy-elastic", 2.0, None),
+        ("beta-vae", None, 4.0),
+    ]
+    header = next(line for line in output.splitlines() if line.split()[:1] == ["toy_explained"]).split()
+    assert header[1:5] == ["tint", "thickness", "place", "objective"]
+    assert {"strength", "mixture", "beta"} <= set(header)
+    assert {"l1", "recon", "kl"} <= set(header)
+    check_report(sweep.folder / "report")
+    check_curves(trials[0])
+    lines = (sweep.folder / "lines.txt").read_text().splitlines()
+    assert {f"{index} finished" for index in range(3)} <= set(lines)
+    assert f"0 120 {json.loads((trials[0] / 'result.json').read_text().splitlines()[-1])['toy_explained']}" in lines
+
+
+def check_numbers(trial: Path) -> None:
+    expected = output_of("-c", EXPECTED, (trial / "params.json").read_text()).splitlines()
+    reports = (trial / "result.json").read_text().splitlines()
+    assert [without_speed(line) for line in reports] == [without_speed(line) for line in expected]
+
+
+def without_speed(line: str) -> dict[str, float]:
+    return {name: value for name, value in json.loads(line).items() if name != "images_per_second"}
+
+
+def check_report(report: Path) -> None:
+    with (report / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    assert {"toy_explained/place", "loss/l1_nats", "strength", "mixture", "width", "mig_exact"} <= rows[0].keys()
+    assert all(row["toy_explained"] for row in rows)
+    page = (report / "index.html").read_text()
+    assert "explained" in page
+    assert "toy-elastic" in page
+    assert "thickness" in page
+
+
+def check_curves(trial: Path) -> None:
+    events = EventAccumulator(str(trial), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    assert {"toy_explained", "toy_explained/tint", "loss/l1_nats"} <= set(events.Tags()["scalars"])
+    assert "reconstructions" in events.Tags()["images"]
+    metadata = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    values = HParamsPluginData.FromString(metadata).session_start_info.hparams
+    assert (values["strength"].number_value, values["mixture"].number_value) == (1.0, 0.25)

@@ -1,0 +1,128 @@
+"""The command line: what it refuses, in which words, and where each option comes from."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from betavae.errors import InputError
+from sweeps.options.command_line import parse_analysis_options, parse_options
+from sweeps.options.options import Options
+from sweeps.search.plan import num_trials, planned_trials
+from sweeps.search.space import Range
+
+
+def parse(words: str, *, gpus_found: int = 0) -> Options:
+    options = parse_options(words.split(), gpus_found=gpus_found)
+    options.check()
+    return options
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--beta x", "--beta must be a number, several, or a range LOW..HIGH, but got 'x'."),
+        ("--beta", "--beta must be a value, several values, or a range LOW..HIGH, but got nothing."),
+        ("--latent-size 3.5", "--latent-size must be a whole number, several, or a range LOW..HIGH, but got '3.5'."),
+        ("--beta 0", "--beta must be positive and finite, but got 0.0."),
+        ("--beta 1 inf", "--beta must be positive and finite, but got inf."),
+        ("--beta 4 4", "--beta must name each value once, but got 4 4."),
+        ("--beta 5..1 --search random --trials 3", "--beta must be a range LOW..HIGH with LOW below HIGH"),
+        (
+            "--beta 1..2",
+            "--search grid needs values, but --beta is the range 1..2; give values or take --search random.",
+        ),
+        ("--search random", "--search random needs --trials, the number of configurations to draw."),
+        ("--trials 99", "--trials must be at most 8, the points of the grid, but got 99; to train each"),
+        ("--trials 0", "--trials must be in 1 .. 500000, but got 0."),
+        ("--objective foo", "--objective must be one of beta-vae, beta-tcvae, but got 'foo'."),
+        ("--compile maybe", "--compile must be true or false, but got 'maybe'."),
+        ("--scheduler best", "--scheduler must be one of none, asha, median, hyperband, percentile, but got 'best'."),
+        ("--num-cpus many", "--num-cpus must be a whole number, but got 'many'."),
+        (
+            "--eval-every 900 --steps 100",
+            "--eval-every must be at most steps (100), or no score is taken, but got 900.",
+        ),
+        ("--rank-by mig_seed_study", "--rank-by must be one of mig, mig_quantile, but got 'mig_seed_study'."),
+        ("--bata 4", "--bata is no option; did you mean --beta?; --help lists all options."),
+        ("4", "4 is no option; --help lists all options."),
+        ("--name", "argument --name: expected one argument; --help lists all options."),
+        ("--seeds 3", "--seeds 3 needs --confirm"),
+        ("--retry-failed", "--retry-failed needs --resume"),
+        ("--quiet --verbose", "--quiet and --verbose cannot both hold; give one of them."),
+        ("--name a/b", "--name must be a folder's name of letters, digits"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(words: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        planned_trials(parse(words))
+
+
+def test_several_values_and_ranges_of_any_parameter() -> None:
+    options = parse("--batch-size 16 32 --architecture burgess conv3 --objective beta-vae beta-tcvae --beta 1 4")
+    assert num_trials(options) == 2 * 2 * 2 * 2 * 2 * 2  # the preset has two sizes and two learning rates
+    assert len({trial.config for trial in planned_trials(options)}) == 64
+    drawn = parse("--search random --trials 50 --steps 100..200 --precision float32 bfloat16 --lr 1e-4..1e-3")
+    assert drawn.space.axis("steps") == Range(100, 200)
+    assert {trial.config.precision for trial in planned_trials(drawn)} == {"float32", "bfloat16"}
+    assert len({trial.config.steps for trial in planned_trials(drawn)}) > 20
+
+
+def test_a_flag_may_stand_alone() -> None:
+    assert parse("--compile").space.axis("compile") == (True,)
+    assert parse("--compile true false").space.axis("compile") == (True, False)
+    assert not parse("--no-report").sweep.report
+
+
+def test_every_option_has_its_origin() -> None:
+    """A value that is the name of an option is no option."""
+    options = parse("--name beta --lr 1e-3")
+    assert options.origins["name"] == options.origins["lr"] == "command line"
+    assert options.origins["beta"] == "preset"
+    assert "seed" not in options.origins
+
+
+@pytest.mark.parametrize(
+    ("words", "gpus_found", "preset"),
+    [
+        ("", 0, "quick"),
+        ("", 2, "full"),
+        ("--num-gpus 0", 2, "quick"),
+        ("--address auto --num-gpus 4", 0, "full"),
+        ("--preset seed-study", 2, "seed-study"),
+    ],
+)
+def test_the_preset_follows_from_the_gpus(words: str, gpus_found: int, preset: str) -> None:
+    assert parse(words, gpus_found=gpus_found).sweep.preset == preset
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("command", ["run.py", "analyze.py"])
+def test_help_fits_the_terminal_and_is_written_in_sentences(command: str, width: int) -> None:
+    done = subprocess.run(
+        [sys.executable, f"sweeps/{command}", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"COLUMNS": str(width)},
+    )
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= width
+    pairs = [pair for pair in zip(lines, lines[1:], strict=False) if all(line.startswith(" " * 15) for line in pair)]
+    assert pairs
+    ragged = [line for line, after in pairs if len(line) + len(after.split()[0]) + 1 < width - 2]
+    assert not ragged  # the first word of each line did not fit on the line before
+
+
+def test_the_analysis_has_options_of_its_own() -> None:
+    options = parse_analysis_options(["results/x", "--top", "5", "--output", "there"])
+    assert (options.folder, options.report.top, options.report.exact, str(options.output)) == (
+        "results/x",
+        5,
+        1,
+        "there",
+    )
+    with pytest.raises(InputError, match="required: FOLDER"):
+        parse_analysis_options([])

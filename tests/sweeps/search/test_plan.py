@@ -1,0 +1,169 @@
+"""What a sweep will try, with which seeds, and what a resume may change of it."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from betavae.config import TrialConfig
+from betavae.errors import InputError
+from betavae.records.trial import PlannedTrial, Trials
+from sweeps.options.command_line import parse_options
+from sweeps.options.options import MAX_SEED, ConfirmOptions, Options
+from sweeps.options.recorded import options_from_dict, options_to_dict
+from sweeps.search.plan import check_resume, confirming_trials, planned_trials, starting_order
+from sweeps.search.ray_search import SweepSearch, confirmation_stage, search_stage
+from sweeps.search.space import Range
+from sweeps.storage.mirror import Mirror
+from sweeps.storage.stage_folder import StageFolder
+
+ONE = "--seed 3 -z 5 --lr 1e-3"
+
+
+def asked(words: str) -> Options:
+    options = parse_options(f"{ONE} {words}".split(), gpus_found=0)
+    options.check()
+    return options
+
+
+def values(trials: Sequence[PlannedTrial], *names: str) -> list[tuple[Any, ...]]:
+    return [tuple(trial.config.value(name) for name in names) for trial in trials]
+
+
+def test_a_grid_is_tried_once_with_a_seed_each() -> None:
+    trials = planned_trials(asked("--beta 1 4 -z 5 10"))
+    assert values(trials, "beta", "latent_size") == [(1, 5), (1, 10), (4, 5), (4, 10)]
+    assert values(trials, "seed") == [(3_000_000,), (3_000_001,), (3_000_002,), (3_000_003,)]
+    assert [trial.index for trial in trials] == [0, 1, 2, 3]
+
+
+def test_fewer_trials_than_points_are_distinct_points() -> None:
+    trials = planned_trials(asked("--beta 1 2 4 -z 5 10 --trials 4"))
+    assert len(set(values(trials, "beta", "latent_size"))) == 4
+
+
+def test_repeats_give_every_configuration_the_same_seeds() -> None:
+    options = asked("--beta 1 4 --repeats 3")
+    trials = planned_trials(options)
+    seeds = [3_000_000, 3_000_001, 3_000_002]
+    assert values(trials, "beta", "seed") == [(beta, seed) for beta in (1, 4) for seed in seeds]
+    order = starting_order(options)
+    assert [trials[index].config.seed for index in order] == [seed for seed in seeds for _ in range(2)]
+    assert sorted(order) == list(range(6))
+
+
+def test_a_search_that_learns_is_given_all_seeds_of_a_configuration_first() -> None:
+    assert list(starting_order(asked("--search optuna --trials 2 --repeats 3"))) == list(range(6))
+
+
+def test_random_draws_stay_in_range_and_repeat() -> None:
+    options = asked("--search random --trials 200 --beta 1..32 -z 4..6 --lr 1e-3 1e-4")
+    trials = planned_trials(options)
+    assert all(1 <= beta <= 32 for (beta,) in values(trials, "beta"))
+    assert set(values(trials, "latent_size")) == {(4,), (5,), (6,)}
+    assert set(values(trials, "lr")) == {(1e-3,), (1e-4,)}
+    assert trials == planned_trials(options)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1, 2**32, 2**40, MAX_SEED])
+@pytest.mark.parametrize("search", ["grid", "random", "optuna"])
+def test_every_seed_that_is_accepted_starts_resumes_and_confirms(search: str, seed: int, tmp_path: Path) -> None:
+    options = asked(f"--search {search} --trials 2 --beta 1 4 --confirm 2 --seed {seed}")
+    folder = StageFolder(Mirror(tmp_path), "mig")
+    for num_known in (0, 1, 60, 100_000):
+        stage = search_stage(options, folder, num_known=num_known)
+        assert stage.draw.next(0).config.seed == seed * 1_000_000
+    chosen = [trial.config for trial in planned_trials(asked("--beta 1 4"))]
+    confirming = confirming_trials(options, chosen)
+    assert len(confirming) == 10
+    seeds = {trial.config.seed for trial in confirming.values()}
+    assert seeds == {seed * 1_000_000 + 500_000 + number for number in range(5)}  # of both the same, and no search's
+
+
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1])
+def test_another_seed_is_refused_at_the_door(seed: int) -> None:
+    with pytest.raises(InputError, match=f"--seed must be in 0 .. {MAX_SEED}, but got {seed}"):
+        asked(f"--seed={seed}")
+
+
+def test_the_confirmed_keep_their_seeds_when_more_are_asked_for(tmp_path: Path) -> None:
+    """Trials that ran would else be taken for others."""
+    chosen = [trial.config for trial in planned_trials(asked("--beta 2 8"))]
+
+    def given(count: int, seeds: int) -> list[PlannedTrial]:
+        options = replace(asked(""), confirm=ConfirmOptions(confirm=count, seeds=seeds))
+        folder = StageFolder(Mirror(tmp_path / str(count)), "mig")
+        stage = confirmation_stage(options, folder, confirming_trials(options, chosen[:count]))
+        search = SweepSearch(stage, known=Trials([], {}))
+        suggested = [search.suggest(str(number)) or {} for number in range(search.num_left)]
+        return [PlannedTrial(values.pop("index"), TrialConfig.from_dict(values)) for values in suggested]
+
+    few, many = given(1, 2), given(2, 3)
+    assert values(many, "beta", "seed") == [
+        (2.0, 3_500_000), (8.0, 3_500_000), (2.0, 3_500_001), (8.0, 3_500_001), (2.0, 3_500_002), (8.0, 3_500_002),
+    ]  # fmt: skip
+    assert [trial for trial in few if trial in many] == few
+    assert {path.name for path in (tmp_path / "2").iterdir()} == {f"trial_{i:04}" for i in (0, 1, 2, 1000, 1001, 1002)}
+
+
+def test_a_range_keeps_every_digit() -> None:
+    options = asked("--search random --trials 1 --lr 1.2345678e-4..1e-3")
+    read = options_from_dict(json.loads(json.dumps(options_to_dict(options))))
+    assert read.space.axis("lr") == options.space.axis("lr") == Range(1.2345678e-4, 1e-3)
+
+
+def test_options_survive_the_record() -> None:
+    options = asked("--search optuna --trials 20 --beta 1..32 --lr 1e-4 1e-3 --loggers terminal --confirm 2")
+    options = replace(options, sweep=replace(options.sweep, resume="x"))
+    read = options_from_dict(json.loads(json.dumps(options_to_dict(options))))
+    assert read == replace(options, sweep=replace(options.sweep, resume=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("--beta 1 5", "--beta must stay 1 4 10 in this sweep, but got 1 5"),
+        ("--scheduler median", "--scheduler must stay asha in this sweep, but got median"),
+        ("--steps 7", "--steps must stay 3500 in this sweep, but got 7"),
+        ("--architecture conv3", "--architecture must stay burgess in this sweep, but got conv3"),
+        ("--trials 2", "--trials must stay as it was, not given, in this sweep, but got 2"),
+        ("--repeats 2", "--repeats must stay as it was, not given, in this sweep, but got 2"),
+        ("--rank-by mig_quantile", "--rank-by must stay mig in this sweep, but got mig_quantile"),
+    ],
+)
+def test_a_resume_that_would_change_the_study_is_refused(change: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        check_resume(asked(f"--beta 1 4 10 {change}"), asked("--beta 1 4 10"))
+
+
+@pytest.mark.parametrize("repeats", ["", "--repeats 2"])
+def test_a_resume_may_raise_the_trials_and_move_to_another_machine(repeats: str) -> None:
+    study = f"--search random --beta 1..32 {repeats}"
+    started, again = asked(f"{study} --trials 5"), asked(f"{study} --trials 9 --num-cpus 8 --verbose")
+    check_resume(again, started)  # raises otherwise
+    assert planned_trials(again)[: len(planned_trials(started))] == planned_trials(started)
+
+
+def test_a_grid_of_which_points_were_drawn_cannot_become_the_whole_grid() -> None:
+    """The whole grid is tried in another order: the trials that are there would not be of the plan."""
+    with pytest.raises(InputError, match="--trials must stay 2"):
+        check_resume(asked("--beta 1 2 3 4 --trials 4"), asked("--beta 1 2 3 4 --trials 2"))
+
+
+@pytest.mark.parametrize(
+    ("known", "after", "message"),
+    [((2, 5), (1, 5), "--confirm"), ((2, 5), (2, 4), "--seeds"), ((None, 5), (1, 2), None), ((1, 5), (2, 6), None)],
+)
+def test_a_confirmation_can_only_grow(
+    known: tuple[int | None, int], after: tuple[int, int], message: str | None
+) -> None:
+    before, now = (replace(asked(""), confirm=ConfirmOptions(*counts)) for counts in (known, after))
+    if message is None:
+        check_resume(now, before)  # raises otherwise
+    else:
+        with pytest.raises(InputError, match=message):
+            check_resume(now, before)

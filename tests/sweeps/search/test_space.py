@@ -1,0 +1,108 @@
+"""The search space: what each part owns, and what is drawn."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from betavae.errors import InputError
+from betavae.objectives import OBJECTIVES, Batch, BetaVAE, Loss, Objective
+from betavae.parts import parameter, parameters_of
+from sweeps.options.command_line import parse_options
+from sweeps.search.plan import planned_trials
+from sweeps.search.space import Range, Space, complete, draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gentle(Objective):
+    """An objective whose parameters are its own."""
+
+    name = "gentle"
+
+    gamma: float = parameter(3.0, positive=True, log=True)
+    """Weight of nothing."""
+
+    mixture: float = parameter(0.5, least=0, most=1)
+    """Share of something."""
+
+    count: int = parameter(2, least=1, log=True)
+    """How many."""
+
+    def loss(self, batch: Batch) -> Loss:
+        return BetaVAE(beta=self.gamma).loss(batch)
+
+
+@pytest.fixture(autouse=True)
+def _gentle() -> Iterator[None]:
+    OBJECTIVES.add(Gentle)
+    yield
+    del OBJECTIVES._parts["gentle"]
+
+
+def test_a_grid_is_the_union_of_what_each_part_spans() -> None:
+    space = Space({"objective": ("beta-vae", "gentle"), "beta": (1.0, 4.0, 16.0), "gamma": (5.0, 6.0)})
+    points = [point for branch in space.branches() for point in branch.points()]
+    tried = [(point["objective"], point.get("beta"), point.get("gamma")) for point in points]
+    assert tried == [
+        ("beta-vae", 1, None), ("beta-vae", 4, None), ("beta-vae", 16, None), ("gentle", None, 5), ("gentle", None, 6)
+    ]  # fmt: skip
+
+
+def test_a_parameter_that_no_chosen_part_has_is_refused_by_name() -> None:
+    message = "--gamma needs --objective gentle, which has it, but got beta-vae; leave --gamma out, or choose such an"
+    with pytest.raises(InputError, match=re.escape(message)):
+        parse_options(["--gamma", "3"], gpus_found=0)
+    options = parse_options(["--objective", "gentle", "--gamma", "3"], gpus_found=0)  # beta is the preset's: left out
+    assert {trial.config.value("gamma") for trial in planned_trials(options)} == {3.0}
+    assert options.space.axis("beta") is None
+    with pytest.raises(InputError, match="--beta needs --objective beta-vae or beta-tcvae"):
+        parse_options(["--objective", "gentle", "--beta", "3"], gpus_found=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "middle"), [("gamma", 1.0, 100.0, 10.0), ("mixture", 0.0, 1.0, 0.5), ("count", 1, 100, 10)]
+)
+def test_a_range_is_drawn_on_the_scale_of_its_parameter(name: str, low: float, high: float, middle: float) -> None:
+    """Half of the draws lie below the middle of the scale: of 2,000, within 4 standard deviations of 22."""
+    generator, each = np.random.default_rng(0), parameters_of(Gentle)[name]
+    values = [draw(each, Range(low, high), generator) for _ in range(2_000)]
+    assert all(low <= value <= high and isinstance(value, each.kind) for value in values)
+    below = sum(value < middle for value in values)
+    assert abs(below - 1_000) < 90 + (
+        2_000 * 0.03 if each.kind is int else 0
+    )  # 1 + 100 whole numbers: 10 is below half
+
+
+def test_every_whole_number_of_a_range_can_be_drawn() -> None:
+    generator, each = np.random.default_rng(0), parameters_of(Gentle)["count"]
+    assert set(Counter(draw(each, Range(4, 6), generator) for _ in range(200))) == {4, 5, 6}
+
+
+def test_an_axis_of_a_logarithmic_parameter_begins_above_zero() -> None:
+    with pytest.raises(InputError, match="gamma must be positive"):
+        Space({"objective": ("gentle",), "gamma": Range(0.0, 1.0)}).check()
+    Space({"objective": ("gentle",), "mixture": Range(0.0, 1.0)}).check()
+
+
+def test_a_quarter_of_the_steps_lies_between_evaluations_where_none_is_asked_for() -> None:
+    options = parse_options(["--steps", "100", "202"], gpus_found=0)
+    assert {(trial.config.steps, trial.config.eval_every) for trial in planned_trials(options)} == {
+        (100, 25),
+        (202, 51),
+    }
+    assert complete({"steps": 8, "eval_every": 3})["eval_every"] == 3
+
+
+def test_what_does_not_lie_in_a_space_is_named() -> None:
+    options = parse_options(["--beta", "4", "8", "--lr", "1e-3"], gpus_found=0)
+    (trial, *_) = planned_trials(options)
+    assert options.space.unlike(trial.config) == ""
+    other = parse_options(["--beta", "5", "--lr", "1e-3"], gpus_found=0)
+    assert other.space.unlike(trial.config) == "beta 4.0, not 5"
+    gentle = parse_options(["--objective", "gentle"], gpus_found=0)
+    assert gentle.space.unlike(trial.config) == "objective beta-vae, not gentle"
+    ranged = parse_options(["--beta", "1..5", "--lr", "1e-3", "--search", "random", "--trials", "3"], gpus_found=0)
+    assert ranged.space.unlike(trial.config) == ""
