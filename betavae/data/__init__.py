@@ -1,4 +1,4 @@
-"""Image sets whose generating factors are known: adding one is a module here, and a line below."""
+"""Image sets with known generating factors. To add one, write a module here and add a line to `DATASETS`."""
 
 from typing import Any
 
@@ -29,8 +29,8 @@ def open_dataset(name: str = DSpritesDataset.name, **parameters: Any) -> FactorI
 
     Args:
         name: A name in `DATASETS`.
-        parameters: The data set's parameters by name. Those that choose images to train on, such as dSprites' `images`,
-            leave the open set whole.
+        parameters: The data set's parameters by name. A parameter that selects images to train on, such as `images` of
+            dSprites, has no effect here: the whole set is opened.
 
     Raises:
         InputError: If there is no such data set or parameter, a value is impossible, or a file is missing or wrong.

@@ -1,4 +1,4 @@
-"""dSprites: drawn from its geometry, or read from the official file, and packed to one bit a pixel."""
+"""dSprites, rendered from its geometry or read from the official file, and packed to one bit per pixel."""
 
 from betavae.data.dsprites.dataset import DSpritesDataset
 from betavae.data.dsprites.images import DSprites, unpacked_images
