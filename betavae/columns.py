@@ -84,9 +84,10 @@ def tried_fields(configs: Sequence[TrialConfig]) -> list[str]:
 
 
 def shown_fields(configs: Sequence[TrialConfig]) -> list[str]:
-    """Return the fields that a table shows: those that differ, the objectives' parameters, `latent_size` and `lr`."""
-    always = {name for config in configs for name in parameters_of(type(config.objective))} | {"latent_size", "lr"}
-    return [name for name in _ordered({*always, *tried_fields(configs)})]
+    """Return the fields that a table shows: those that differ, the objectives' parameters, and those always shown."""
+    always = {name for name, each in parameters_of(TrialConfig).items() if each.limits.is_shown}
+    objectives = {name for config in configs for name in parameters_of(type(config.objective))}
+    return _ordered({*always, *objectives, *tried_fields(configs)})
 
 
 def derived_fields(configs: Sequence[TrialConfig]) -> list[str]:

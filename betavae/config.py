@@ -44,10 +44,10 @@ class TrialConfig:
     objective: Objective = field(default_factory=BetaVAE)
     """Training objective."""
 
-    latent_size: int = parameter(10, least=1, most=4096, log=True, symbol="z", letter="z")
+    latent_size: int = parameter(10, least=1, most=4096, log=True, symbol="z", letter="z", is_shown=True)
     """Number of latents. Published runs have 10."""
 
-    lr: float = parameter(1e-3, positive=True, log=True)
+    lr: float = parameter(1e-3, positive=True, log=True, is_shown=True)
     """Learning rate of Adam. At 2e-3, three runs of five collapsed."""
 
     batch_size: int = parameter(64, least=1, most=2**20, log=True, letter="b")

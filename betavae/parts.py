@@ -33,6 +33,7 @@ class Limits:
         symbol: The name at the head of a column; the label if empty.
         letter: The short option on the command line; none if empty.
         is_tried: Whether the parameter is part of what a trial tries; False if it only says how the trial runs.
+        is_shown: Whether tables show it even where all trials have the same value, as they do an objective's parameters.
     """
 
     least: float | None = None
@@ -43,6 +44,7 @@ class Limits:
     symbol: str = ""
     letter: str = ""
     is_tried: bool = True
+    is_shown: bool = False
 
 
 def parameter(default: Any, **limits: Any) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from betavae.data.base import Dataset, FactorImages
 from betavae.data.dsprites.images import IMAGE_SHAPE, DSprites
-from betavae.data.dsprites.space import DSPRITES_FACTORS
+from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 from betavae.errors import ParameterError
 from betavae.parts import parameter
 

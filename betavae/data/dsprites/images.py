@@ -26,6 +26,7 @@ from betavae.data.cache import (
     sha256_of_file,
 )
 from betavae.data.dsprites.official import official_blocks
+from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 from betavae.data.dsprites.render import (
     IMAGE_BYTES,
     IMAGE_SIDE,
@@ -34,7 +35,6 @@ from betavae.data.dsprites.render import (
     PackedImages,
     render_blocks,
 )
-from betavae.data.dsprites.space import DSPRITES_FACTORS
 from betavae.data.factors import FactorSpace
 from betavae.errors import InputError
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from betavae.arrays import ArrayLike, as_bytes, as_integers
+from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 from betavae.data.dsprites.render import IMAGE_BYTES, IMAGE_SIDE, PackedImages
-from betavae.data.dsprites.space import DSPRITES_FACTORS
 from betavae.data.factors import FactorSpace
 from betavae.errors import InputError
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from betavae.data.dsprites.space import DSPRITES_FACTORS
+from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 
 IMAGE_SIDE = 64
 IMAGE_BYTES = IMAGE_SIDE * IMAGE_SIDE // 8
