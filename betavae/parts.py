@@ -33,7 +33,7 @@ class Limits:
         symbol: The name at the head of a column; the label if empty.
         letter: The short option on the command line; none if empty.
         is_tried: Whether the parameter is part of what a trial tries; False if it only says how the trial runs.
-        is_shown: Whether tables show it even where all trials have the same value, as they do an objective's parameters.
+        is_shown: Whether tables show it even where all trials share a value, as they do an objective's parameters.
     """
 
     least: float | None = None
