@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
 
 from betavae.errors import InputError
 
@@ -18,6 +22,32 @@ def extension_names() -> tuple[str, ...]:
     """Return the modules that $BETAVAE_EXTENSIONS names, separated by commas: each once, in order."""
     names = (name.strip() for name in os.environ.get(EXTENSIONS_VARIABLE, "").split(","))
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def extension_environment() -> dict[str, str]:
+    """Return the variable for other processes; nothing if it is not set."""
+    value = os.environ.get(EXTENSIONS_VARIABLE)
+    return {EXTENSIONS_VARIABLE: value} if value else {}
+
+
+def extension_packages() -> list[ModuleType]:
+    """Return the outermost packages of the modules that have been loaded, to be sent to other machines."""
+    return [sys.modules[name] for name in dict.fromkeys(name.partition(".")[0] for name in extension_names())]
+
+
+def check_extensions(record: Mapping[str, Any]) -> None:
+    """Refuse a sweep whose extensions this process has not loaded.
+
+    Raises:
+        InputError: Naming them.
+    """
+    needed, loaded = record.get("extensions", []), extension_names()
+    missing = [name for name in needed if name not in loaded]
+    if missing:
+        raise InputError(
+            f"The sweep needs the extensions {', '.join(needed)}, but {', '.join(missing)} is not loaded: set "
+            f"{EXTENSIONS_VARIABLE}={','.join(needed)}, and $PYTHONPATH to the folders of these modules."
+        )
 
 
 def load_extensions() -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from betavae.config import TrialConfig
 from betavae.data import DATASETS, FactorImages
 from betavae.errors import InputError
 from betavae.evaluation import take_score
-from betavae.extensions import load_extensions
+from betavae.extensions import check_extensions, load_extensions
 from betavae.metrics import Score
 from betavae.process import available_cores, prepare_process
 from betavae.records.checkpoint import (
@@ -94,6 +94,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
     """
     with fetched(location, _is_shown) as mirror:
         sweep = read_sweep(mirror.local)
+        check_extensions(sweep.record)
         if not ranked(sweep.trials):
             raise InputError(
                 f"{mirror.location} must hold a trial with a finished evaluation, but {_why_no_score(sweep)}"

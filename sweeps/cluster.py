@@ -19,6 +19,7 @@ import torch
 
 from betavae.data import data_environment
 from betavae.errors import InputError
+from betavae.extensions import extension_environment, extension_packages
 from sweeps.options.options import ResourceOptions
 from sweeps.storage.locations import check_location
 from sweeps.storage.mirror import Mirror
@@ -157,7 +158,10 @@ def join_cluster(address: str) -> None:
     import ray  # late, see quiet_ray
 
     root = Path(__file__).parent.parent
-    own_code = {"py_modules": [str(root / "betavae"), str(root / "sweeps")], "env_vars": data_environment()}
+    own_code = {
+        "py_modules": [str(root / "betavae"), str(root / "sweeps"), *extension_packages()],
+        "env_vars": data_environment() | extension_environment(),
+    }
     try:
         ray.init(address=address, runtime_env=own_code, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:

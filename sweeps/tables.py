@@ -14,6 +14,7 @@ from betavae.columns import Column, derived_fields, field_column, report_columns
 from betavae.config import PARTS, TrialConfig
 from betavae.data import FactorImages
 from betavae.metrics.base import NUM_ROWS
+from betavae.parts import parameters_of
 from betavae.records.trial import Trial, num_ended, ranked
 from betavae.report.confirmation import Confirmed
 from betavae.report.findings import counted
@@ -211,8 +212,9 @@ def _fields(configs: Sequence[TrialConfig]) -> list[Column]:
     """Return the columns of what trials try, each objective's parameters followed by what derives from them."""
     names = shown_fields(configs)
     derived = derived_fields(configs)
-    first_own = names.index("latent_size")
-    return [field_column(name) for name in (*names[:first_own], *derived, *names[first_own:])]
+    of_every_trial = [name for name in names if name in parameters_of(TrialConfig)]
+    of_parts = [name for name in names if name not in of_every_trial]
+    return [field_column(name) for name in (*of_parts, *derived, *of_every_trial)]
 
 
 def _values(config: TrialConfig, columns: Sequence[Column]) -> list[str]:

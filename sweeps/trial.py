@@ -52,12 +52,11 @@ def train_trial(config: dict[str, Any], *, stage_folder: StageFolder, fingerprin
         fingerprints: SHA-256 of the images to train on, by data set.
     """
     prepare_process()
-    load_extensions()
     values = dict(config)
     folder = stage_folder.trial(values.pop("index"))
     try:
         with folder.held() as held:
-            error = _error_to_retry(TrialConfig.from_dict(values), held, fingerprints)
+            error = _error_to_retry(values, held, fingerprints)
     except (OSError, ValueError) as unwritten:  # the second: this machine has no safe folder for copies
         explained = _explained(unwritten)
         tune.report({UNWRITTEN: f"Trial {folder.name} could not use its folder: {explained}"})
@@ -66,14 +65,17 @@ def train_trial(config: dict[str, Any], *, stage_folder: StageFolder, fingerprin
         raise error  # to Ray, which starts a new process
 
 
-def _error_to_retry(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, str]) -> Exception | None:
+def _error_to_retry(
+    values: Mapping[str, Any], folder: TrialFolder, fingerprints: Mapping[str, str]
+) -> Exception | None:
     """Train, and return the error after which the trial should be tried again; None if it ended, or failed for good.
 
     Raises:
         OSError: If an error cannot be written down.
     """
     try:
-        _train(config, folder, fingerprints)
+        load_extensions()
+        _train(TrialConfig.from_dict(values), folder, fingerprints)
     except _FINAL_ERRORS as error:
         folder.fail(error, would_recur=isinstance(error, NonFiniteLossError))
     except LostTrialError as error:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError, ParameterError
+from betavae.extensions import check_extensions
 from betavae.parts import Parameter, parameters_of
 from betavae.records.record import read_record
 from sweeps.options.config_file import words_of
@@ -218,6 +219,7 @@ def _base(given: Mapping[str, Any], *, gpus_found: int) -> Options:
     if given.get("resume"):
         with fetched(given["resume"], is_sweep_file) as mirror:
             record = read_record(mirror.local)
+        check_extensions(record)
         options = options_from_dict(record.get("options", {}))
         return replace(options, origins=dict.fromkeys(_names(options), _origin("sweep")))
     preset: PresetName = given.get("preset") or _default_preset(given, gpus_found=gpus_found)

@@ -14,6 +14,8 @@ from running import REPOSITORY, RunningSweep, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from sweeps import analyze, run
+
 HERE = Path(__file__).parent
 TOYS = (
     "--dataset toy-bars --architecture toy-dense --width 4 --objective toy-elastic beta-vae --strength 1 2 --beta 4 "
@@ -63,6 +65,17 @@ def test_a_foreign_parameter_is_refused_by_name() -> None:
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--beta needs --objective beta-vae or beta-tcvae" in done.stderr
+
+
+def test_a_sweep_of_theirs_is_not_resumed_or_analysed_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("BETAVAE_EXTENSIONS")
+    (tmp_path / "sweep.json").write_text(json.dumps({"format": 1, "extensions": ["toys"]}))
+    assert run.main(["--resume", str(tmp_path)]) == analyze.main([str(tmp_path)]) == 2
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 2
+    assert all("but toys is not loaded: set BETAVAE_EXTENSIONS=toys, and $PYTHONPATH" in error for error in errors)
 
 
 @pytest.mark.slow  # the suites of all tables, in a process that has the toys

@@ -80,7 +80,7 @@ def test_storage_goes_away_and_the_driver_dies_and_nothing_is_lost(
         output, errors = there.end()
     finally:
         there.discard()
-    assert "2 to go on" in output
+    assert "2 to run on" in output
     assert "studies/there/.driver" not in names(client)
     with fetched(url) as copy:
         sweep = read_sweep(copy.local)
