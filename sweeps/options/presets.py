@@ -49,5 +49,6 @@ rung, so the larger beta comes first.
 full: `python sweeps/run.py --preset full`. 60 trials of the field's sizes (Locatello et al. 2019). It has not been run
 on a GPU.
 seed-study: `python sweeps/run.py --preset seed-study`. Five seeds of each beta, trained for 20 epochs of the first
-10,000 images, as the study trained; medians of its protocol 0.0103, 0.0101 and 0.0169 (docs/results.md).
+10,000 images, as the study trained. By its protocol the medians were 0.0103, 0.0101 and 0.0169, when each trial had a
+seed of its own (docs/results.md).
 """
