@@ -136,7 +136,10 @@ def main() -> None:
         sweep = read_sweep(folder)
         if not sweep.has_ended:
             parser.error(f"{folder} must have run to its end")
-        sweeps.setdefault(kind_of(sweep), []).append(sweep)
+        known = sweeps.setdefault(kind_of(sweep), [])
+        if known and known[0].record["options"]["space"] != sweep.record["options"]["space"]:
+            parser.error(f"{folder} and {known[0].folder} must be repeats, but their trials have other parameters")
+        known.append(sweep)
     grid = next((kind for kind in sweeps if kind.startswith("grid ")), None)
     if grid is None:
         parser.error("one of the sweeps must be a grid search, which sets the goal")
