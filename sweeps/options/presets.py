@@ -1,4 +1,4 @@
-"""Presets: the options of a sweep where the command line gives none, as data."""
+"""Presets: named sets of default options."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ PRESETS: dict[PresetName, Options] = {
 }
 """Options by preset.
 
-quick: `python sweeps/run.py`, 7 min 19 s on two cores in float32, best `mig` 0.227. Found by a small scan: at beta 16
-and 48,000 images, ten runs with batches of 16 had a median `mig` of 0.15 and a best of 0.36, one with batches of 32 had
-0.15, two with batches of 8 had 0.10 and 0.02. ASHA never stops the first trials at a rung, so the stronger beta comes
-first.
-full: the sizes of the field (Locatello et al. 2019); not run on a GPU yet.
-seed-study: 20 epochs of its 10,000 images, five seeds of each beta.
+quick: `python sweeps/run.py` takes 7 min 19 s on two cores in float32; best `mig` 0.227. The values come from a small
+scan at beta 16 and 48,000 images: ten runs with batches of 16 had a median `mig` of 0.15 and a maximum of 0.36; one run
+with batches of 32 had 0.15; two with batches of 8 had 0.10 and 0.02. The larger beta comes first, since ASHA never
+stops the first trials at a rung.
+full: the training lengths and model sizes of Locatello et al. 2019; not yet run on a GPU.
+seed-study: 20 epochs of the seed study's 10,000 images, with five seeds for each beta.
 """
