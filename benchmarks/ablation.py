@@ -1,4 +1,6 @@
-"""What each part of the fast step is worth: a step without it against the whole, in turns, each in its own process.
+"""The gain of each part of the fast training step: a step without it against the whole step, in turns.
+
+Each variant runs in a process of its own.
 
 python benchmarks/ablation.py
 """
@@ -21,30 +23,30 @@ WHOLE = "all of it, bfloat16"
 
 
 def start_without_heap() -> None:
-    """As glibc has it: every large activation is new memory."""
+    """Start with glibc's own limits, under which every large activation is new memory."""
     start_ours("bfloat16", keep_heap=False)
 
 
 def start_without_channels_last() -> None:
-    """Weights, and so activations, channel by channel."""
+    """Start with weights, and so activations, stored channel by channel."""
     start_ours("bfloat16")
     training_of_this_process().model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def start_with_bias_inside() -> None:
-    """Transposed convolutions with their bias as an argument."""
+    """Start with transposed convolutions that take their bias as an argument."""
     Upsample.forward = nn.ConvTranspose2d.forward  # type: ignore[method-assign, assignment]
     start_ours("bfloat16")
 
 
 def start_with_general_last_layer() -> None:
-    """The last transposed convolution, to one channel, as the others."""
+    """Start with a last transposed convolution, to one channel, that is computed as the others are."""
     UpsampleToPixels.forward = Upsample.forward  # type: ignore[method-assign]
     start_ours("bfloat16")
 
 
 def start_with_plain_adam() -> None:
-    """Adam tensor by tensor."""
+    """Start with an Adam that updates tensor by tensor."""
     start_ours("bfloat16")
     run = training_of_this_process()
     run._optimizer = torch.optim.Adam(run.model.parameters(), lr=run.config.lr, foreach=False, fused=False)
@@ -62,7 +64,7 @@ CONTENDERS: dict[str, Callable[[], None]] = {
 
 
 def measure() -> list[Row]:
-    """The table's rows."""
+    """Return the table's rows."""
     with processes(CONTENDERS) as pools:
         speeds = take_turns({name: partial(_speed_in, pool) for name, pool in pools.items()}, repeats=REPEATS)
     how = f"images/s, {REPEATS} turns of {NUM_STEPS} steps of {BATCH_SIZE}, one thread"

@@ -1,4 +1,4 @@
-"""The data set: its first use on a machine (render, verify, write), and every later open, each in a new process.
+"""The data set: its first use on a machine (render, verify, write), and each later open in a new process.
 
 python benchmarks/data.py
 """
@@ -23,14 +23,14 @@ print(time.perf_counter() - start)
 
 
 def opening_seconds(cache: str) -> float:
-    """How long `DSprites.open` takes in a new process, its imports left out."""
+    """Return how long `DSprites.open` takes in a new process, without its imports."""
     environment = os.environ | {"BETAVAE_CACHE": cache}
     done = subprocess.run([sys.executable, "-c", _OPEN], env=environment, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
 def measure() -> list[Row]:
-    """The table's rows."""
+    """Return the table's rows."""
     first, later = [], []
     for _ in range(REPEATS):
         with tempfile.TemporaryDirectory() as cache:

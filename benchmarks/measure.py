@@ -1,4 +1,4 @@
-"""What every benchmark needs: contenders that take turns, each in a process of its own, and rows of one table."""
+"""Tools of every benchmark: contenders that take turns, each in a process of its own, and rows of one table."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Row:
     """One line of the table.
 
     Attributes:
-        what: What was measured.
-        value: The measured number, with its spread where it was repeated and with its unit.
-        goal: What it should be; empty where none was set.
-        how: How it was taken.
-        raw: The numbers behind it.
+        what: The quantity.
+        value: The measured number with its unit, and with its spread where it was repeated.
+        goal: The number to reach; empty where none is set.
+        how: How the number was measured.
+        raw: The single measurements.
     """
 
     what: str
@@ -51,7 +51,7 @@ class Spread:
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median of the repeats."""
         return statistics.median(self.values)
 
     def __format__(self, spec: str) -> str:
@@ -60,7 +60,7 @@ class Spread:
 
 
 def take_turns(contenders: Mapping[str, Callable[[], float]], *, repeats: int) -> dict[str, Spread]:
-    """Call each contender in turn, `repeats` times, so that a slow minute of the machine meets all of them."""
+    """Call each contender in turn, `repeats` times, so that a slow minute of the machine affects all of them."""
     values: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
         for name, measure in contenders.items():
@@ -69,13 +69,13 @@ def take_turns(contenders: Mapping[str, Callable[[], float]], *, repeats: int) -
 
 
 def ratios(above: Spread, below: Spread) -> Spread:
-    """Repeat by repeat."""
+    """Return the ratio of each pair of repeats."""
     return Spread(tuple(a / b for a, b in zip(above.values, below.values, strict=True)))
 
 
 @contextmanager
 def processes(setups: Mapping[str, Callable[[], None]]) -> Iterator[dict[str, ProcessPoolExecutor]]:
-    """A fresh process per name, set up once and kept: what one does to itself the others do not feel."""
+    """Give a fresh process per name, set up once and kept: no process changes the state of another."""
     context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         yield {
@@ -85,30 +85,30 @@ def processes(setups: Mapping[str, Callable[[], None]]) -> Iterator[dict[str, Pr
 
 
 def seconds(act: Callable[[], object]) -> float:
-    """How long it takes, once."""
+    """Return how long one call takes."""
     start = time.perf_counter()
     act()
     return time.perf_counter() - start
 
 
 def private_megabytes() -> float:
-    """Memory in MB that this process has to itself; Linux only.
+    """Return the private memory of this process in MB; Linux only.
 
-    What it has mapped from a file and not written to is the page cache's, even if no other process maps it now.
+    Pages that are mapped from a file and not written to belong to the page cache, even if no other process maps them.
     """
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty")) * 1024 / 1e6
 
 
 def matmul_gflops(dtype: torch.dtype, *, size: int = 2048, repeats: int = 5) -> float:
-    """The best rate of a square matrix product in this process with its threads: the nearest thing to the peak."""
+    """Return the best rate of a square matrix product in this process with its threads: a bound in practice."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     a @ b
     return 2 * size**3 / min(seconds(lambda: a @ b) for _ in range(repeats)) / 1e9
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were taken on."""
+    """Return the machine and the versions that the numbers depend on."""
     model = "unknown"
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -123,12 +123,12 @@ def machine() -> dict[str, Any]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """The rows as a table."""
+    """Return the rows as a table."""
     lines = ["| what | measured | goal | how |", "|---|---|---|---|"]
     return "\n".join([*lines, *(f"| {row.what} | {row.value} | {row.goal} | {row.how} |" for row in rows)])
 
 
 def main(measure: Callable[[], Sequence[Row]]) -> None:
-    """Take one benchmark alone: a table on the standard output, or JSON with `--json`."""
+    """Run one benchmark: print a table, or JSON with `--json`."""
     rows = measure()
     print(json.dumps([asdict(row) for row in rows]) if "--json" in sys.argv else markdown(rows))

@@ -1,4 +1,4 @@
-"""Memory: what each further trial takes for itself, whether the data set is there once, whether a long trial grows.
+"""Memory: the private memory of each further trial, the data set's share, and the growth of a long trial.
 
 python benchmarks/memory.py
 """
@@ -21,7 +21,7 @@ NUM_TRIALS = 3
 LONG_STEPS = 20_000
 
 _training: dict[str, TrainingRun] = {}
-"""Of this process."""
+"""The training of this process, as `run`."""
 
 
 def start_trial(seed: int) -> None:
@@ -34,7 +34,7 @@ def start_trial(seed: int) -> None:
 
 
 def mapped_megabytes() -> tuple[float, float]:
-    """Of the mapped data set: what this process sees of it, and its share of that where others see it too; MB."""
+    """Return how much of the mapped data set this process sees, and its share where other processes see it too; MB."""
     seen = shared = 0.0
     in_data_set = False
     for line in Path("/proc", str(os.getpid()), "smaps").read_text().splitlines():
@@ -53,19 +53,19 @@ def touch_all() -> None:
 
 
 def grow() -> list[float]:
-    """This process's own memory in MB along a long trial, in small batches: 500 steps in, then every 5,000."""
+    """Return this process's own memory in MB along a long trial in small batches: at step 500, then every 5,000."""
     prepare_process()
     run = TrainingRun.start(TrialConfig(batch_size=4, steps=LONG_STEPS), DSprites.open())
     run.advance(500)
-    taken = [private_megabytes()]
+    megabytes = [private_megabytes()]
     for step in range(5_000, LONG_STEPS + 1, 5_000):
         run.advance(step - run.step)
-        taken.append(private_megabytes())
-    return taken
+        megabytes.append(private_megabytes())
+    return megabytes
 
 
 def measure() -> list[Row]:
-    """The table's rows."""
+    """Return the table's rows."""
     with processes({str(seed): partial(start_trial, seed) for seed in range(NUM_TRIALS)}) as pools:
         for pool in pools.values():
             pool.submit(touch_all).result()
@@ -74,11 +74,11 @@ def measure() -> list[Row]:
     with processes({"long": prepare_process}) as pools:
         grown = pools["long"].submit(grow).result()
     each = max(private)
-    in_all = sum(share for _, share in mapped)
-    how = f"private memory, Ray's own left out, of {NUM_TRIALS} processes that train and score: the most"
+    total = sum(share for _, share in mapped)
+    how = f"private memory, without Ray's own, of {NUM_TRIALS} processes that train and score: the largest"
     return [
         Row("memory of a further trial", f"{each:.0f} MB", "300 MB", how, {"megabytes": private}),
-        Row("data set in memory", f"{in_all:.0f} MB in all", "377 MB", f"{NUM_TRIALS} processes that map it, "
+        Row("data set in memory", f"{total:.0f} MB in all", "377 MB", f"{NUM_TRIALS} processes that map it, "
             f"each seeing {mapped[0][0]:.0f} MB", {"megabytes": mapped}),
         Row("growth over a long trial", f"{grown[-1] - grown[0]:+.1f} MB", "0", f"step 500 to {LONG_STEPS:,}, batches "
             f"of 4; at first {grown[0]:.0f} MB", {"megabytes": grown}),

@@ -1,8 +1,8 @@
-"""The usual public training loop, written as its many authors do, to be compared with.
+"""The training loop that public code commonly has, to compare with.
 
-The same network, loss and optimizer as ours: byte images in memory, a shuffling DataLoader, float32, a transposed
-convolution with its bias, `.item()` at each step. Alone it is a program that trains one model and prints its MIG, by
-the usual loop over scikit-learn's `mutual_info_score`:
+Network, loss and optimizer are ours. The images are bytes in memory, behind a shuffling DataLoader; the arithmetic is
+float32; transposed convolutions have their bias; every step calls `.item()`. Run as a program it trains one model and
+prints its MIG, by a loop over scikit-learn's `mutual_info_score`:
 
     python benchmarks/plain_loop.py --beta 4 --steps 1200
 """
@@ -29,7 +29,7 @@ _NUM_LOADED = 65_536
 
 
 class ByteImages(Dataset[Tensor]):
-    """Images as bytes, one turned into floats at each access."""
+    """Images as bytes; each access converts one to floats."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.images = images
@@ -59,7 +59,7 @@ class PlainVAE(nn.Module):
         )  # fmt: skip
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pixels' probabilities, and the posterior's mean and log variance."""
+        """Return the pixels' probabilities, and the posterior's mean and log variance."""
         mean, logvar = self.encoder(images).chunk(2, dim=1)
         return self.decoder(mean + torch.randn_like(mean) * (0.5 * logvar).exp()), mean, logvar
 
@@ -98,7 +98,7 @@ class PlainLoop:
 
 
 def plain_mig(codes: np.ndarray, factors: np.ndarray, *, num_bins: int = 20) -> float:
-    """MIG by 20 equal-width bins, pair by pair."""
+    """Return the MIG by equal-width bins, latent by latent and factor by factor."""
     information = np.empty((codes.shape[1], factors.shape[1]))
     for latent in range(codes.shape[1]):
         edges = np.histogram_bin_edges(codes[:, latent], num_bins)

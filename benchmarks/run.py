@@ -1,7 +1,7 @@
-"""Every benchmark, one after the other: a table in Markdown, and all numbers in JSON.
+"""Runs every benchmark, one after the other: a table in Markdown, and all numbers in JSON.
 
-python benchmarks/run.py                        all of them; let nothing else run meanwhile
-python benchmarks/run.py scores memory          these
+python benchmarks/run.py                        run all of them; nothing else should run on the machine
+python benchmarks/run.py scores memory          run these
 python benchmarks/run.py --output figures.json  keep the numbers
 """
 
@@ -20,7 +20,7 @@ BENCHMARKS = ("training_step", "ablation", "sweep", "memory", "data", "scores", 
 
 
 def main() -> None:
-    """Run the benchmarks asked for, each in a process of its own."""
+    """Run the benchmarks that are named, each in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="all of them if none is named")
     parser.add_argument("--output", type=Path, help="a JSON file for all numbers")
@@ -32,7 +32,7 @@ def main() -> None:
         rows[name] = [Row(**row) for row in json.loads(done.stdout)]
         print(f"\n{name}\n\n{markdown(rows[name])}", flush=True)
         if arguments.output is not None:
-            figures = {name: [vars(row) for row in found] for name, found in rows.items()}
+            figures = {name: [vars(row) for row in measured] for name, measured in rows.items()}
             record = {"machine": machine(), "end": datetime.now(UTC).isoformat(timespec="seconds"), "figures": figures}
             arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 

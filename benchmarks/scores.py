@@ -1,4 +1,4 @@
-"""The scores: binned MIG against a loop over scikit-learn, encoding the whole set, the exact MIG, one evaluation.
+"""The scores: the binned MIG against a loop over scikit-learn, encoding of the whole set, the exact MIG, evaluations.
 
 python benchmarks/scores.py
 """
@@ -17,28 +17,32 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.evaluation import evaluate, evaluation_rows
+from betavae.evaluation import evaluate
 from betavae.metrics import exact_mutual_information_gap, mutual_information_gap
+from betavae.metrics.base import drawn_rows
 from betavae.metrics.representation import Representation, represent
 from betavae.models import VAE
 from betavae.process import prepare_process
 from betavae.training import TrainingRun
+from sweeps.options.options import Options
 from sweeps.options.presets import PRESETS
+from sweeps.search.plan import trial_config
+from sweeps.search.space import ends
 
 TRAINED_STEPS = 1_500
 REPEATS = 5
 
 
 def trained_model(data: DSprites) -> VAE:
-    """A model past its plateau, with ten latents: the posteriors of an untrained one are all alike."""
+    """Return a model past its plateau, with ten latents: the posteriors of an untrained model are all alike."""
     run = TrainingRun.start(TrialConfig(steps=TRAINED_STEPS, eval_every=TRAINED_STEPS, batch_size=32), data)
     run.advance(TRAINED_STEPS)
     return run.model
 
 
 def binned_rows(model: VAE, data: DSprites) -> list[Row]:
-    """Ours against the loop over `mutual_info_score`, on the same codes."""
-    rows = evaluation_rows(len(data))
+    """Compare our MIG with the loop over `mutual_info_score`, on the same codes."""
+    rows = drawn_rows(data).indices
     codes, factors = represent(model, data, indices=rows).mean, data.factors.indices_to_factors(rows)
     ours = mutual_information_gap(codes, factors, num_bins=20, binning="width").score
     theirs = plain_mig(codes, factors)
@@ -46,17 +50,17 @@ def binned_rows(model: VAE, data: DSprites) -> list[Row]:
         "ours": lambda: seconds(lambda: mutual_information_gap(codes, factors, num_bins=20, binning="width")),
         "loop": lambda: seconds(lambda: plain_mig(codes, factors)),
     }
-    taken = take_turns(contenders, repeats=REPEATS)
-    gain = ratios(taken["loop"], taken["ours"])
+    times = take_turns(contenders, repeats=REPEATS)
+    gain = ratios(times["loop"], times["ours"])
     how = f"10,000 rows, 10 latents, one thread, {REPEATS} turns; scores {ours:.6f} and {theirs:.6f}"
     return [
         Row("binned MIG, loop over scikit-learn / ours", f"{gain:.1f}", "10", how,
-            {name: spread.values for name, spread in taken.items()}),
+            {name: spread.values for name, spread in times.items()}),
     ]  # fmt: skip
 
 
 def encoding_rows(model: VAE, data: DSprites) -> tuple[list[Row], Representation]:
-    """The whole set encoded, by one core and by two."""
+    """Encode the whole set on one core and on two."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.encode(data.images(np.arange(64)))
     flops = counter.get_total_flops() / 64
@@ -65,34 +69,34 @@ def encoding_rows(model: VAE, data: DSprites) -> tuple[list[Row], Representation
         torch.set_num_threads(num_threads)
         start = time.perf_counter()
         representation = represent(model, data, indices=everything)
-        taken = time.perf_counter() - start
+        duration = time.perf_counter() - start
         peak = matmul_gflops(torch.float32)
-        share = flops * len(data) / 1e9 / taken / peak
-        how = f"737,280 images in float32, once; {share:.0%} of a matrix product's {peak:.0f} GFLOP/s"
+        share = flops * len(data) / 1e9 / duration / peak
+        how = f"{len(data):,} images in float32, once; {share:.0%} of a matrix product's {peak:.0f} GFLOP/s"
         threads = "one thread" if num_threads == 1 else f"{num_threads} threads"
-        rows.append(Row(f"encoding the whole set, {threads}", f"{taken:.0f} s", f"{goal} s", how, {"seconds": taken}))
+        name = f"encoding the whole set, {threads}"
+        rows.append(Row(name, f"{duration:.0f} s", f"{goal} s", how, {"seconds": duration}))
     return rows, representation
 
 
 def exact_row(representation: Representation, data: DSprites) -> Row:
-    """The quadrature alone, from posteriors that are there."""
+    """Time the quadrature alone, from posteriors that are there."""
     torch.set_num_threads(2)
     take = partial(exact_mutual_information_gap, representation.mean, representation.logvar, data.factors)
-    taken = Spread(tuple(seconds(take) for _ in range(3)))
-    how = f"737,280 rows, {representation.mean.shape[1]} latents, after encoding, 3 times"
-    return Row("exact MIG", f"{taken:.1f} s", "3 s on 2 cores", how, {"seconds": taken.values})
+    times = Spread(tuple(seconds(take) for _ in range(3)))
+    how = f"{len(data):,} rows, {representation.mean.shape[1]} latents, after encoding, 3 times"
+    return Row("exact MIG", f"{times:.1f} s", "3 s on 2 cores", how, {"seconds": times.values})
 
 
 def evaluation_rows_of_presets(data: DSprites) -> list[Row]:
-    """The share of a trial that its evaluations take, in every preset."""
+    """Return the share of a trial that its evaluations take, for every preset."""
     rows = []
     for name, preset in PRESETS.items():
-        values = preset.trial_values() | {"latent_size": max(_sizes(preset.search.latent_size))}
-        config = TrialConfig.from_dict(values)
+        config = _largest_config(preset)
         run = TrainingRun.start(config, data)
         run.advance(20)
         rate = Spread(tuple(run.advance(100).images_per_second for _ in range(3))).median
-        score = partial(evaluate, run.model, data, trained_on=config.images)
+        score = partial(evaluate, run.model, data, dataset=config.dataset)
         score()
         once = Spread(tuple(seconds(score) for _ in range(3))).median
         num_evaluations = math.ceil(config.steps / config.eval_every)
@@ -103,13 +107,14 @@ def evaluation_rows_of_presets(data: DSprites) -> list[Row]:
     return rows
 
 
-def _sizes(axis: object) -> list[int]:
-    assert isinstance(axis, tuple)  # no preset has a range of latent sizes
-    return list(axis)
+def _largest_config(options: Options) -> TrialConfig:
+    """Return the configuration of the last value of every axis: with the most latents, in all presets."""
+    (branch,) = options.space.branches()
+    return trial_config({**branch.parts, **{name: ends(axis)[-1] for name, axis in branch.axes.items()}}, seed=0)
 
 
 def measure() -> list[Row]:
-    """The table's rows."""
+    """Return the table's rows."""
     prepare_process()
     data = DSprites.open()
     model = trained_model(data)

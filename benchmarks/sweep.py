@@ -1,4 +1,4 @@
-"""A sweep of six trials on two cores: ours, a shell loop over the usual script, and the same training without Ray.
+"""Six trials on two cores: by our sweep, by a shell loop over the usual script, and by the same training without Ray.
 
 python benchmarks/sweep.py
 """
@@ -18,7 +18,7 @@ from measure import REPOSITORY, Row, main, processes, seconds
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.evaluation import evaluate
+from betavae.objectives import BetaVAE
 from betavae.process import available_cores, prepare_process
 from betavae.training import TrainingRun
 
@@ -26,11 +26,11 @@ BETAS = (1, 2, 4, 6, 8, 10)
 STEPS = 600
 NUM_WORKERS = 2
 _SHELL_SHARE = 3
-"""One run in so many is made of the shell loop, whose runs cost the same and take turns anyway."""
+"""The shell loop is measured on one of so many of its runs, which all cost the same."""
 
 
 def run_ours(results: str) -> None:
-    """The sweep's command, without the report."""
+    """Run the sweep's command, without the report."""
     betas = " ".join(map(str, BETAS))
     options = (
         f"--beta {betas} -z 10 --lr 1e-3 --batch-size 64 --steps {STEPS} --scheduler none --num-gpus 0 "
@@ -40,48 +40,49 @@ def run_ours(results: str) -> None:
 
 
 def run_shell_loop(betas: Sequence[int]) -> None:
-    """One script after the other, each with torch's own threads."""
+    """Run one script after the other, each with torch's own threads."""
     for beta in betas:
         script = REPOSITORY / "benchmarks" / "plain_loop.py"
         _run([sys.executable, str(script), "--beta", str(beta), "--steps", str(STEPS)])
 
 
 def train_all(betas: tuple[int, ...], folder: str) -> None:
-    """Trials one after the other in this process, as a trial of the sweep trains, scores and saves."""
+    """Train, score and save one trial after the other in this process, as a trial of the sweep does."""
     data = DSprites.open()
     for beta in betas:
         every = STEPS // 4
-        run = TrainingRun.start(TrialConfig(beta=float(beta), steps=STEPS, eval_every=every), data)
+        config = TrialConfig(objective=BetaVAE(beta=beta), steps=STEPS, eval_every=every)
+        run = TrainingRun.start(config, data)
         while run.step < STEPS:
             run.advance(every)
-            run.save(Path(folder, f"{beta}-{run.step}"), scores=evaluate(run.model, data), report={})
+            run.save(Path(folder, f"{beta}-{run.step}"), scores=run.evaluate(), report={})
 
 
 def run_without_ray(folder: str) -> None:
-    """The same trials, dealt out to as many processes as the sweep has workers."""
+    """Train the same trials, split among as many processes as the sweep has workers."""
     names = [str(number) for number in range(NUM_WORKERS)]
     with processes(dict.fromkeys(names, prepare_process)) as pools:
-        waiting = [
+        futures = [
             pool.submit(train_all, BETAS[number::NUM_WORKERS], folder) for number, pool in enumerate(pools.values())
         ]
-        for each in waiting:
-            each.result()
+        for future in futures:
+            future.result()
 
 
 def measure() -> list[Row]:
-    """The table's rows."""
+    """Return the table's rows."""
     with tempfile.TemporaryDirectory() as folder:
         bare = seconds(partial(run_without_ray, f"{folder}/bare"))
         ours = seconds(partial(run_ours, folder))
-    some = BETAS[: len(BETAS) // _SHELL_SHARE]
-    shell = _SHELL_SHARE * seconds(partial(run_shell_loop, some))
+    betas = BETAS[: len(BETAS) // _SHELL_SHARE]
+    shell = _SHELL_SHARE * seconds(partial(run_shell_loop, betas))
     how = f"{len(BETAS)} trials of {STEPS} steps of 64 on {available_cores()} cores, start-up and scores included, once"
     raw = {"ours": ours, "without_ray": bare, "shell_loop": shell}
     return [
-        Row("six trials, shell loop", f"{shell:.0f} s", "", f"{how}: {len(some)} of them, times {_SHELL_SHARE}", raw),
+        Row("six trials, shell loop", f"{shell:.0f} s", "", f"{how}: {len(betas)} of them, times {_SHELL_SHARE}", raw),
         Row("six trials, our sweep", f"{ours:.0f} s", "", f"{how}; bfloat16 if the processor has it", {}),
         Row("shell loop / our sweep", f"{shell / ours:.2f}", "2.5", "", {}),
-        Row("six trials, without Ray", f"{bare:.0f} s", "", f"{how}; {NUM_WORKERS} processes, dealt out", {}),
+        Row("six trials, without Ray", f"{bare:.0f} s", "", f"{how}; {NUM_WORKERS} processes", {}),
         Row("the sweep's share", f"{1 - bare / ours:.1%}", "5 %", "Ray's start, scheduling, reports, TensorBoard", {}),
     ]
 

@@ -1,7 +1,7 @@
-"""A training step, ours against the usual loop: `burgess`, batches of 64, one thread, in turns.
+"""A training step against the usual loop's: `burgess`, batches of 64, one thread, in turns.
 
-python benchmarks/training_step.py             the table
-python benchmarks/training_step.py --profile   what a step of ours costs, operation by operation
+python benchmarks/training_step.py             print the table
+python benchmarks/training_step.py --profile   print the cost of a step, operation by operation
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NUM_STEPS = 150
 REPEATS = 7
 
 _training: dict[str, TrainingRun | PlainLoop] = {}
-"""Of this process."""
+"""The training of this process, as `run`."""
 
 
 def start_ours(precision: Precision, *, keep_heap: bool = True) -> None:
@@ -40,36 +40,36 @@ def start_ours(precision: Precision, *, keep_heap: bool = True) -> None:
 
 
 def start_plain() -> None:
-    """Make this process train as usual, with one thread too."""
+    """Make this process train by the usual loop, with one thread too."""
     torch.set_num_threads(1)
     _training["run"] = loop = PlainLoop(batch_size=BATCH_SIZE)
     loop.train(20)
 
 
 def training_of_this_process() -> TrainingRun:
-    """What `start_ours` has started."""
+    """Return the run that `start_ours` has started."""
     run = _training["run"]
     assert isinstance(run, TrainingRun)
     return run
 
 
 def images_per_second() -> float:
-    """How fast this process trains."""
+    """Return how fast this process trains."""
     run = _training["run"]
     train = run.advance if isinstance(run, TrainingRun) else run.train
     return NUM_STEPS * BATCH_SIZE / seconds(lambda: train(NUM_STEPS))
 
 
 def flops_per_image() -> float:
-    """Of a step: forward and backward, a multiplication and an addition as two."""
-    with FlopCounterMode(display=False) as counter:  # of the usual layers: our last one takes a few more
+    """Return the operations of a step, forward and backward; a multiplication and an addition are two."""
+    with FlopCounterMode(display=False) as counter:  # of the usual layers: our last layer takes a few more
         pixels, mean, logvar = PlainVAE()(torch.rand(BATCH_SIZE, 1, 64, 64))
         (pixels.sum() + mean.sum() + logvar.sum()).backward()
     return float(counter.get_total_flops()) / BATCH_SIZE
 
 
 def measure() -> list[Row]:
-    """The table's rows."""
+    """Return the table's rows."""
     setups: dict[str, Callable[[], None]] = {
         "plain": start_plain,
         "float32": partial(start_ours, "float32"),
@@ -96,7 +96,7 @@ def measure() -> list[Row]:
 
 
 def print_profile(precision: Precision) -> None:
-    """The costs of a step, the greatest first."""
+    """Print the costs of a step, the greatest first."""
     start_ours(precision)
     run = training_of_this_process()
     with profile(activities=[ProfilerActivity.CPU]) as profiler:

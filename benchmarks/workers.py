@@ -1,4 +1,4 @@
-"""Trials beside each other: images per second in all of one and of two workers.
+"""Concurrent trials: total images per second of one worker and of two.
 
 python benchmarks/workers.py
 """
@@ -14,7 +14,7 @@ REPEATS = 5
 
 
 def measure() -> list[Row]:
-    """The table's rows."""
+    """Return the table's rows."""
     with processes({str(number): partial(start_ours, "auto") for number in range(2)}) as pools:
         first, second = pools.values()
         alone, together = [], []

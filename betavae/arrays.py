@@ -1,4 +1,4 @@
-"""Arrays as callers give them: lists, tensors on any device, and whatever else `numpy.asarray` takes."""
+"""Convert arrays as callers give them: lists, tensors on any device, and whatever else `numpy.asarray` takes."""
 
 import numbers
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     ArrayLike: TypeAlias = npt.ArrayLike | Tensor
 else:
-    ArrayLike = object  # what is no array is refused by the functions below, in a sentence that names the argument
+    ArrayLike = object  # the functions below refuse what is no array, in a sentence that names the argument
 
 _NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 _SHAPES = {1: "a vector", 2: "a matrix"}
@@ -24,7 +24,7 @@ def as_array(name: str, values: ArrayLike, *, dtype: type | None = None) -> np.n
     """Return values as an array, of any type and shape.
 
     Args:
-        name: What the values are, for the message.
+        name: The argument's name, for the message.
         values: Whatever `numpy.asarray` takes, and tensors: on any device, with a gradient, bfloat16, sparse.
         dtype: As for `numpy.asarray`.
 
@@ -62,15 +62,15 @@ def as_floats(name: str, values: ArrayLike) -> Float[np.ndarray, "..."]:
 
 
 def as_integers(name: str, values: ArrayLike, *, num_axes: int) -> np.ndarray:
-    """Return integers as they are; those that no integer type of NumPy holds as Python's own.
+    """Return integers in their own type; integers that no type of NumPy holds as Python's `int`.
 
     Args:
-        name: What they are, for the message.
-        values: Integers of any type. An empty list is one of integers, too.
+        name: The argument's name, for the message.
+        values: Integers of any type. An empty list counts as integers.
         num_axes: 1 for a vector, 2 for a matrix.
 
     Raises:
-        ValueError: If an entry is no integer (neither 1.0 nor True is one), or the number of axes is another.
+        ValueError: If an entry is no integer (1.0 and True are none), or the number of axes differs.
     """
     array = as_array(name, values)
     if array.size == 0:
@@ -84,11 +84,11 @@ def as_integers(name: str, values: ArrayLike, *, num_axes: int) -> np.ndarray:
 
 
 def as_indices(name: str, values: ArrayLike, *, size: int) -> Int[np.ndarray, " n"]:
-    """Return a vector of positions among `size` rows; negative ones count from the end.
+    """Return a vector of row numbers below `size`; negative numbers count from the end.
 
     Raises:
         ValueError: If the values are not a vector of integers, or for the reasons of `as_array`.
-        IndexError: If one is out of range.
+        IndexError: If a number is out of range.
     """
     array = as_integers(name, values, num_axes=1)
     outside = array[(array < -size) | (array >= size)]
@@ -98,11 +98,13 @@ def as_indices(name: str, values: ArrayLike, *, size: int) -> Int[np.ndarray, " 
 
 
 def as_index_tensor(name: str, values: ArrayLike, *, size: int, device: torch.device | str) -> Int[Tensor, " n"]:
-    """Do the same on a device. Tensors that are on one are not fetched, and so their range is not checked.
+    """Return the same as `as_indices`, as a tensor on a device.
+
+    A tensor that is on an accelerator is not fetched, so its range is not checked.
 
     Raises:
         ValueError: If the values are not a vector of integers, or for the reasons of `as_array`.
-        IndexError: If one is out of range.
+        IndexError: If a number is out of range.
     """
     if not isinstance(values, Tensor) or values.device.type == "cpu":
         return torch.tensor(as_indices(name, values, size=size), device=device)
@@ -113,10 +115,10 @@ def as_index_tensor(name: str, values: ArrayLike, *, size: int, device: torch.de
 
 
 def as_bytes(name: str, values: ArrayLike) -> UInt8[np.ndarray, "..."]:
-    """Return integers 0 .. 255 as uint8; a memory map stays one.
+    """Return integers 0 .. 255 as uint8; a memory map of uint8 is returned as it is.
 
     Raises:
-        ValueError: If they are others, or for the reasons of `as_array`.
+        ValueError: If an entry is no integer in 0 .. 255, or for the reasons of `as_array`.
     """
     if isinstance(values, np.memmap) and values.dtype == np.uint8:
         return values
@@ -129,7 +131,7 @@ def as_bytes(name: str, values: ArrayLike) -> UInt8[np.ndarray, "..."]:
 
 
 def as_float_tensor(name: str, values: ArrayLike, *, like: Tensor) -> Float[Tensor, "..."]:
-    """Return real numbers on the device and in the precision of `like`; a tensor that has both is not copied.
+    """Return real numbers on the device and in the type of `like`; a tensor that has both is not copied.
 
     Raises:
         ValueError: If an entry is no real number, or for the reasons of `as_array`.
@@ -140,10 +142,10 @@ def as_float_tensor(name: str, values: ArrayLike, *, like: Tensor) -> Float[Tens
 
 
 def as_byte_tensor(name: str, values: ArrayLike) -> UInt8[Tensor, "..."]:
-    """Return integers 0 .. 255 as uint8, on the device that they are on; the host does not wait for uint8 tensors.
+    """Return integers 0 .. 255 as a uint8 tensor, on their own device; the host does not wait for uint8 tensors.
 
     Raises:
-        ValueError: If they are others, or for the reasons of `as_array`.
+        ValueError: If an entry is no integer in 0 .. 255, or for the reasons of `as_array`.
     """
     if isinstance(values, Tensor) and values.dtype == torch.uint8:
         return values

@@ -1,4 +1,4 @@
-"""A bar on a terminal, for what takes seconds."""
+"""Progress bars on a terminal, for work that takes seconds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 
 def tracked(items: Iterable[T], doing: str, *, total: int) -> Iterable[T]:
-    """Give the items one by one; on a terminal a bar says how many of them are done, and goes at the end.
+    """Return the items to iterate over; on a terminal, show a bar meanwhile.
 
     Args:
-        items: What is worked on.
-        doing: What is done with them.
-        total: How many there are.
+        items: The work, item by item.
+        doing: The text beside the bar.
+        total: Number of items.
     """
     console = Console(stderr=True)
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""What is shown of trials, for every table and figure: names, labels, formats, and which way is better."""
+"""Names, labels, formats and directions of everything that tables and figures show of trials."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _NATS = "_nats"
 
 @dataclass(frozen=True)
 class Column:
-    """One number, or one word, of each trial.
+    """A number or a word that every trial has.
 
     Attributes:
-        name: Its name in reports and records: `mig/posX`, `loss/kl_nats`, `beta`.
-        label: Its name in words.
-        symbol: Its name at the head of a column.
-        format: How its value is written, after a colon in a Python format.
-        higher_is_better: Whether a higher value is a better one; None if neither is.
-        log: Whether an axis of it is logarithmic.
+        name: The name in reports and records: `mig/posX`, `loss/kl_nats`, `beta`.
+        label: The name in words.
+        symbol: The name at the head of a column.
+        format: Python's format specification of a value, such as `.4f`.
+        higher_is_better: True if a higher value is better, False if a lower value is; None if neither is.
+        log: Whether an axis of values is logarithmic.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Column:
     log: bool = False
 
     def write(self, value: object) -> str:
-        """Return a value as it is shown; a dash where there is none."""
+        """Return a value as text; a dash for None."""
         return "-" if value is None else format(value, self.format)
 
 
 def report_column(name: str) -> Column:
-    """Return the column of a number that trials report: a score, the score of a factor, a loss, or the speed."""
+    """Return the column of a reported number: a score, the score of a factor, a loss term, or the speed."""
     metric_name, _, factor = name.partition("/")
     if name.startswith(_LOSS):
         term = name.removeprefix(_LOSS)
@@ -56,10 +56,10 @@ def report_column(name: str) -> Column:
 
 
 def report_columns(names: Iterable[str], *, rank_by: str) -> list[Column]:
-    """Return the columns of reported numbers: the ranking score and its factors first, then the others, then losses.
+    """Return the columns of reported numbers: the ranking score and its factors, other scores, then loss terms.
 
     Args:
-        names: Those that trials reported; others that they may lack are left out.
+        names: Names of reported numbers; names that are neither scores nor loss terms are left out.
         rank_by: The score that ranks trials.
     """
     known = dict.fromkeys(names)
@@ -70,7 +70,7 @@ def report_columns(names: Iterable[str], *, rank_by: str) -> list[Column]:
 
 
 def field_column(name: str) -> Column:
-    """Return the column of a parameter, of the name of a part, or of a number derived from parameters."""
+    """Return the column of a parameter, of a part's name, or of a number that is derived from parameters."""
     parameter = parameters_by_name().get(name)
     if parameter is None:
         return Column(name, name.replace("_", " "), name, "" if name in PARTS else ".4g")
@@ -78,24 +78,25 @@ def field_column(name: str) -> Column:
 
 
 def tried_fields(configs: Sequence[TrialConfig]) -> list[str]:
-    """Return what trials of these configurations differ in: parts and parameters by name, without the seed."""
+    """Return the names of the parts and parameters in which configurations differ, if they are of what is tried."""
     names = dict.fromkeys(name for config in configs for name in config.to_dict())
     return [name for name in _ordered(names) if _is_tried(name) and len({config.value(name) for config in configs}) > 1]
 
 
 def shown_fields(configs: Sequence[TrialConfig]) -> list[str]:
-    """Return the fields that a table shows: those that differ, the objectives' parameters, latents, learning rate."""
-    always = {name for config in configs for name in parameters_of(type(config.objective))} | {"latent_size", "lr"}
-    return [name for name in _ordered({*always, *tried_fields(configs)})]
+    """Return the fields that a table shows: those that differ, the objectives' parameters, and those always shown."""
+    always = {name for name, each in parameters_of(TrialConfig).items() if each.limits.is_shown}
+    objectives = {name for config in configs for name in parameters_of(type(config.objective))}
+    return _ordered({*always, *objectives, *tried_fields(configs)})
 
 
 def derived_fields(configs: Sequence[TrialConfig]) -> list[str]:
-    """Return the names of the numbers that follow from these configurations, such as `beta_norm`."""
+    """Return the names of the numbers that are derived from configurations, such as `beta_norm`."""
     return list(dict.fromkeys(name for config in configs for name in config.derived()))
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
-    """Sort names as a config has them: parts, their parameters, then what every trial has."""
+    """Sort names in a config's order: parts, their parameters, then the parameters of every trial."""
     order = [*PARTS, *parameters_by_name()]
     return sorted(names, key=order.index)
 

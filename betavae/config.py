@@ -1,4 +1,4 @@
-"""What one trial trains: its parts, each with its own parameters, and the parameters that every trial has."""
+"""The configuration of a trial: its parts, each with its own parameters, and the parameters of every trial."""
 
 from __future__ import annotations
 
@@ -19,57 +19,58 @@ from betavae.parts import Parameter, Part, Table, normalize_parameters, paramete
 Precision = Literal["auto", "float32", "bfloat16"]
 
 PARTS: Mapping[str, Table[Any]] = {"dataset": DATASETS, "architecture": ARCHITECTURES, "objective": OBJECTIVES}
-"""The fields of TrialConfig that are parts, each with the parts that there are."""
+"""The fields of TrialConfig that hold parts, each with the table of its choices."""
 
 RESERVED_NAMES = (*PARTS, "index")
-"""Names that the flat record of a trial uses itself."""
+"""Names in the flat record of a trial that no parameter may have."""
 
 MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """What one trial trains, and for how long.
+    """The data set, networks, objective and training of one trial.
 
     Raises:
-        ParameterError: If a value is impossible; the message names the parameter, what must hold and what came.
+        ParameterError: If a value is impossible; the message says which parameter, what must hold and what came.
     """
 
     dataset: Dataset = field(default_factory=DSpritesDataset)
-    """The images."""
+    """Data set."""
 
     architecture: Architecture = field(default_factory=Burgess)
-    """The networks."""
+    """Encoder and decoder."""
 
     objective: Objective = field(default_factory=BetaVAE)
-    """The loss."""
+    """Training objective."""
 
-    latent_size: int = parameter(10, least=1, most=4096, log=True, symbol="z", letter="z")
-    """Number of latents, z. Published runs have 10."""
+    latent_size: int = parameter(10, least=1, most=4096, log=True, symbol="z", letter="z", is_shown=True)
+    """Number of latents. Published runs have 10."""
 
-    lr: float = parameter(1e-3, positive=True, log=True)
-    """Adam's learning rate. 2e-3 without warm-up collapsed in three runs of five."""
+    lr: float = parameter(1e-3, positive=True, log=True, is_shown=True)
+    """Learning rate of Adam. At 2e-3, three runs of five collapsed."""
 
     batch_size: int = parameter(64, least=1, most=2**20, log=True, letter="b")
     """Images per step."""
 
     steps: int = parameter(300_000, least=1, log=True)
-    """Optimizer steps of a trial that is not stopped. Published runs take 300,000 of 64 images."""
+    """Optimizer steps of a trial that runs to its end. Published runs take 300,000 steps of 64 images."""
 
     eval_every: int = parameter(10_000, least=1, log=True, is_tried=False)
-    """Steps between evaluations; each scores, reports and writes a checkpoint. Default: a quarter of the steps."""
+    """Steps between evaluations, each of which scores the model, reports the scores and writes a checkpoint. Default: a
+    quarter of the steps."""
 
     precision: Precision = parameter("auto", is_tried=False)
-    """Arithmetic of the convolutions. `auto`: bfloat16 where the device computes in it, else float32."""
+    """Arithmetic of the networks: with auto, bfloat16 on a device that computes in it, and float32 on any other."""
 
     compile: bool = parameter(False, is_tried=False)
-    """Compile the networks with torch.compile: it takes minutes, and pays on a GPU only."""
+    """Compile the networks with torch.compile. Compiling takes minutes, and speeds up training on a GPU only."""
 
     seed: int = parameter(0, least=0, most=MAX_SEED, is_tried=False)
-    """Fixes the initial weights, the order of the images and the posterior's noise."""
+    """Seed of the initial weights, of the order of the images and of the posterior's noise."""
 
     def __post_init__(self) -> None:
-        """Check every parameter of its own, so that a wrong one fails before any work."""
+        """Check every parameter, so that an impossible value fails before any work."""
         for name, part in self.parts.items():
             if not isinstance(part, Part):
                 raise ParameterError(name, f"must be a part such as {default_part(name).__name__}(), but got {part!r}.")
@@ -81,21 +82,23 @@ class TrialConfig:
 
     @property
     def parts(self) -> dict[str, Part]:
-        """The parts by the name of their field."""
+        """The parts, by field."""
         return {name: getattr(self, name) for name in PARTS}
 
     def derived(self) -> dict[str, float]:
-        """Return numbers that follow from the parameters, by name: the objective's, such as `beta_norm`."""
+        """Return the numbers that the objective derives from the parameters, by name, such as `beta_norm`."""
         num_pixels = math.prod(self.dataset.image_shape)
         return self.objective.derived(latent_size=self.latent_size, num_pixels=num_pixels)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialConfig:
-        """Build a config from some of its parameters by name, those of its parts among them.
+        """Build a config from a flat mapping: names of parts, their parameters, and parameters of every trial.
+
+        Args:
+            values: Values by name. A name that is missing has its default.
 
         Raises:
-            InputError: If neither a trial nor the parts that are named have a parameter of that name, or its value is
-                impossible.
+            InputError: If neither a trial nor the chosen parts have a parameter of some name, or a value is impossible.
         """
         if not isinstance(values, Mapping):
             raise InputError(f"A trial's config must be a mapping of names to values, but got {values!r}.")
@@ -116,17 +119,21 @@ class TrialConfig:
         """Read a `config.json`, which holds every parameter.
 
         Raises:
-            InputError: If it is damaged, or lacks a parameter; the message names the file.
-            OSError: If it cannot be read.
+            InputError: If the file is damaged or lacks a parameter; the message names the file.
+            OSError: If the file cannot be read.
         """
         return cls.complete(read_json(path), path)
 
     @classmethod
     def complete(cls, values: Any, path: Path) -> TrialConfig:
-        """Build a config from all of its parameters, as a file holds them.
+        """Build a config from the content of a file, which must hold every parameter.
+
+        Args:
+            values: The content.
+            path: The file, for the message.
 
         Raises:
-            InputError: If one is missing or impossible; the message names the file.
+            InputError: If a parameter is missing or its value is impossible; the message names the file.
         """
         try:
             config = cls.from_dict(values)
@@ -141,11 +148,11 @@ class TrialConfig:
             raise InputError(f"{path} must hold a trial's config, but: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all parameters by name, flat: the name of each part, its own parameters, then those of every trial."""
+        """Return a flat mapping: the name of each part and its parameters, then the parameters of every trial."""
         return dict(self._flat)
 
     def value(self, name: str) -> Any:
-        """Return a parameter by name, or the name of a part; None if neither this trial nor its parts have it."""
+        """Return the value of a parameter, or a part's name for its field; None for a name that this config lacks."""
         return self._flat.get(name)
 
     @functools.cached_property
@@ -157,15 +164,15 @@ class TrialConfig:
 
 
 def default_part(kind: str) -> type[Part]:
-    """Return the part that a trial has where none is named: the first of its table."""
+    """Return the part of a trial that names none: the first of its table."""
     return next(iter(PARTS[kind].values()))
 
 
 def parameters_by_name() -> dict[str, Parameter]:
-    """Return every parameter that a trial can have: of all parts, then those that every trial has.
+    """Return every parameter that a trial can have: those of all parts, then those of every trial.
 
     Raises:
-        ValueError: If two that are not alike share a name: no flat record could tell them apart.
+        ValueError: If two different parameters share a name, which no flat record could tell apart.
     """
     found: dict[str, tuple[str, Parameter]] = {}
     owned = [(kind, each) for kind, table in PARTS.items() for part in table.values() for each in _owned(part)]
@@ -181,7 +188,7 @@ def _owned(owner: type) -> list[Parameter]:
 
 
 def _unknown(name: str, parts: Mapping[str, type[Part]]) -> str:
-    """Say that no such parameter exists, or whose it is not."""
+    """Return the sentence that refuses a name: another part has it, or nothing has."""
     for kind, table in PARTS.items():
         if any(name in parameters_of(part) for part in table.values()):
             owned = ", ".join(parameters_of(parts[kind])) or "no parameters"

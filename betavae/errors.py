@@ -1,18 +1,18 @@
-"""Errors of what a user asks for; every other exception is a bug of this code."""
+"""Errors in what a user asks for. Any other exception is a bug in this code."""
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """Something that a user can get wrong: the message says what must hold, what came, and how to fix it."""
+    """An error in the input. The message says what must hold, what came, and how to fix it."""
 
 
 class ParameterError(InputError):
-    """A parameter whose value is impossible.
+    """An impossible value of a parameter.
 
     Attributes:
-        name: The parameter's.
-        requirement: What must hold and what came, without the name.
+        name: The parameter's name.
+        requirement: The message after the name: what must hold, and what came.
     """
 
     def __init__(self, name: str, requirement: str) -> None:
@@ -20,9 +20,9 @@ class ParameterError(InputError):
         self.name, self.requirement = name, requirement
 
     def __reduce__(self) -> tuple[type[ParameterError], tuple[str, str]]:
-        """Pickle by the arguments, as Ray does with the error of a trial."""
+        """Return the class and its arguments, so that the error can be pickled."""
         return type(self), (self.name, self.requirement)
 
 
 class UnknownNameError(ParameterError):
-    """The name of a part that its table does not have."""
+    """A name that a table of parts does not have."""

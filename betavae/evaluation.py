@@ -1,4 +1,4 @@
-"""A model and a data set in, scores out: each with how it was taken."""
+"""Evaluation: a model and a data set in, scores out."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def evaluate(
     device: torch.device | str = "cpu",
     step: int = 0,
 ) -> Scores:
-    """Take every live score of a model, on fixed samples of the set.
+    """Take every live score of a model. The scored images are the same for every model.
 
     Args:
         model: On `device`.
         data: The whole set.
-        dataset: What the model was trained on; the whole set if None.
+        dataset: The data set that the model was trained on, with its parameters; the whole set if None.
         device: Where to encode.
-        step: Optimizer steps that the model has had.
+        step: Optimizer steps of the model, for the record.
 
     Raises:
         NonFiniteLossError: If the KL of a latent is infinite or nan: the model has diverged.
@@ -68,25 +68,25 @@ def take_score(
     device: torch.device | str = "cpu",
     on_progress: Callable[[int], None] | None = None,
 ) -> Score:
-    """Take one score of a model, such as `mig_exact`, and note in its details of which data.
+    """Take one score of a model, such as `mig_exact`; its details name the data.
 
     Args:
-        name: The metric's.
+        name: A name in `METRICS`.
         model: On `device`.
         data: The whole set.
-        dataset: What the model was trained on; the whole set if None.
+        dataset: The data set that the model was trained on, with its parameters; the whole set if None.
         device: Where to encode.
-        on_progress: Called with the number of images encoded since the last call.
+        on_progress: Called after each batch with its number of images.
 
     Raises:
-        ParameterError: If there is no such metric.
-        InputError: If the metric says nothing of such a model.
+        UnknownNameError: If there is no such metric.
+        InputError: If the metric is not defined for the model, as `mig_seed_study` for one trained on the whole set.
         NonFiniteLossError: As `evaluate`.
     """
     metric = METRICS.find(name)()
     rows = metric.rows(data, _num_training(data, dataset))
     if rows is None:
-        raise InputError(f"{name} must be taken of a model that it says something of, but this is none.")
+        raise InputError(f"{name} must be defined for the model, but is not; see {type(metric).__name__}.rows.")
     score = metric.score(encode(model, data, rows, device=device, on_progress=on_progress))
     taken_of = {"source": data.source, "sha256": data.fingerprint}
     return replace(score, details={**score.details, "data": taken_of})
@@ -100,7 +100,14 @@ def encode(
     device: torch.device | str = "cpu",
     on_progress: Callable[[int], None] | None = None,
 ) -> EncodedSample:
-    """Encode some images.
+    """Encode images, and pair their posteriors with their factors.
+
+    Args:
+        model: On `device`.
+        data: The whole set.
+        rows: The images.
+        device: Where to encode.
+        on_progress: Called after each batch with its number of images.
 
     Raises:
         NonFiniteLossError: As `evaluate`.

@@ -1,4 +1,4 @@
-"""Writing small files and folders; what replaces an earlier one is written whole, or not at all."""
+"""Read and write small files and folders; a replacement is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 from betavae.errors import InputError
 
 _LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
-"""Errors of a sync that mean lost data; the others mean that the file system cannot sync this."""
+"""Errors of a sync that mean lost data. Other errors mean that the file system cannot sync a folder."""
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: If it is not JSON, which has no NaN and no infinity; the message names the file.
-        OSError: If it cannot be read.
+        InputError: If the content is not JSON, which has no NaN and no infinity; the message names the file.
+        OSError: If the file cannot be read.
     """
     try:
         return parse_json(path.read_bytes())
@@ -36,7 +36,7 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON.
 
     Raises:
-        InputError: If it is not JSON, or holds NaN or an infinity.
+        InputError: If the text is not JSON, or holds NaN or an infinity.
     """
     try:
         return json.loads(text, parse_constant=_refuse_constant)
@@ -45,28 +45,34 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write readable JSON; a number that is not finite is an error, since JSON has none."""
+    """Write indented JSON.
+
+    Raises:
+        ValueError: If a number is not finite, which JSON cannot hold.
+        OSError: If the file cannot be written.
+    """
     path.write_text(_json(values))
 
 
 def replace_json(path: Path, values: Mapping[str, Any]) -> None:
-    """The same, all or nothing, whenever the process ends.
+    """Write indented JSON in place of a file, whole or not at all, even if the process is killed.
 
     Raises:
+        ValueError: If a number is not finite, which JSON cannot hold.
         OSError: If the folder cannot be written.
     """
     replace_text(path, _json(values))
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file under another name, sync it, and give it its own.
+    """Write a file in place of another, whole or not at all: under a temporary name that is synced, then renamed.
 
     Raises:
         OSError: If the folder cannot be written.
     """
     temporary = temporary_beside(path)
     try:
-        with temporary.open("x") as file:  # unlike mkstemp's, a file whose mode follows the umask
+        with temporary.open("x") as file:  # its mode follows the umask, unlike that of mkstemp's file
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -76,12 +82,12 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a hidden name in the folder of `path` that no file has yet."""
+    """Return a new hidden name in the folder of `path`."""
     return path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut, where the file system can.
+    """Sync a folder, so that the names in it survive a power cut; do nothing where the file system cannot.
 
     Raises:
         OSError: If the disk is full or fails.
@@ -101,7 +107,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder to fill, which takes the place of `folder` when that is done without an error."""
+    """Yield a new folder to fill; it replaces `folder` at the end of the block, unless an error is raised."""
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         filled = temporary / "new"
@@ -115,7 +121,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether a file could not be written for lack of room, on the disk or in a quota."""
+    """Return whether an error means that the disk, or a quota on it, is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 

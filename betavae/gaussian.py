@@ -1,4 +1,4 @@
-"""Gaussians with a diagonal covariance: the posterior of a code."""
+"""Gaussians with a diagonal covariance, as posteriors of codes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    """N(mean, exp(logvar)), one per image; no latent depends on another.
+    """N(mean, exp(logvar)) of each image, with independent latents.
 
     Attributes:
-        mean: Posterior means: the codes that scores are taken of.
+        mean: Posterior means: the codes.
         logvar: Natural logarithm of the variances.
     """
 
@@ -23,19 +23,26 @@ class DiagonalGaussian:
     logvar: Float[Tensor, "images latents"]
 
     def sample(self, generator: torch.Generator | None = None) -> Float[Tensor, "images latents"]:
-        """Draw one code per image, differentiable in mean and logvar (the reparameterisation of Kingma and Welling).
+        """Draw one code per image, differentiable in mean and logvar.
 
         Args:
-            generator: Source of the noise, on the device of `mean`; torch's global one if None.
+            generator: Source of the noise, on the device of `mean`; torch's global generator if None.
+
+        Source:
+            The reparameterisation of Kingma and Welling 2014, arXiv:1312.6114.
         """
         noise = torch.empty_like(self.mean).normal_(generator=generator)
         return self.mean + torch.exp(0.5 * self.logvar) * noise
 
     def log_density(self, codes: Float[Tensor, "*batch _images latents"]) -> Float[Tensor, "*batch images latents"]:
-        """Log density of each latent, in nats; codes with an axis of 1 for the images meet every image's posterior."""
+        """Return the log density of each latent of codes, in nats.
+
+        Args:
+            codes: One code per posterior, or an axis of 1 for the images to pair a code with every posterior.
+        """
         squares = (codes - self.mean).square() * torch.exp(-self.logvar)
         return -0.5 * (math.log(2 * math.pi) + self.logvar + squares)
 
     def kl(self) -> Float[Tensor, "images latents"]:
-        """KL divergence from the standard normal prior, per latent, in nats."""
+        """Return the KL divergence from the standard normal prior of each latent, in nats."""
         return 0.5 * (self.mean.square() + self.logvar.exp() - 1 - self.logvar)

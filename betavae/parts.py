@@ -1,4 +1,4 @@
-"""Parts of a trial that are chosen by name, and the parameters that each of them owns."""
+"""Parts of a trial, chosen by name, and the parameters that each part owns."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ _NAME_OF_KIND = {float: "a number", int: "a whole number", bool: "true or false"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a parameter is called, where it may lie, and how it is searched.
+    """The range of a parameter, its names, and the scale on which it is searched.
 
     Attributes:
         least: The smallest value; None for no limit.
         most: The largest value; None for no limit.
-        positive: Whether it must be above 0.
-        log: Whether a range of it is drawn, and an axis of it drawn, on a logarithmic scale.
-        label: Its name in words; its own name with spaces if empty.
-        symbol: Its name at the head of a column; its label if empty.
-        letter: Its short option on the command line; none if empty.
-        is_tried: Whether it says what a trial tries, and not how it runs.
+        positive: Whether a value must be above 0.
+        log: Whether a search draws values, and a figure shows them, on a logarithmic scale.
+        label: The name in words; the field's name with spaces if empty.
+        symbol: The name at the head of a column; the label if empty.
+        letter: The short option on the command line; none if empty.
+        is_tried: Whether the parameter is part of what a trial tries; False if it only says how the trial runs.
+        is_shown: Whether tables show it even where all trials share a value, as they do an objective's parameters.
     """
 
     least: float | None = None
@@ -43,29 +44,30 @@ class Limits:
     symbol: str = ""
     letter: str = ""
     is_tried: bool = True
+    is_shown: bool = False
 
 
 def parameter(default: Any, **limits: Any) -> Any:
     """Return a dataclass field for a parameter.
 
     Args:
-        default: Its value where none is given.
-        limits: The attributes of `Limits`.
+        default: The value of a trial that gives none.
+        limits: Attributes of `Limits`.
     """
     return field(default=default, metadata={_METADATA: Limits(**limits)})
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a trial, or of one of its parts.
+    """A parameter of a trial or of one of its parts.
 
     Attributes:
-        name: The field's.
+        name: The field's name.
         kind: float, int, bool or str.
-        default: Its value where none is given.
-        choices: The values of a `Literal`; empty for any other.
-        limits: See there.
-        help: The docstring of the field.
+        default: The value of a trial that gives none.
+        choices: The values of a `Literal`; empty for any other type.
+        limits: The range, names and scale.
+        help: The docstring below the field, on one line.
     """
 
     name: str
@@ -77,19 +79,19 @@ class Parameter:
 
     @property
     def label(self) -> str:
-        """Its name in words."""
+        """The name in words."""
         return self.limits.label or self.name.replace("_", " ")
 
     @property
     def symbol(self) -> str:
-        """Its name at the head of a column."""
+        """The name at the head of a column."""
         return self.limits.symbol or self.label
 
     def checked(self, value: Any) -> Any:
-        """Return a value of this parameter's kind: 4 becomes 4.0 where it is a float, and NumPy's numbers Python's.
+        """Return a value in this parameter's kind: 4 as 4.0 for a float, and a number of NumPy as one of Python.
 
         Raises:
-            ParameterError: If the value is of another kind, or outside the limits.
+            ParameterError: If the value is of another kind or outside the limits.
         """
         value = self._converted(value)
         if type(value) is not self.kind:
@@ -99,7 +101,7 @@ class Parameter:
         return value
 
     def _converted(self, value: Any) -> Any:
-        """Return a number as this parameter's kind where that loses nothing; any other value as it is."""
+        """Return a number in this parameter's kind, if that loses nothing; any other value as it is."""
         if isinstance(value, bool):
             return value
         if self.kind is int and isinstance(value, numbers.Integral):
@@ -110,7 +112,7 @@ class Parameter:
         return value
 
     def _violated(self, value: Any) -> str:
-        """Say what a value must be and is not; return nothing if it is."""
+        """Return what a value must be and is not; an empty text if it is within the limits."""
         if self.choices and value not in self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.kind not in (int, float):
@@ -129,7 +131,7 @@ def parameters_of(owner: type) -> Mapping[str, Parameter]:
     """Return the parameters of a dataclass by name, in order.
 
     Args:
-        owner: A part, or a class whose fields are parameters and parts.
+        owner: A part, or `TrialConfig`, whose other fields hold parts.
 
     Raises:
         TypeError: If a field of a part cannot be a parameter.
@@ -139,7 +141,7 @@ def parameters_of(owner: type) -> Mapping[str, Parameter]:
 
 
 def normalize_parameters(owned: Any) -> None:
-    """Check every parameter of a frozen dataclass, and give each the kind of its field.
+    """Check every parameter of a frozen dataclass, and convert it to the kind of its field.
 
     Raises:
         ParameterError: If a value is impossible.
@@ -156,7 +158,7 @@ def _read_parameters(owner: Any) -> Mapping[str, Parameter]:
         found = _parameter(item, types[item.name], helps.get(item.name, ""))
         if found is not None:
             known[item.name] = found
-        elif issubclass(owner, Part):  # else its value would be lost in the records
+        elif issubclass(owner, Part):  # no record would hold its value
             raise TypeError(
                 f"A field of a part must be a number, true or false, text or a Literal, and have a default, but "
                 f"{owner.__name__}.{item.name} is none of these."
@@ -173,12 +175,12 @@ def _parameter(item: Field[Any], annotation: Any, help_text: str) -> Parameter |
 
 
 def field_helps(owner: type) -> dict[str, str]:
-    """Read the string below each field of a dataclass, and of those that it inherits from."""
+    """Return the docstring below each field of a dataclass and of its base classes."""
     helps: dict[str, str] = {}
     for kind in reversed(owner.__mro__[:-1]):
         try:
             (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-        except (OSError, TypeError):  # a class without a source, as one that was made by exec
+        except (OSError, TypeError):  # a class without source code, such as one made by exec
             continue
         assert isinstance(definition, ast.ClassDef)
         for item, below in zip(definition.body, definition.body[1:], strict=False):
@@ -189,10 +191,10 @@ def field_helps(owner: type) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Part(ABC):
-    """One choice among several, with its own parameters as fields.
+    """One of several choices, with its own parameters as fields.
 
     Attributes:
-        name: How the command line and the records call it.
+        name: The name on the command line and in records.
 
     Raises:
         ParameterError: If a parameter's value is impossible.
@@ -206,10 +208,10 @@ class Part(ABC):
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Build a part from some of its parameters by name.
+        """Build a part from values by name; a parameter without a value has its default.
 
         Raises:
-            InputError: If the part has no such parameter, or its value is impossible.
+            InputError: If the part has no parameter of some name, or a value is impossible.
         """
         known = parameters_of(cls)
         for name in values:
@@ -227,11 +229,11 @@ P = TypeVar("P")
 
 
 class Table(Mapping[str, type[P]], Generic[P]):
-    """The parts of one kind by name, in order.
+    """The classes of one kind by name, in order.
 
     Args:
-        kind: What one of them is called: `objective`.
-        parts: Classes that have a `name`.
+        kind: The kind: `objective`.
+        parts: Classes with a `name`.
     """
 
     def __init__(self, kind: str, *parts: type[P]) -> None:
@@ -241,11 +243,11 @@ class Table(Mapping[str, type[P]], Generic[P]):
             self.add(part)
 
     def add(self, part: type[P]) -> type[P]:
-        """Add a part and return it, so that this is a decorator too. The same class, defined anew, replaces itself.
+        """Add a class and return it, so that this can be a decorator. A class that is defined anew replaces itself.
 
         Raises:
-            TypeError: If it is a subclass of `Part` but no dataclass, and so would have no parameters of its own.
-            ValueError: If another part has its name.
+            TypeError: If the class is a `Part` but no dataclass: its fields would not be parameters.
+            ValueError: If another class has its name.
         """
         name: str = part.name  # type: ignore[attr-defined]
         known = self._parts.get(name, part)
@@ -258,10 +260,10 @@ class Table(Mapping[str, type[P]], Generic[P]):
         return part
 
     def find(self, name: object) -> type[P]:
-        """Return the part of that name.
+        """Return the class of a name.
 
         Raises:
-            UnknownNameError: If there is none; the message lists those that there are.
+            UnknownNameError: If the table has no such name; the message lists the names that it has.
         """
         if not isinstance(name, str) or name not in self._parts:
             raise UnknownNameError(self.kind, f"must be one of {', '.join(self._parts)}, but got {name!r}.")

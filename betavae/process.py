@@ -1,4 +1,4 @@
-"""How a process that trains on a CPU is set up, and how many cores it may use."""
+"""Set up a process that trains on a CPU, and count the cores that it may use."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ _M_MMAP_THRESHOLD = -3
 
 
 def prepare_process(*, num_threads: int = 1) -> None:
-    """Give this process `num_threads` threads, and let it keep the memory it has once had.
+    """Set the number of threads of this process, and let it keep freed memory.
 
-    Call it once in a process that trains; it changes the whole process. Without the second, glibc returns every
-    large activation to the system and takes it anew: thousands of page faults a step, a third of a step's time.
+    Call this once in a process that trains; it changes the whole process. Otherwise glibc returns every large
+    activation to the system and allocates it anew: thousands of page faults, and a third of the time, of a step.
+
+    Args:
+        num_threads: Threads of an operation on the CPU.
     """
     torch.set_num_threads(num_threads)
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):  # musl has no such knob
+        if hasattr(libc, "mallopt"):  # musl lacks it
             libc.mallopt(_M_MMAP_THRESHOLD, 1 << 25)
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def available_cores(*, root: Path = Path("/")) -> int:
-    """Return how many cores this process may use: by its affinity, and by the CPU quotas of its control groups.
+    """Return how many cores this process may use, by its affinity and by the CPU quotas of its control groups.
 
     Args:
-        root: Where /proc and the file systems of the control groups are.
+        root: The folder that holds /proc and the file systems of the control groups.
 
     Returns:
-        The least of all limits, rounded down, but at least 1.
+        The smallest limit, rounded down, but at least 1.
     """
     return max(1, int(min([_cores_by_affinity(), *_cores_by_quota(root)])))
 
@@ -49,7 +52,7 @@ def _cores_by_affinity() -> int:
 
 
 def _cores_by_quota(root: Path) -> Iterator[float]:
-    """Cores that each control group of this process allows, itself and those around it; none without a quota."""
+    """Yield the cores that each control group of this process allows, if it has a quota."""
     for folder in _control_groups(root):
         quota = _read_numbers(folder / "cpu.max")  # version 2: microseconds of quota and of period, or "max" and that
         if not quota:
@@ -59,7 +62,7 @@ def _cores_by_quota(root: Path) -> Iterator[float]:
 
 
 def _control_groups(root: Path) -> Iterator[Path]:
-    """Folders of the control groups that limit this process's CPU time, of either version, from the inside out."""
+    """Yield the folders of the control groups, of either version, that limit this process's CPU, innermost first."""
     groups: dict[str, str] = {}
     for line in _read_lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)

@@ -1,4 +1,4 @@
-"""Text from files, made safe for where it is shown: a terminal, a spreadsheet, a Markdown page."""
+"""Make text from files safe to show on a terminal, in a spreadsheet or on a Markdown page."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ import re
 import unicodedata
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode categories that a terminal acts on instead of showing them: controls, directions, surrogates, line ends."""
+"""Unicode categories that a terminal obeys instead of showing: controls, directions, surrogates, line ends."""
 
 _FORMULA_SIGNS = ("=", "+", "-", "\N{MINUS SIGN}", "@")
 _QUOTES = {"Pi", "Pf"}
 """Unicode categories of opening and closing quotes."""
 
 _MARKUP = re.compile(r"[&<>`|\[\]\\*_~!#@^${}]|:(?=\S)|(?<=\bwww)\.", re.IGNORECASE)
-"""What Markdown, its usual extensions and HTML read as markup; `https:` and `www.` are links by themselves."""
+"""Markup of Markdown, its usual extensions and HTML; `https:` and `www.` begin links without any."""
 
 
 def printable(text: str) -> str:
-    r"""Return the text with every control character but newline and tab written out, such as `\x1b`.
+    r"""Return text with every control character but newline and tab as an escape sequence, such as `\x1b`.
 
-    Controls are C0, DEL and C1; so are Unicode's directions (which make a line read as another), invisible
-    characters, line separators and unpaired surrogates (which cannot be printed at all).
+    Controls are C0, DEL and C1, Unicode's directions (which make a line read as another), invisible characters,
+    line separators and unpaired surrogates (which cannot be printed).
     """
     return "".join(character if character in "\n\t" else _written_out(character) for character in text)
 
 
 def one_line(text: str) -> str:
-    r"""Return the text as `printable` does, with newlines and tabs written out too, as `\n` and `\t`."""
+    r"""Return the text of `printable`, with newlines and tabs as `\n` and `\t` too."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Return the text with an apostrophe in front if a spreadsheet would take it for a formula.
+    """Return text with an apostrophe in front if a spreadsheet would read it as a formula.
 
-    Spaces, quotes and invisible characters before the sign do not hide it, nor does a full-width form of the sign.
+    Spaces, quotes and invisible characters before a formula's sign, and full-width signs, are recognised.
 
     Source:
         OWASP, CSV Injection.
@@ -44,12 +44,12 @@ def spreadsheet_cell(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return the text as Markdown that shows it on one line, with no markup: no HTML, link, code span or table cell."""
+    """Return Markdown that shows the text on one line as it is: without HTML, links, code spans or table cells."""
     return _MARKUP.sub(lambda match: f"&#{ord(match[0])};", one_line(text))
 
 
 def _is_padding(character: str) -> bool:
-    """Whether a spreadsheet may overlook it at the start of a cell."""
+    """Return whether a spreadsheet may ignore a character at the start of a cell."""
     return character.isspace() or character in "\"'`" or unicodedata.category(character) in _HIDDEN | _QUOTES
 
 

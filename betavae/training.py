@@ -1,4 +1,4 @@
-"""One trial: start it, advance it, save it, load it."""
+"""Start, advance, save and load the training of a trial."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _TOTAL = "total_nats"
 
 @dataclass(frozen=True)
 class MeanLoss:
-    """The loss averaged over the steps of one `advance`, and how fast they went.
+    """The mean loss over the steps of one `advance`, and their speed.
 
     Attributes:
-        terms: By name, `total_nats` first, then the terms of the objective, in nats per image.
-        images_per_second: Images trained on, per second.
+        terms: `total_nats`, then the terms of the objective, by name, in nats per image.
+        images_per_second: Images trained on per second.
     """
 
     terms: Mapping[str, float]
@@ -42,20 +42,26 @@ class MeanLoss:
 
     @property
     def total_nats(self) -> float:
-        """What is minimised, in nats per image."""
+        """The minimised loss, in nats per image."""
         return self.terms[_TOTAL]
 
     def numbers(self) -> dict[str, float]:
-        """Return what a trial reports of this: plain numbers under TensorBoard's names."""
+        """Return the numbers of a trial's report, under TensorBoard's names."""
         terms = {f"loss/{name}": value for name, value in self.terms.items()}
         return {**terms, "images_per_second": self.images_per_second}
 
 
 class ImageOrder:
-    """Which images each step takes: epoch after epoch, each a new permutation.
+    """The images of each step: a new permutation of all images for each epoch.
 
-    A permutation follows from (seed, epoch) alone, so there is no state to lose. Batches are always full: one may
-    end an epoch and begin the next.
+    The permutation depends on (seed, epoch) alone, so there is no state to save. Every batch is full: a batch may end
+    an epoch and begin the next.
+
+    Args:
+        num_images: Images of an epoch: the first in index order.
+        batch_size: Images of a step.
+        seed: Seed of the permutations.
+        device: Device of the indices.
     """
 
     def __init__(self, num_images: int, batch_size: int, *, seed: int, device: torch.device) -> None:
@@ -63,7 +69,7 @@ class ImageOrder:
         self._epoch, self._permutation = -1, torch.empty(0)
 
     def batch(self, step: int) -> Int[Tensor, " images"]:
-        """The images of step 0, 1, ..., on the device."""
+        """Return the image numbers of a step, counted from 0, on the device."""
         parts, position, end = [], step * self.batch_size, (step + 1) * self.batch_size
         while position < end:
             epoch, offset = divmod(position, self.num_images)
@@ -80,15 +86,15 @@ class ImageOrder:
 
 
 class TrainingRun:
-    """The training of one trial, at one step of it.
+    """The training of a trial, at some step.
 
-    Use `start` or `load`, then `advance` and `save` in turn. On one device, `advance(200)` and
-    `advance(100)`, `save`, `load` in another process, `advance(100)` end in the same weights to the last bit.
+    Call `start` or `load`, then `advance` and `save` in turn. On one device, `advance(200)` and `advance(100)`, `save`,
+    `load` in another process, `advance(100)` give the same weights to the last bit.
 
     Attributes:
-        config: With its precision decided.
-        model: The weights, on the device.
-        step: Steps done.
+        config: The configuration, with its precision decided.
+        model: The model, on the device.
+        step: Number of steps done.
 
     Raises:
         InputError: If the images of `data` have another shape than those of the config's data set.
@@ -113,10 +119,16 @@ class TrainingRun:
 
     @classmethod
     def start(cls, config: TrialConfig, data: FactorImages, *, device: torch.device | str = "cpu") -> TrainingRun:
-        """Begin a trial at step 0."""
+        """Start a trial at step 0.
+
+        Args:
+            config: The configuration.
+            data: The open data set of the config, `config.dataset.open()`.
+            device: Where to train.
+        """
         device = torch.device(device)
         config = replace(config, precision=decide_precision(config.precision, device))
-        # drawn on the CPU, so that a seed means the same weights on every device
+        # on the CPU, so that a seed gives the same weights on every device
         weights = torch.Generator().manual_seed(_torch_seed(config.seed))
         model = VAE(
             config.latent_size,
@@ -128,7 +140,17 @@ class TrainingRun:
 
     @classmethod
     def load(cls, folder: Path | str, data: FactorImages, *, device: torch.device | str = "cpu") -> TrainingRun:
-        """Go on from a checkpoint folder."""
+        """Resume a trial from a checkpoint folder.
+
+        Args:
+            folder: The checkpoint folder.
+            data: The open data set of its config.
+            device: Where to train.
+
+        Raises:
+            InputError: If the folder is no checkpoint, or is damaged.
+            OSError: If a file is missing or cannot be read.
+        """
         folder, device = Path(folder), torch.device(device)
         run = cls(TrialConfig.read(folder / CONFIG_FILE), data, model=load_model(folder, device), device=device)
         state = read_training(folder, device=device)
@@ -138,13 +160,13 @@ class TrainingRun:
         return run
 
     def advance(self, num_steps: int) -> MeanLoss:
-        """Train for `num_steps` steps.
+        """Train for `num_steps` steps, and return their mean loss.
 
-        The losses stay on the device until the last step, so that the loop never waits for it.
+        The losses stay on the device until the last step, so that the loop never waits for the device.
 
         Raises:
-            NonFiniteLossError: If a loss was not finite, or the weights are not after the last step; the message names
-                the first such step and its terms.
+            NonFiniteLossError: If the loss of a step, or a weight after the last step, is not finite; the message
+                names the first such step and its terms.
         """
         terms = torch.empty(num_steps, 0, device=self._device)
         start = time.perf_counter()
@@ -161,11 +183,11 @@ class TrainingRun:
         return MeanLoss(means, images_per_second=num_steps * self.config.batch_size / seconds)
 
     def evaluate(self) -> Scores:
-        """Score the model as it is, with `betavae.evaluation.evaluate`.
+        """Score the model at this step, by `betavae.evaluation.evaluate`.
 
         Raises:
-            NonFiniteLossError: If it has diverged, though its weights are finite; the message names the step and the
-                terms of its loss.
+            NonFiniteLossError: If the KL of a scored image is not finite; the message names the step and the terms of
+                its loss.
         """
         try:
             return evaluate(self.model, self._data, dataset=self.config.dataset, device=self._device, step=self.step)
@@ -180,13 +202,17 @@ class TrainingRun:
         report: Mapping[str, Any],
         earlier: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Write a checkpoint folder, whole or not at all; see design.md for what is in it.
+        """Write a checkpoint folder, whole or not at all.
 
         Args:
-            folder: Must not exist, or be empty.
-            scores: Of this model at this step.
-            report: What the trial reports at this step.
-            earlier: What it reported before.
+            folder: A folder that does not exist or is empty.
+            scores: The scores of this model at this step.
+            report: The trial's report at this step.
+            earlier: The trial's reports before it.
+
+        Raises:
+            FileExistsError: If `folder` exists and is not empty.
+            OSError: If the folder cannot be written.
         """
         training = {
             "step": self.step,
@@ -229,7 +255,7 @@ class TrainingRun:
         self._last_loss = losses[-1] if len(losses) else self._last_loss
 
     def _check_weights(self) -> None:
-        """Look at what the last update made: no loss has been taken of it yet."""
+        """Refuse weights that the last update made infinite or nan: no loss has been computed with them yet."""
         finite = torch.stack([weight.isfinite().all() for weight in self.model.parameters()]).cpu()
         if not finite.all():
             raise self._diverged("the weights are infinite or nan")
@@ -251,12 +277,12 @@ class TrainingRun:
 
 
 def _torch_seed(seed: int) -> int:
-    """Return a seed of 32 bits, all that torch's generator takes on a CPU: of more it would use the last 32 alone."""
+    """Return a seed of 32 bits: of a longer seed, torch's generator on a CPU uses the last 32 bits alone."""
     return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
 def decide_precision(precision: Precision, device: torch.device) -> Precision:
-    """What `auto` means on a device: bfloat16 where it computes in it, float32 where that would be emulated."""
+    """Return a precision with `auto` decided: bfloat16 if the device computes in it natively, else float32."""
     if precision != "auto":
         return precision
     return "bfloat16" if _has_bfloat16(device) else "float32"
@@ -265,5 +291,5 @@ def decide_precision(precision: Precision, device: torch.device) -> Precision:
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # A CPU without these instructions takes ten times longer than in float32. torch has no public question for it.
+    # A CPU without these instructions is ten times slower than in float32. torch has no public function that tells.
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

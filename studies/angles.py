@@ -1,4 +1,4 @@
-"""How far the position latents are turned against posX and posY, of every model of a sweep that trained to its end.
+"""How far the position latents are rotated against the position factors, of every model that trained to its end.
 
 python studies/angles.py results/beta-tcvae
 """
@@ -13,10 +13,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from betavae.data import DSprites
-from betavae.evaluation import evaluation_rows
-from betavae.metrics.representation import Representation, represent
-from betavae.records.checkpoint import load_model
+from betavae.columns import field_column
+from betavae.data import DSPRITES_FACTORS, FactorSpace
+from betavae.metrics import Codes
+from betavae.records.checkpoint import CheckpointError, read_codes
 from betavae.records.sweep import name_in_sweep, read_sweep
 from betavae.records.trial import Trial
 from betavae.report.rotation import Rotation, best_rotation
@@ -24,32 +24,43 @@ from betavae.report.rotation import Rotation, best_rotation
 
 @dataclass(frozen=True)
 class Model:
-    """A trial's model at the end of its training, its posteriors on the rows of the live scores, and their turn."""
+    """A trial's model at the end of its training.
+
+    Attributes:
+        trial: The trial.
+        codes: The posteriors of the images that `mig` is taken of.
+        rotation: The rotation of the two position latents.
+    """
 
     trial: Trial
-    posteriors: Representation
+    codes: Codes
     rotation: Rotation
 
 
-def models_of(folder: Path, data: DSprites) -> Iterator[Model]:
-    """Every model of a sweep that trained to its end, those that confirm too; of what is left out, why is said."""
-    indices = evaluation_rows(len(data))
-    factors = data.factors.indices_to_factors(indices)
-    columns = [data.factors.names.index(name) for name in ("posX", "posY")]
+def models_of(folder: Path, space: FactorSpace = DSPRITES_FACTORS) -> Iterator[Model]:
+    """Give every model of a sweep and of its confirmation that trained to its end; name on stderr what is left out.
+
+    Args:
+        folder: The sweep's.
+        space: The factors of its data set, with a position.
+    """
+    assert space.position is not None
+    columns = [space.column(name) for name in space.position]
     sweep = read_sweep(folder)
     for trial in (*sweep.trials, *sweep.confirming):
         if not trial.is_complete:
             continue
-        if trial.final_checkpoint is None or trial.config.latent_size < 2:
-            why = "no checkpoint of its end" if trial.final_checkpoint is None else "one latent"
-            print(f"{name_in_sweep(trial)} is left out: it has {why}", file=sys.stderr)
-        else:
-            posteriors = represent(load_model(trial.final_checkpoint.folder), data, indices=indices)
-            yield Model(trial, posteriors, best_rotation(posteriors.mean, factors, columns=columns))
+        try:
+            codes = _final_codes(trial)
+        except CheckpointError as error:
+            print(f"{name_in_sweep(trial)} is left out: {error}", file=sys.stderr)
+            continue
+        rotation = best_rotation(codes.mean, codes.sample(space).factors, columns=columns)
+        yield Model(trial, codes, rotation)
 
 
-def asked_folders(description: str | None) -> list[Path]:
-    """The sweeps that the command line names."""
+def parse_folders(description: str | None) -> list[Path]:
+    """Return the sweeps that the command line names."""
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
     folders: list[Path] = parser.parse_args().folders
@@ -58,17 +69,29 @@ def asked_folders(description: str | None) -> list[Path]:
 
 def main() -> None:
     """Print the table."""
-    folders = asked_folders(__doc__)
-    data = DSprites.open()
-    print("| trial | beta | latents | mig at the end | turned by, degrees | mig, turned back |")
+    folders, beta = parse_folders(__doc__), field_column("beta")
+    print("| trial | beta | latents | mig at the end | rotated by, degrees | mig, rotated back |")
     print("|---|---|---|---|---|---|")
     for folder in folders:
-        for model in models_of(folder, data):
-            config, turn = model.trial.config, model.rotation
+        for model in models_of(folder):
+            config, rotation = model.trial.config, model.rotation
             print(
-                f"| {name_in_sweep(model.trial)} | {config.beta:g} | {config.latent_size} | {turn.score:.3f} "
-                f"| {turn.degrees} | {turn.turned_score:.3f} |"
+                f"| {name_in_sweep(model.trial)} | {beta.write(config.value('beta'))} | {config.latent_size} "
+                f"| {rotation.score:.3f} | {rotation.degrees} | {rotation.rotated_score:.3f} |"
             )
+
+
+def _final_codes(trial: Trial) -> Codes:
+    """Read the codes of a trial's last step.
+
+    Raises:
+        CheckpointError: If they cannot be read, or hold one latent, which has no angle.
+    """
+    if trial.final_checkpoint is None:
+        raise CheckpointError("it has no checkpoint of its end.")
+    if trial.config.latent_size < 2:
+        raise CheckpointError("it has one latent.")
+    return read_codes(trial.final_checkpoint.folder)
 
 
 if __name__ == "__main__":

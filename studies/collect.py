@@ -1,8 +1,8 @@
-"""Adds studies to the raw numbers of docs/results.md, and draws what was confirmed.
+"""Adds studies to the raw numbers of docs/results.md, and draws the configurations that were confirmed.
 
 python studies/collect.py results/beta-vae results/beta-tcvae --json docs/results.json --figure docs/results.png
 
-A study that the file has is replaced, others stay: their folders need not be here.
+A study that the file holds already is replaced. The others stay, so that their folders need not be here.
 """
 
 from __future__ import annotations
@@ -20,19 +20,22 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from betavae.config import TrialConfig
+from betavae.config import PARTS, TrialConfig, parameters_by_name
 from betavae.files import replace_json
 from betavae.records.sweep import Sweep, read_sweep
-from betavae.report.confirmation import confirmed, exact_scores
+from betavae.report.comparison_plots import confirmation_points
+from betavae.report.confirmation import confirmed, final_values
 from betavae.report.palette import RC_PARAMS
-from betavae.report.plots import confirmation_points
 from betavae.report.seed_study import medians, reproduced
 from betavae.report.settings import Setting, setting_values, settings_of
 
 _RECORDED = ("versions", "git", "data", "resources", "start", "end")
-"""Of `sweep.json`: what a number depends on."""
+"""What a number depends on, of `sweep.json`."""
 
-_TOLD_APART_BY = ("objective", "beta", "latent_size", "batch_size")
+_SHOWN_FIELDS = ("objective", "beta", "latent_size", "batch_size")
+"""Fields that the figure names each configuration by."""
+
+_SEARCH_SCORE = "search_score_selected_with_labels"
 
 
 @dataclass(frozen=True)
@@ -41,29 +44,31 @@ class Recorded:
 
     Attributes:
         config: With seed 0.
-        scores: `mig` of each new seed at the end of training.
-        search_score: What the search had promised.
+        final_scores: `mig` of each new seed at the end of training.
+        search_score: The highest `mig` that the search saw.
     """
 
     config: TrialConfig
-    scores: tuple[float, ...]
+    final_scores: tuple[float, ...]
     search_score: float | None
 
     @property
     def median(self) -> float:
-        """Of `scores`."""
-        return float(np.median(self.scores))
+        """The median of `final_scores`."""
+        return float(np.median(self.final_scores))
 
 
 def collected(sweep: Sweep) -> dict[str, Any]:
-    """One study: every configuration with its seeds and scores in one order.
+    """Return one study: its configurations, each with its seeds and scores in one order.
 
-    Those that were confirmed; of a study that chose none, every one with trials that ran to their end.
+    These are the configurations that were confirmed. A study without a confirmation gives every configuration with
+    trials that ran to their end.
     """
     name = sweep.folder.name
     seed_study = reproduced(sweep.trials)
     confirmations = confirmed(sweep.trials, sweep.confirming)
-    unselected = [] if seed_study or confirmations else settings_of([one for one in sweep.trials if one.is_complete])
+    complete = [trial for trial in sweep.trials if trial.is_complete]
+    unselected = [] if seed_study or confirmations else settings_of(complete)
     return {
         "studies": {name: {key: sweep.record.get(key) for key in _RECORDED}},
         "configurations": [
@@ -75,7 +80,7 @@ def collected(sweep: Sweep) -> dict[str, Any]:
 
 
 def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known, but for the studies that are new."""
+    """Return the known studies, those that are new in place of their namesakes."""
     lists = {
         key: [one for one in known.get(key, []) if one["study"] not in new["studies"]] + new[key]
         for key in ("configurations", "seed_study")
@@ -84,18 +89,18 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def confirmed_in(results: Mapping[str, Any]) -> list[Recorded]:
-    """The configurations that a search had chosen, the highest median first."""
-    fields = TrialConfig.__dataclass_fields__
-    found = [
+    """Return the configurations that were confirmed by `mig`, the highest median first."""
+    names = {*PARTS, *parameters_by_name()}
+    confirmations = [
         Recorded(
-            TrialConfig.from_dict({name: value for name, value in one.items() if name in fields}),
+            TrialConfig.from_dict({name: value for name, value in one.items() if name in names}),
             tuple(one["mig"]),
-            one["search_score_selected_with_labels"],
+            one[_SEARCH_SCORE],
         )
         for one in results["configurations"]
-        if "search_score_selected_with_labels" in one
+        if _SEARCH_SCORE in one and "mig" in one
     ]
-    return sorted(found, key=lambda one: one.median, reverse=True)
+    return sorted(confirmations, key=lambda one: one.median, reverse=True)
 
 
 def main() -> None:
@@ -110,16 +115,16 @@ def main() -> None:
         results = merged(results, collected(read_sweep(folder)))
     replace_json(arguments.json, results)
     with matplotlib.rc_context(RC_PARAMS):
-        figure = confirmation_points(confirmed_in(results), _TOLD_APART_BY)
+        figure = confirmation_points(confirmed_in(results), _SHOWN_FIELDS)
         figure.savefig(arguments.figure, dpi=200, facecolor="white")
 
 
 def _at_the_end(setting: Setting) -> dict[str, Any]:
-    """The scores of a setting's trials at the end of training, and the medians of the gaps."""
+    """Return the scores of a setting's trials at the end of training, and the medians of the gaps."""
     return {
-        "seeds": [trial.config.seed for trial in setting.trials],
-        "mig": [trial.last_score for trial in setting.trials],
-        "mig_exact": list(exact_scores(setting.trials)),
+        "seeds": list(setting.seeds),
+        "mig": [trial.reports[-1]["mig"] for trial in setting.trials],
+        "mig_exact": list(final_values(setting.trials, "mig_exact")),
         "medians": medians(setting.trials, "mig"),
     }
 

@@ -1,9 +1,9 @@
-"""What searches found for the steps they spent: a figure, and the tables that docs/results.md shows.
+"""The best score that searches reach for the steps they spend: the figure and the tables of docs/results.md.
 
 python studies/search_cost.py results/grid-* results/random-* results/tpe-asha-* --figure docs/search.png
 
-Sweeps of one kind are repeats; those by grid search set the goal: their best, and the steps that it took. Whatever a
-sweep did after so many steps does not count.
+Sweeps of one kind are repeats. The grid searches set the goal: their best score, and the steps that they spent. What
+another sweep does after so many steps does not count.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from tensorboard.backend.event_processing.event_accumulator import SCALARS, Even
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from sweeps.search.axes import read_axis, written
-
+from betavae.columns import field_column
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import Trial
 from betavae.report.palette import RC_PARAMS
+from sweeps.options.recorded import options_from_dict
+from sweeps.search.space import axis_text
 
 COLORS = {"grid": "#767676", "random": "#0072B2"}
 OTHER_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -42,7 +43,7 @@ class History:
     Attributes:
         spent: Training steps of all trials together.
         best: The highest `mig` of any trial so far: selected with labels, in every kind of search.
-        begun: How many trials have reported so far.
+        begun: Number of trials that have reported so far.
     """
 
     spent: Integer[np.ndarray, " reports"]
@@ -50,21 +51,25 @@ class History:
     begun: Integer[np.ndarray, " reports"]
 
     def best_at(self, steps: float) -> float:
-        """What had been found when so many steps were spent; 0 before the first report."""
+        """Return the best score when so many steps were spent; 0 before the first report."""
         return float(np.max(self.best[self.spent <= steps], initial=0.0))
 
     def begun_at(self, steps: int) -> int:
-        """How many trials had reported when so many steps were spent."""
+        """Return the number of trials that had reported when so many steps were spent."""
         return int(np.max(self.begun[self.spent <= steps], initial=0))
 
     def steps_to(self, score: float) -> int | None:
-        """Steps spent when `score` was first reached; None if it never was."""
+        """Return the steps spent when `score` was first reached; None if it never was."""
         reached = np.flatnonzero(self.best >= score)
         return int(self.spent[reached[0]]) if len(reached) else None
 
 
 def read_history(sweep: Sweep) -> History:
-    """Order the reports of a sweep's trials by the times in their event files."""
+    """Order the reports of a sweep's trials by the times in their event files.
+
+    Raises:
+        ValueError: If a trial has reports, and no curve of them.
+    """
     reports = sorted(itertools.chain.from_iterable(map(_timed_steps, sweep.trials)), key=lambda report: report.time)
     scores = np.array([report.score for report in reports])
     begun = np.cumsum([report.is_first for report in reports])
@@ -72,20 +77,25 @@ def read_history(sweep: Sweep) -> History:
 
 
 def kind_of(sweep: Sweep) -> str:
-    """How it searched, and where: `grid of beta 1 2 4, z 5`, or `optuna + asha from 1500 over beta 1..32, z 5..10`."""
-    asked = sweep.record["options"]["search"]
-    how = asked["search"]
-    if asked["scheduler"] != "none":
-        how += f" + {asked['scheduler']} from {asked['grace_steps']}"
-    beta, latent_size = (written(read_axis(asked[name])) for name in ("beta", "latent_size"))
-    return f"{how} over beta {beta}, z {latent_size}"
+    """Return what repeats have in common: `grid over beta 1 2 4, z 5`, or `optuna + asha from 750 over beta 1..32`."""
+    options = options_from_dict(sweep.record["options"])
+    search = options.search
+    sampler = f" ({search.sampler})" if search.search == "optuna" and search.sampler != "tpe" else ""
+    rule = f" + {search.scheduler} from {options.grace_steps}" if search.scheduler != "none" else ""
+    axes = {
+        field_column(name).symbol: options.space.axis(name) or options.space.names_of(name)
+        for name in options.varied_fields
+    }
+    over = ", ".join(f"{symbol} {axis_text(axis)}" for symbol, axis in axes.items())
+    repeats = f", {search.repeats} seeds each" if search.repeats else ""
+    return f"{search.search}{sampler}{rule} over {over}{repeats}"
 
 
 def rank_correlations(trials: Sequence[Trial]) -> dict[int, tuple[float, int]]:
-    """By step: Spearman's correlation of `mig` there with `mig` at the end, and over how many trials it was taken.
+    """Return by step Spearman's correlation of `mig` with `mig` at the end, and the number of trials.
 
     Args:
-        trials: Of searches that stop none: early stopping keeps those whose early score was high.
+        trials: Of searches that stop none: early stopping keeps the trials whose early score was high.
     """
     scores = [{report["step"]: report["mig"] for report in trial.reports} for trial in trials if trial.is_complete]
     steps = sorted(set.intersection(*map(set, scores)))
@@ -94,7 +104,7 @@ def rank_correlations(trials: Sequence[Trial]) -> dict[int, tuple[float, int]]:
 
 
 def draw(histories: Mapping[str, Sequence[History]], *, limit: int) -> Figure:
-    """Best MIG so far against steps spent: a thin line per repeat, a thick one for their median."""
+    """Draw the best MIG so far against steps spent: a thin line per repeat, a thick one for their median."""
     figure = Figure(figsize=(7.0, 3.6), layout="constrained")
     axes = figure.subplots()
     others = itertools.cycle(OTHER_COLORS)
@@ -130,19 +140,22 @@ def main() -> None:
         sweeps.setdefault(kind_of(sweep), []).append(sweep)
     grid = next((kind for kind in sweeps if kind.startswith("grid ")), None)
     if grid is None:
-        parser.error("one of the sweeps must be by grid search, which the others are compared with")
-    histories = {kind: [read_history(sweep) for sweep in repeats] for kind, repeats in sweeps.items()}
+        parser.error("one of the sweeps must be a grid search, which sets the goal")
+    try:
+        histories = {kind: [read_history(sweep) for sweep in repeats] for kind, repeats in sweeps.items()}
+    except ValueError as error:
+        parser.error(str(error))
     limit = int(min(history.spent[-1] for history in histories[grid]))
     goal = float(np.median([history.best_at(limit) for history in histories[grid]]))
     print(f"The grid's best, in the median: {goal:.3f}, for {limit:,} steps.\n")
     print("| search | trials by then | best after a quarter | after half | after all | steps to the grid's best |")
     print("|---|---|---|---|---|---|")
     for kind, repeats in histories.items():
-        found = [_written([history.best_at(share * limit) for history in repeats]) for share in (QUARTER, 0.5, 1)]
+        best = [_written([history.best_at(share * limit) for history in repeats]) for share in (QUARTER, 0.5, 1)]
         steps = [history.steps_to(goal) for history in repeats]
         reached = ", ".join("never" if step is None or step > limit else f"{step:,}" for step in steps)
-        tried = ", ".join(str(history.begun_at(limit)) for history in repeats)
-        print(f"| {kind} | {tried} | {' | '.join(found)} | {reached} |")
+        begun = ", ".join(str(history.begun_at(limit)) for history in repeats)
+        print(f"| {kind} | {begun} | {' | '.join(best)} | {reached} |")
     print("\n| step | rank correlation with the end | trials |\n|---|---|---|")
     whole = [
         trial
@@ -158,7 +171,14 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class _Report:
-    """When a trial reported, how many steps after its report before, and its `mig`."""
+    """One report of a trial.
+
+    Attributes:
+        time: When it came, in seconds since 1970.
+        steps: Steps since the trial's report before.
+        score: `mig`.
+        is_first: Whether it is the trial's first.
+    """
 
     time: float
     steps: int
@@ -169,7 +189,11 @@ class _Report:
 def _timed_steps(trial: Trial) -> list[_Report]:
     events = EventAccumulator(str(trial.folder), size_guidance={SCALARS: 0})
     events.Reload()
-    # by step: a trial that was resumed may have written one twice
+    if trial.reports and "mig" not in events.Tags()[SCALARS]:
+        raise ValueError(
+            f"{trial.folder} must hold TensorBoard's curves, which tell when a trial reported, but has none."
+        )
+    # by step: a trial that was resumed may have written a report twice
     reports = {event.step: event for event in events.Scalars("mig")} if trial.reports else {}
     before = 0
     timed = []

@@ -1,12 +1,12 @@
-"""How searches compare over many repeats, replayed on trials that grid searches trained to their end.
+"""Compares searches over many repeats, replayed on trials that grid searches trained to their end.
 
 python studies/search_replay.py results/grid-*
 
 Each repeat searches with the lab's own draws and stopping rules until it has spent the steps of `--rounds` grids. A
-trial then reports what a trained one of its setting did report, of a seed drawn at random.
+replayed trial reports what a trained trial of the same configuration reported, of a seed drawn at random.
 
-Error: repeats share the same few trained seeds, so their spread says how a search may go on these trials, and nothing
-of new ones. TPE chooses among the grid's values here, as categories; in a sweep it may have ranges.
+Error: all repeats share the same few trained seeds, so that their spread says how a search may run on these trials, and
+nothing of new ones. TPE chooses among the grid's values here, as categories; in a sweep it may have ranges.
 """
 
 from __future__ import annotations
@@ -24,34 +24,36 @@ from search_cost import QUARTER, History
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
-from sweeps.search.axes import AXES
-
+from betavae.config import TrialConfig
 from betavae.records.sweep import read_sweep
-from betavae.records.trial import Trial
+from betavae.records.trial import PlannedTrial, Trial
 from sweeps.options.options import Options, SearchOptions, SweepOptions
-from sweeps.search.plan import Params
-from sweeps.search.ray_search import Draw, OptunaDraw
+from sweeps.search.draws import Draw, OptunaDraw
+from sweeps.search.space import Axis, Space
 from sweeps.search.stopping import NoStopping, StoppingRule, SuccessiveHalving
+
+AXES = ("beta", "latent_size", "lr")
+"""Parameters that the grid searches vary."""
 
 NUM_REPEATS = 300
 _KEEP_ONE_OF = 3
 _SHARES = (QUARTER, 0.5, 1.0)
 
 Point = tuple[float, ...]
-"""A setting: beta, latent size and learning rate."""
+"""A configuration: its values of AXES."""
 
 Curve = tuple[tuple[int, float], ...]
-"""What one trial reported: steps and `mig`."""
+"""The reports of one trial: steps and `mig`."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Trials that ran to their end, by setting: every combination of some values.
+    """Trials that ran to their end, by configuration: every combination of some values.
 
     Attributes:
-        curves: Of each setting, one per seed.
+        curves: Of each configuration, one per seed.
         steps: Of each trial.
-        rounds: How many seeds of each setting a grid search would try.
+        rounds: Number of seeds of each configuration that a grid search would train.
     """
 
     curves: Mapping[Point, Sequence[Curve]]
@@ -60,16 +62,16 @@ class Table:
 
     @property
     def budget(self) -> int:
-        """Steps of that grid search."""
+        """Steps of a grid search."""
         return self.rounds * len(self.curves) * self.steps
 
     @property
     def axes(self) -> list[tuple[float, ...]]:
-        """The values of each hyper-parameter."""
+        """The values of each of AXES."""
         return [tuple(sorted(set(values))) for values in zip(*self.curves, strict=True)]
 
     def num_trials(self, grace: int | None) -> int:
-        """About how many trials a search spends its budget on, if at each rung the share goes on that should."""
+        """Return about how many trials the budget is enough for, if the intended share runs on at each rung."""
         if grace is None:
             return self.rounds * len(self.curves)
         rungs = [*itertools.takewhile(lambda rung: rung < self.steps, _rungs(grace)), self.steps]
@@ -80,32 +82,31 @@ class Table:
 
 
 def read_table(trials: Sequence[Trial]) -> Table:
-    """The trials that ran to their end, by setting.
+    """Group the trials that ran to their end by their configuration.
 
     Raises:
-        ValueError: If they differ in more than what a search varies, or some combination of their values is missing.
+        ValueError: If they differ in more than AXES and the seed, or some combination of their values is missing.
     """
     curves: dict[Point, list[Curve]] = {}
     complete = [trial for trial in trials if trial.is_complete]
-    shared = {replace(trial.setting, beta=1.0, latent_size=1, lr=1.0) for trial in complete}  # what no axis varies
-    if len(shared) != 1:
-        raise ValueError(f"The trials must be those of one study, but are of {len(shared)}.")
+    others = {tuple((name, value) for name, value in _flat(trial) if name not in AXES) for trial in complete}
+    if len(others) != 1:
+        raise ValueError(f"The trials must be of one study, but are of {len(others)}.")
     for trial in complete:
-        point = tuple(getattr(trial.config, name) for name in AXES)
+        point = _point(trial.config)
         curves.setdefault(point, []).append(tuple((report["step"], report["mig"]) for report in trial.reports))
     table = Table(curves, complete[0].config.steps)
     missing = set(itertools.product(*table.axes)) - set(curves)
     if missing:
-        raise ValueError(f"Every setting must have a trial that ran to its end, but {sorted(missing)} have none.")
+        raise ValueError(f"Every configuration must have a trial that ran to its end, but {sorted(missing)} have none.")
     return table
 
 
 def replay(table: Table, draw: Draw, rule: StoppingRule, *, generator: np.random.Generator) -> History:
-    """One search, trial after trial, until the budget is spent."""
+    """Return one search, trial after trial, until the budget is spent."""
     spent, best, begun = [0], [0.0], [0]
     for index in itertools.count():
-        params = draw.next(index)
-        curves = table.curves[tuple(params[name] for name in AXES)]
+        curves = table.curves[_point(draw.next(index).config)]
         before, own_best = 0, 0.0
         for step, score in curves[int(generator.integers(len(curves)))]:
             own_best = max(own_best, score)
@@ -115,6 +116,8 @@ def replay(table: Table, draw: Draw, rule: StoppingRule, *, generator: np.random
             before = step
             if rule.stops(index, step=step, score=score):
                 break
+        else:
+            rule.ended(index)
         draw.end(index, own_best)
         if spent[-1] >= table.budget:
             break
@@ -122,16 +125,20 @@ def replay(table: Table, draw: Draw, rule: StoppingRule, *, generator: np.random
 
 
 class PointDraw:
-    """Settings one after the other, whatever they score."""
+    """Gives configurations one after the other, whatever they score.
+
+    Args:
+        points: The configurations.
+    """
 
     def __init__(self, points: Iterator[Point]) -> None:
         self._points = points
 
-    def next(self, index: int) -> Params:
-        """The next one."""
-        return dict(zip(AXES, next(self._points), strict=True))
+    def next(self, index: int) -> PlannedTrial:
+        """Return a trial of the next configuration."""
+        return PlannedTrial(index, TrialConfig.from_dict(dict(zip(AXES, next(self._points), strict=True))))
 
-    def begin(self, index: int, params: Params) -> None:
+    def begin(self, trial: PlannedTrial) -> None:
         """Do nothing: a fixed plan does not learn."""
 
     def end(self, index: int, score: float | None) -> None:
@@ -139,23 +146,23 @@ class PointDraw:
 
 
 def grid_draw(table: Table, seed: int, *, grace: int | None = None) -> Draw:
-    """Every setting once, in random order, round after round."""
+    """Return every configuration once, in random order, round after round."""
     generator, points = np.random.default_rng(seed), list(table.curves)
     rounds = (generator.permutation(len(points)) for _ in itertools.count())
     return PointDraw(points[index] for order in rounds for index in order)
 
 
 def random_draw(table: Table, seed: int, *, grace: int | None = None) -> Draw:
-    """Settings drawn with replacement."""
+    """Return configurations drawn with replacement."""
     generator, points = np.random.default_rng(seed), list(table.curves)
     return PointDraw(points[generator.integers(len(points))] for _ in itertools.count())
 
 
 def tpe_draw(table: Table, seed: int, *, grace: int | None = None) -> Draw:
-    """TPE, told of as many trials as a search of this budget has: its first third is drawn at random."""
-    beta, latent_size, lr = table.axes
-    asked = SearchOptions(beta, latent_size, lr, search="optuna", trials=table.num_trials(grace))
-    return OptunaDraw(Options(sweep=SweepOptions(seed=seed), search=asked), num_known=0)
+    """Return TPE for as many trials as the budget is enough for: it draws the first third of them at random."""
+    axes: dict[str, Axis] = dict(zip(AXES, table.axes, strict=True))
+    search = SearchOptions(search="optuna", trials=table.num_trials(grace))
+    return OptunaDraw(Options(sweep=SweepOptions(seed=seed), search=search, space=Space(axes)), num_known_trials=0)
 
 
 def main() -> None:
@@ -163,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--repeats", type=int, default=NUM_REPEATS)
-    parser.add_argument("--rounds", type=int, default=1, help="seeds of each setting that the grid search tries")
+    parser.add_argument("--rounds", type=int, default=1, help="seeds of each configuration that the grid search trains")
     arguments = parser.parse_args()
     try:
         table = read_table([trial for folder in arguments.folders for trial in read_sweep(folder).trials])
@@ -172,17 +179,26 @@ def main() -> None:
         parser.error(str(error))
     graces = [None, *(step for step, _ in next(iter(table.curves.values()))[0][:-1])]
     draws = {"grid": grid_draw, "random": random_draw, "TPE": tpe_draw}
-    found = {
+    histories = {
         name if grace is None else f"{name} + ASHA from {grace:,}": _repeat(table, draw, grace, arguments.repeats)
         for name, draw in draws.items()
         for grace in graces
     }
-    goal = float(np.median([history.best_at(table.budget) for history in found["grid"]]))
+    goal = float(np.median([history.best_at(table.budget) for history in histories["grid"]]))
     print(f"{arguments.repeats} repeats of {table.budget:,} steps; the grid's best, in the median: {goal:.3f}.\n")
     print("| search | trials | best after a quarter | after half | after all | reach it in a quarter | in all |")
     print("|---|---|---|---|---|---|---|")
-    for name, repeats in found.items():
+    for name, repeats in histories.items():
         print(f"| {name} | {' | '.join(_cells(repeats, table=table, goal=goal))} |")
+
+
+def _flat(trial: Trial) -> Iterator[tuple[str, object]]:
+    """Give the parameters of a trial by name, without its seed."""
+    return ((name, value) for name, value in trial.config.to_dict().items() if name != "seed")
+
+
+def _point(config: TrialConfig) -> Point:
+    return tuple(config.value(name) for name in AXES)
 
 
 def _repeat(table: Table, draw: Callable[..., Draw], grace: int | None, num_repeats: int) -> list[History]:
@@ -203,7 +219,7 @@ def _rungs(grace: int) -> Iterator[int]:
 
 
 def _cells(repeats: Sequence[History], *, table: Table, goal: float) -> list[str]:
-    """Medians with quartiles of what was found, and how often the goal was."""
+    """Return the number of trials, the best scores as medians with quartiles, and how often the goal was reached."""
     cells = [f"{np.median([one.begun_at(table.budget) for one in repeats]):.0f}"]
     for share in _SHARES:
         low, middle, high = np.quantile([one.best_at(share * table.budget) for one in repeats], (0.25, 0.5, 0.75))

@@ -14,6 +14,7 @@ from betavae.columns import Column, derived_fields, field_column, report_columns
 from betavae.config import PARTS, TrialConfig
 from betavae.data import FactorImages
 from betavae.metrics.base import NUM_ROWS
+from betavae.parts import parameters_of
 from betavae.records.trial import Trial, num_ended, ranked
 from betavae.report.confirmation import Confirmed
 from betavae.report.findings import counted
@@ -214,8 +215,9 @@ def _fields(configs: Sequence[TrialConfig]) -> list[Column]:
     """Return the columns of the trials' fields; derived numbers follow the objectives' parameters."""
     names = shown_fields(configs)
     derived = derived_fields(configs)
-    first_common = names.index("latent_size")
-    return [field_column(name) for name in (*names[:first_common], *derived, *names[first_common:])]
+    common_fields = [name for name in names if name in parameters_of(TrialConfig)]
+    part_fields = [name for name in names if name not in common_fields]
+    return [field_column(name) for name in (*part_fields, *derived, *common_fields)]
 
 
 def _values(config: TrialConfig, columns: Sequence[Column]) -> list[str]:

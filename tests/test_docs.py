@@ -1,7 +1,11 @@
-"""The documentation: its examples run, and its links lead somewhere."""
+"""The documentation: its examples run, its commands are accepted, and its links lead somewhere."""
 
 import doctest
+import os
 import re
+import shlex
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -9,11 +13,15 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from betavae.records.record import SWEEP_FILE
-from sweeps.options.options import AnalysisOptions, Options, flag
+from betavae.config import PARTS, parameters_by_name
+from sweeps.options.command_line import parse_analysis_options, parse_options
+from sweeps.options.fields import flag, options_of
+from sweeps.options.options import GROUPS, AnalysisOptions, Options
+from sweeps.search.plan import num_trials
 
 REPOSITORY = Path(__file__).parents[1]
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+DOCS = REPOSITORY / "docs"
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 
 
 def anchors(page: Path) -> set[str]:
@@ -23,8 +31,8 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_the_examples_of_the_library_run() -> None:
-    results = doctest.testfile(str(REPOSITORY / "docs" / "library.md"), module_relative=False)
-    assert results.attempted > 15
+    results = doctest.testfile(str(DOCS / "library.md"), module_relative=False)
+    assert results.attempted > 25
     assert results.failed == 0
 
 
@@ -54,9 +62,98 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:betavae|sweeps|tests|studies|benchmarks|deploy|docs|examples)/[\w./-]*)`", page.read_text()
+    )
+    example = "betavae/objectives/free_bits.py"  # of design.md: where a part would go
+    assert [path for path in named if not (REPOSITORY / path).exists() and path != example] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_that_are_named_exist(page: Path) -> None:
-    groups = [*vars(Options()).values(), AnalysisOptions(folder=SWEEP_FILE)]
-    known = {flag(name) for group in groups for name in vars(group)} | {"--no-report", "--help"}
+    kinds = [*(type(getattr(Options(), group)) for group in GROUPS), AnalysisOptions]
+    names = [*(name for kind in kinds for name in options_of(kind)), *PARTS, *parameters_by_name()]
+    known = {flag(name) for name in names} | {"--no-report", "--help"}
     commands = re.findall(r"(?:run|analyze)\.py[^\n`']*", page.read_text())
     used = {option for command in commands for option in re.findall(r"--[a-z][a-z-]+", command)}
-    assert used <= known | {"--logdir"}
+    assert used <= known | {"--logdir", "--free-nats"}  # TensorBoard's, and that of design.md's example
+
+
+def commands_of(page: Path) -> list[str]:
+    """The commands of a page's blocks, each in a line, without comments, and with 0 for a loop's variable."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").replace("$seed", "0").splitlines()
+    return [line.partition("#")[0].strip() for line in lines]
+
+
+COMMANDS = sorted({command for page in PAGES for command in commands_of(page)})
+STARTING = [
+    command
+    for command in COMMANDS
+    if command.startswith("python sweeps/run.py")
+    # the others print the help, need a sweep or a file that is not here, or the module of design.md
+    and not any(word in command for word in ("--help", "--resume", "results/NAME", "study.toml", "free-bits"))
+]
+
+
+@pytest.mark.parametrize("command", STARTING)
+def test_a_command_that_starts_a_sweep_is_accepted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails where an option or a value of it is gone."""
+    monkeypatch.chdir(REPOSITORY)
+    options = parse_options(shlex.split(command)[2:], gpus_found=0)
+    options.check()
+    assert num_trials(options) > 0
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each.startswith("python sweeps/analyze.py")])
+def test_a_command_that_analyzes_is_accepted(command: str) -> None:
+    assert parse_analysis_options(shlex.split(command)[2:]).folder
+
+
+@pytest.fixture
+def my_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module that design.md writes, block by block."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "design.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == 5
+    (tmp_path / "my_lab.py").write_text("\n".join(blocks))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{REPOSITORY}")
+    monkeypatch.setenv("BETAVAE_EXTENSIONS", "my_lab")
+
+
+def output_of(*words: str) -> str:
+    done = subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_parts_that_design_adds_are_on_the_command_line(my_lab: None) -> None:
+    text = " ".join(output_of("sweeps/run.py", "--help").split())
+    for help_text in ("KL that each latent may have at no cost. (free-bits)", "Hidden units. (mlp)", "`squares`: "):
+        assert help_text in text
+    (command,) = [each for each in commands_of(DOCS / "design.md") if "--dry-run" in each]
+    plan = output_of(*shlex.split(command)[1:])
+    assert "24 trials" in plan
+    assert "free-bits, beta 1, free nats 0.5" in plan
+
+
+@pytest.mark.slow
+def test_the_parts_that_design_adds_keep_the_contracts_of_their_tables(my_lab: None) -> None:
+    parts = "free-bits or mlp or squares or best_latent"
+    text = output_of("-m", "pytest", "tests/contracts", "-q", "-p", "my_lab", "-k", parts, "-p", "no:cacheprovider")
+    assert int(text.rpartition(" passed")[0].split()[-1]) >= 50, text
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_sweep_over_the_parts_that_design_adds_is_ranked_and_logged(my_lab: None, tmp_path: Path) -> None:
+    options = (
+        "--dataset squares --architecture mlp --width 4 --objective free-bits --free-nats 0.5 -z 2 --beta 4 --lr 1e-3 "
+        "--steps 20 --eval-every 10 --scheduler none --rank-by best_latent --loggers json-lines --num-gpus 0 "
+        "--no-report"
+    )
+    output = output_of("sweeps/run.py", *options.split(), "--results", str(tmp_path), "--name", "lab")
+    header = next(line for line in output.splitlines() if line.split()[:1] == ["best_latent"]).split()
+    assert header[1:5] == ["side", "x", "y", "beta"]
+    assert len((tmp_path / "lab" / "reports.jsonl").read_text().splitlines()) == 3

@@ -65,13 +65,9 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_a_data_set_is_opened_by_name() -> None:
     data = open_dataset("dsprites")
     assert isinstance(data, DSprites)
-    assert len(open_dataset()) == len(open_dataset("dsprites", images=5)) == len(data)
+    assert len(open_dataset()) == len(data)
     with pytest.raises(InputError, match="dataset must be one of dsprites"):
         open_dataset("shapes")
-    with pytest.raises(InputError, match="dsprites has no size; it has images"):
-        open_dataset("dsprites", size=64)
-    with pytest.raises(InputError, match="images must be in 1 .. "):
-        open_dataset("dsprites", images=0)
 
 
 def test_a_score_from_the_public_names() -> None:

@@ -4,15 +4,87 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from angles import models_of
 from collect import collected, confirmed_in, merged
-from search_cost import History, rank_correlations, read_history
+from search_cost import History, kind_of, rank_correlations, read_history
 from search_replay import grid_draw, random_draw, read_table, replay, tpe_draw
+from sweep_folders import SPACE
 from torch.utils.tensorboard import SummaryWriter
+from total_correlation import differences, rotated
 
-from betavae.records.sweep import read_sweep
+from betavae.config import TrialConfig
+from betavae.gaussian import DiagonalGaussian
+from betavae.records.sweep import Sweep, read_sweep
+from betavae.records.trial import PlannedTrial
+from sweeps.options.command_line import parse_options
+from sweeps.options.recorded import options_to_dict
+from sweeps.search.plan import confirming_trials, planned_trials
 from sweeps.search.stopping import NoStopping, SuccessiveHalving
 
 ROOT = Path(__file__).parents[1]
+STUDIES = sorted(ROOT.glob("studies/*.toml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_has_the_configuration_that_was_published_of_it(path: Path) -> None:
+    """Fails where a file asks for what run.py refuses, or no longer for what docs/results.json has."""
+    options = parse_options(["--config", str(path)], gpus_found=1)
+    options.check()
+    assert options.sweep.preset == "quick"
+    planned = [trial.config.to_dict() for trial in planned_trials(options)]
+    results = json.loads((ROOT / "docs" / "results.json").read_text())
+    for published in (one for one in results["configurations"] if one["study"] == path.stem):
+        values = {name: value for name, value in published.items() if name in planned[0]}
+        assert len(values) == 11
+        assert any(values.items() <= config.items() for config in planned)
+        assert set(published["seeds"]) == set(range(500_000, 500_005))
+        chosen = confirming_trials(options, [TrialConfig.from_dict(values)])
+        assert {trial.config.seed for trial in chosen.values()} == set(published["seeds"])
+
+
+def test_repeats_of_a_search_are_those_of_one_space_and_one_rule() -> None:
+    """Fails where searches of different axes, samplers or rules count as repeats of each other."""
+
+    def kind(words: str = "") -> str:
+        arguments = ["--config", str(ROOT / "studies" / "search.toml"), *words.split()]
+        record = {"options": options_to_dict(parse_options(arguments, gpus_found=0))}
+        return kind_of(Sweep(Path("study"), record, (), (), ()))
+
+    learning = "--search optuna --trials 24 --scheduler asha --grace-steps 750 --beta 1..32 -z 5..10"
+    assert kind() == kind("--seed 1") == "grid over beta 1 2 4 8 16 32, z 5 10"
+    assert kind(learning) == "optuna + asha from 750 over beta 1..32, z 5..10"
+    assert kind(f"{learning} --sampler gp") == "optuna (gp) + asha from 750 over beta 1..32, z 5..10"
+    assert kind("--repeats 3") == "grid over beta 1 2 4 8 16 32, z 5 10, 3 seeds each"
+
+
+def test_the_angle_of_every_model_is_taken_of_the_codes_that_its_checkpoint_keeps(make_sweep, capsys) -> None:
+    trials = {
+        "whole": {"migs": [0.1, 0.2]},
+        "cut": {"migs": [0.3]},
+        "other": {"migs": [0.2, 0.1], "latent_size": 1},
+    }
+    folder: Path = make_sweep(trials)
+    (model,) = models_of(folder, SPACE)
+    assert model.trial.trial_id == "whole"
+    assert model.codes.mean.shape == (SPACE.size, 3)
+    assert model.rotation.rotated_score > 0
+    assert "other is left out: it has one latent." in capsys.readouterr().err
+
+
+def test_a_code_on_a_circle_is_rotated_along_it_and_back() -> None:
+    """Fails where the two latents are rotated in other units than their standard deviations, or the others too."""
+    angles = torch.arange(0, 360, dtype=torch.float64).deg2rad().float()
+    mean = torch.stack([3 * angles.cos(), torch.linspace(0, 1, 360), 5 * angles.sin()], dim=1)
+    variance = torch.tensor([9.0, 7.0, 25.0]) / 100  # of the circle, the same in all directions
+    before = DiagonalGaussian(mean, variance.log().expand(360, 3))
+    after = rotated(before, (0, 2), 30)
+    further = mean.roll(-30, 0)
+    expected = torch.stack([further[:, 0], mean[:, 1], further[:, 2]], dim=1)
+    torch.testing.assert_close(after.mean, expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(after.logvar, before.logvar)
+    torch.testing.assert_close(rotated(after, (0, 2), -30).mean, mean, rtol=0, atol=1e-4)
+    assert differences(before, before, batch_size=64).tolist() == [0.0] * 150
 
 
 def test_history_follows_the_clock_over_all_trials(make_sweep) -> None:
@@ -48,7 +120,7 @@ def test_early_scores_are_correlated_with_the_last_of_trials_that_ran_to_their_e
 
 @pytest.fixture
 def table(make_sweep):
-    """Two settings, one of two seeds: one is never good, one is from its first report."""
+    """Two configurations, one of two seeds: one is never good, one is from its first report."""
     trials = {
         "bad": {"migs": [0.1, 0.2], "beta": 1.0},
         "good": {"migs": [0.3, 0.4], "beta": 8.0},
@@ -59,19 +131,20 @@ def table(make_sweep):
 
 
 class RecordingDraw:
-    """The good one, the bad one, then good ones; and what it is told."""
+    """Gives the good configuration, the bad one, then the good one for ever; keeps the scores of those that ended."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[int, float | None]] = []
+        self.ends: list[tuple[int, float | None]] = []
 
-    def next(self, index: int) -> dict[str, float]:
-        return {"beta": 1.0 if index == 1 else 8.0, "latent_size": 3, "lr": 1e-3}
+    def next(self, index: int) -> PlannedTrial:
+        values = {"beta": 1.0 if index == 1 else 8.0, "latent_size": 3, "lr": 1e-3}
+        return PlannedTrial(index, TrialConfig.from_dict(values))
 
-    def begin(self, index: int, params: dict[str, float]) -> None:
-        raise AssertionError("nothing was there before")
+    def begin(self, trial: PlannedTrial) -> None:
+        raise AssertionError("no trial was there before")
 
     def end(self, index: int, score: float | None) -> None:
-        self.told.append((index, score))
+        self.ends.append((index, score))
 
 
 def test_a_table_holds_the_trials_that_ran_to_their_end(table) -> None:
@@ -82,7 +155,7 @@ def test_a_table_holds_the_trials_that_ran_to_their_end(table) -> None:
 
 @pytest.mark.parametrize(
     ("other", "what"),
-    [({"beta": 2.0, "latent_size": 4}, "Every setting"), ({"batch_size": 16}, "of one study")],
+    [({"beta": 2.0, "latent_size": 4}, "Every configuration"), ({"batch_size": 16}, "of one study")],
 )
 def test_a_table_with_holes_or_of_two_studies_is_refused(make_sweep, other: dict[str, float], what: str) -> None:
     trials = {"a": {"migs": [0.1, 0.2]}, "b": {"migs": [0.1, 0.2], "seed": 1} | other}
@@ -104,12 +177,12 @@ def test_a_trial_that_is_stopped_is_charged_for_what_it_ran(table) -> None:
     """The good one goes on, the bad one is stopped half way, and a third begins; without a rule two spend it all."""
     draw = RecordingDraw()
     whole = replay(table, draw, NoStopping(), generator=np.random.default_rng(0))
-    assert draw.told == [(0, 0.4), (1, 0.2)]
+    assert draw.ends == [(0, 0.4), (1, 0.2)]
     assert whole.begun_at(400) == 2
     draw = RecordingDraw()
     rule = SuccessiveHalving(grace_steps=100, max_steps=200, keep_one_of=3)
     halved = replay(table, draw, rule, generator=np.random.default_rng(0))
-    assert draw.told == [(0, 0.4), (1, 0.1), (2, 0.4)]
+    assert draw.ends == [(0, 0.4), (1, 0.1), (2, 0.4)]
     assert halved.spent.tolist() == [0, 100, 200, 300, 400, 500]
     assert halved.begun.tolist() == [0, 1, 1, 2, 3, 3]
 
@@ -137,7 +210,7 @@ def test_results_keep_the_studies_that_are_not_here(make_sweep) -> None:
     kept = merged(json.loads((ROOT / "docs" / "results.json").read_text()), mine)  # the one that is there
     assert {"beta-vae", name} <= {one["study"] for one in kept["configurations"]}
     (drawn,) = confirmed_in(mine)
-    assert (drawn.scores, drawn.median, drawn.search_score) == ((0.3, 0.1), pytest.approx(0.2), 0.4)
+    assert (drawn.final_scores, drawn.median, drawn.search_score) == ((0.3, 0.1), pytest.approx(0.2), 0.4)
 
 
 def test_a_study_that_chose_nothing_is_recorded_as_it_ended(make_sweep) -> None:

@@ -1,6 +1,4 @@
-"""Image sets whose generating factors are known: adding one is a module here, and a line below."""
-
-from typing import Any
+"""Image sets with known generating factors. To add one, write a module here and add a line to `DATASETS`."""
 
 from betavae.data.base import Dataset, FactorImages, ImageShape
 from betavae.data.cache import data_environment
@@ -24,16 +22,14 @@ __all__ = [
 DATASETS: Table[Dataset] = Table("dataset", DSpritesDataset)
 
 
-def open_dataset(name: str = DSpritesDataset.name, **parameters: Any) -> FactorImages:
-    """Open a data set by name.
+def open_dataset(name: str = DSpritesDataset.name) -> FactorImages:
+    """Open a whole data set by name.
 
     Args:
         name: A name in `DATASETS`.
-        parameters: The data set's parameters by name. Those that choose images to train on, such as dSprites' `images`,
-            leave the open set whole.
 
     Raises:
-        InputError: If there is no such data set or parameter, a value is impossible, or a file is missing or wrong.
+        InputError: If there is no such data set, or a file is missing or wrong.
         OSError: If a file cannot be read, or the cache cannot be written.
     """
-    return DATASETS.find(name).from_values(parameters).open()
+    return DATASETS.find(name)().open()

@@ -1,4 +1,4 @@
-"""What every data set gives: images whose generating factors are known."""
+"""The interface of a data set: images with known generating factors."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class FactorImages(ABC):
     """An open data set: one image for each combination of its factors, in index order.
 
     Attributes:
-        factors: What image i shows: `factors.indices_to_factors`.
-        source: Where the images come from, in a word: `rendered`, `file`.
-        fingerprint: SHA-256 of the pixels, in hexadecimal: scores of two fingerprints do not compare.
+        factors: The factors; `factors.indices_to_factors` gives those of an image.
+        source: The origin of the images, in a word: `rendered`, `file`.
+        fingerprint: SHA-256 of the pixels, in hexadecimal. Scores of different fingerprints are not comparable.
     """
 
     factors: FactorSpace
@@ -43,11 +43,11 @@ class FactorImages(ABC):
     def images(
         self, indices: ArrayLike, device: str | torch.device = "cpu"
     ) -> Float[Tensor, "n channels height width"]:
-        """Return images as float32, 0 (black) to 1 (white), on a device.
+        """Return images as float32 on a device, each channel from 0 (black) to 1 (white).
 
         Args:
             indices: n image numbers, in any order: an array, a tensor or a list.
-            device: Where to put the images.
+            device: The device of the images.
 
         Raises:
             ValueError: If the indices are not a vector of integers.
@@ -56,17 +56,17 @@ class FactorImages(ABC):
 
     @abstractmethod
     def verify(self) -> None:
-        """See that the images are still those of the fingerprint.
+        """Compare the images with the fingerprint.
 
         Raises:
-            ValueError: If they are not.
-            OSError: If they cannot be read.
+            ValueError: If the images are others.
+            OSError: If the images cannot be read.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Part):
-    """Which data set a trial trains on; its fields are its parameters.
+    """The choice of a data set; its fields are its parameters.
 
     Attributes:
         image_shape: Channels, height and width of every image.
@@ -76,13 +76,13 @@ class Dataset(Part):
 
     @abstractmethod
     def open(self) -> FactorImages:
-        """Open the whole set, quickly where that has been done on this machine before.
+        """Open the whole set. Only the first call on a machine may take more than a moment.
 
         Raises:
-            InputError: If its files are missing or wrong.
+            InputError: If a file is missing or wrong.
             OSError: If a file cannot be read, or the cache cannot be written.
         """
 
     def num_training(self, data: FactorImages) -> int:
-        """Return how many images a trial trains on: the first so many in index order."""
+        """Return how many images a trial trains on; they are the first in index order."""
         return len(data)

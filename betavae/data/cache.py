@@ -1,8 +1,8 @@
-"""Packed pixels in a per-user cache: written once, checked by SHA-256, memory-mapped by every process.
+"""Pixels in a per-user cache: written once, checked by SHA-256, memory-mapped by every process.
 
-Beside the pixels `<name>.npy` lies a small record `<name>.json`, written after them: their size, modification time and
-SHA-256. While size and time agree with the record, a later open trusts it and takes milliseconds. Else the pixels are
-hashed in full, and made again if they are wrong. Damage that leaves both unchanged is not noticed at open.
+Beside the pixels, `<name>.npy`, lies a small record, `<name>.json`, written after them: their size, modification time
+and SHA-256. While size and time agree with the record, a later open trusts it and takes milliseconds. Otherwise the
+pixels are hashed in full, and made again if they are wrong. Damage that changes neither size nor time is not noticed.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from betavae.errors import InputError
 from betavae.files import sync_folder
 
 Pixels: TypeAlias = UInt8[np.ndarray, "..."]
-"""Pixels of some images, as they are kept."""
+"""Pixels of some images, in the form that the cache holds."""
 
 CACHE_VARIABLE = "BETAVAE_CACHE"
 DATA_VARIABLE = "DISENTANGLEMENT_LIB_DATA"
@@ -33,7 +33,14 @@ DATA_VARIABLE = "DISENTANGLEMENT_LIB_DATA"
 
 @dataclass(frozen=True)
 class CacheRecord:
-    """What was known of a cached file when it was last hashed: bytes, ns since 1970, the pixels' SHA-256."""
+    """The state of a cache file when it was last hashed.
+
+    Attributes:
+        size: Bytes.
+        mtime_ns: Modification time, in nanoseconds since 1970.
+        sha256: SHA-256 of the pixels, in hexadecimal.
+        source: The origin of the pixels.
+    """
 
     size: int
     mtime_ns: int
@@ -42,10 +49,10 @@ class CacheRecord:
 
 
 def cache_folder() -> Path:
-    """Return $BETAVAE_CACHE, or else `betavae` in the platform's folder for a user's caches; absolute.
+    """Return $BETAVAE_CACHE, or else `betavae` in the platform's folder for a user's caches; an absolute path.
 
     Raises:
-        OSError: If there is no such variable, and no home folder either.
+        OSError: If the variable is not set and the user has no home folder.
     """
     if chosen := folder_from_environment(CACHE_VARIABLE):
         return chosen
@@ -62,7 +69,7 @@ def folder_from_environment(variable: str) -> Path | None:
     """Return the absolute path that an environment variable names, `~` expanded; None if it is unset or empty.
 
     Raises:
-        InputError: If it begins with the home folder of a user who has none.
+        InputError: If the path begins with the home folder of a user who has none.
     """
     named = os.environ.get(variable)
     if not named:
@@ -76,9 +83,9 @@ def folder_from_environment(variable: str) -> Path | None:
 
 
 def data_environment() -> dict[str, str]:
-    """Return the variables that say where the data is, those that are set, as absolute paths.
+    """Return the environment variables that say where the data is, as absolute paths, if they are set.
 
-    A process that starts others in other folders puts them into `os.environ` first, so that all open the same data.
+    A process that starts others in other folders first puts them into `os.environ`, so that all open the same data.
 
     Raises:
         InputError: For the reasons of `folder_from_environment`.
@@ -93,7 +100,7 @@ def _platform_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "betavae"
     chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # a relative one is ignored, as the XDG specification has it
+    # the XDG specification has a relative path ignored
     return (chosen if chosen.is_absolute() else Path.home() / ".cache") / "betavae"
 
 
@@ -105,28 +112,25 @@ def ensure_cached(
     source: str,
     fingerprint: str | None = None,
 ) -> CacheRecord:
-    """Make sure that a cache file is whole, writing it where it is missing or wrong.
+    """Return the record of a cache file, after writing the file if it is missing or wrong.
 
-    Processes that ask at once wait for the first, which does the work under a lock beside the file.
+    Processes that call this at once wait for the first, which does the work under a lock beside the file.
 
     Args:
         path: The cache file, ending in ".npy".
-        blocks: Makes the pixels, in index order; called only when they must be written.
-        shape: Of all blocks together, images first.
-        source: Where the pixels come from, for the record.
-        fingerprint: The SHA-256 that the packed pixels must have. None: whatever the blocks give.
-
-    Returns:
-        The record of the file.
+        blocks: Returns the pixels, in index order; called only if they must be written.
+        shape: The shape of all blocks together, images first.
+        source: The origin of the pixels, for the record.
+        fingerprint: The SHA-256 that the pixels must have; any if None.
 
     Raises:
-        OSError: If the folder is a file, or cannot be written and there is something to write.
-        InputError: If the blocks do not give the fingerprint.
+        OSError: If the folder is a file, or must be written and cannot be.
+        InputError: If the pixels have another SHA-256 than `fingerprint`.
     """
     _check_folder(path.parent)
     with _clear_errors(path.parent):
         if record := _trusted_record(path, fingerprint):
-            return record  # without the lock, so that a filled cache may be read-only
+            return record  # before the lock, so that a filled cache may be read-only
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             record = _trusted_record(path, fingerprint) or _verified_record(path, shape, source, fingerprint)
@@ -134,15 +138,15 @@ def ensure_cached(
 
 
 def load_cached(path: Path) -> Pixels:
-    """Map a cache file into memory, read-only: its pages are shared by all processes of a machine."""
+    """Map a cache file into memory, read-only; all processes of a machine share its pages."""
     mapped: Pixels = np.load(path, mmap_mode="r", allow_pickle=False)
     return mapped
 
 
 def check_mapped(packed: Pixels, path: Path | None) -> None:
-    """Refuse pixels whose file has been cut short since it was mapped: reading them would kill the process (SIGBUS).
+    """Refuse pixels whose file has been truncated since it was mapped: reading them would kill the process (SIGBUS).
 
-    It takes a microsecond. A file that another has replaced is no danger: the map keeps the old one.
+    The check takes a microsecond. A file that has been replaced does no harm: the map keeps the old file.
 
     Raises:
         OSError: If the file is shorter than the map.
@@ -162,7 +166,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def say(message: str) -> None:
-    """Write one line to stderr, which leaves stdout to results."""
+    """Write one line to stderr; stdout is for results."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -183,7 +187,7 @@ def _clear_errors(folder: Path) -> Iterator[None]:
 
 
 def _trusted_record(path: Path, fingerprint: str | None) -> CacheRecord | None:
-    """Return the record if nothing that is cheap to look at contradicts it."""
+    """Return the record of a file if size, time and fingerprint agree with it, else None."""
     record = _read_record(path)
     if record is None or not path.is_file() or fingerprint not in (None, record.sha256):
         return None
@@ -191,7 +195,7 @@ def _trusted_record(path: Path, fingerprint: str | None) -> CacheRecord | None:
 
 
 def _verified_record(path: Path, shape: tuple[int, ...], source: str, fingerprint: str | None) -> CacheRecord | None:
-    """Hash the whole file, and record it again if it is intact; None if it must be written."""
+    """Hash the whole file and record it again if it is intact; return None if it must be written."""
     if not path.is_file():
         return None
     record = _read_record(path)
@@ -206,8 +210,8 @@ def _verified_record(path: Path, shape: tuple[int, ...], source: str, fingerprin
 def _written(
     path: Path, blocks: Iterable[Pixels], *, shape: tuple[int, ...], source: str, fingerprint: str | None
 ) -> CacheRecord:
-    """Write the pixels to a temporary name, and give them theirs once they are on the disk and known to be right."""
-    temporary = path.with_suffix(".tmp")  # under the lock there is one writer: a leftover of a killed one is reused
+    """Write the pixels to a temporary file, and rename it once it is synced and its fingerprint is right."""
+    temporary = path.with_suffix(".tmp")  # one writer holds the lock, and overwrites what a killed one left
     try:
         sha256 = _write_blocks(temporary, blocks, shape)
         if fingerprint not in (None, sha256):
@@ -224,7 +228,7 @@ def _written(
 def _write_blocks(path: Path, blocks: Iterable[Pixels], shape: tuple[int, ...]) -> str:
     """Write block by block, and return the SHA-256 of the pixels."""
     digest = hashlib.sha256()
-    with path.open("wb") as file:  # not a writable map: there, a full disk kills the process instead of raising
+    with path.open("wb") as file:  # not a writable map: a full disk would kill the process instead of raising an error
         file.write(_npy_header(shape))
         for block in blocks:
             file.write(block.data)
@@ -235,7 +239,7 @@ def _write_blocks(path: Path, blocks: Iterable[Pixels], shape: tuple[int, ...]) 
 
 
 def _fingerprint_of_file(path: Path, shape: tuple[int, ...]) -> str | None:
-    """Return the SHA-256 of the pixels; None if they do not follow the header that was written."""
+    """Return the SHA-256 of the pixels; None if the file has another header than `_write_blocks` gives it."""
     header = _npy_header(shape)
     with path.open("rb") as file:
         if file.read(len(header)) != header:
@@ -258,12 +262,12 @@ def _record_of(path: Path, sha256: str, source: str) -> CacheRecord:
 def _read_record(path: Path) -> CacheRecord | None:
     try:
         return CacheRecord(**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):  # missing, not JSON, or not this record: the pixels decide
+    except (FileNotFoundError, ValueError, TypeError):  # missing, not JSON, or another record: the pixels are hashed
         return None
 
 
 def _recorded(path: Path, record: CacheRecord) -> CacheRecord:
-    temporary = path.with_suffix(".json.tmp")  # not fsynced: a record that a power cut spoils is not trusted
+    temporary = path.with_suffix(".json.tmp")  # not synced: a record that a power cut damages is not trusted
     temporary.write_text(json.dumps(asdict(record)), encoding="utf-8")
     os.replace(temporary, path.with_suffix(".json"))
     return record

@@ -12,19 +12,19 @@ from betavae.arrays import ArrayLike, as_array, as_integers
 
 @dataclass(frozen=True)
 class FactorSpace:
-    """Every combination of a few discrete factors, numbered in C order: the last factor varies fastest.
+    """All combinations of a few discrete factors, numbered in C order: the last factor varies fastest.
 
     Attributes:
         names: One name per factor, all different.
-        values: The values each factor takes, in the order of its indices, rows in the order of `names`. Lists, arrays
+        values: One row per factor, in the order of `names`: its values, in the order of their indices. Lists, arrays
             and tensors become tuples.
-        categorical: Factors whose values have no order, such as a shape.
-        position: The factors that place a thing on the image, to the right and downwards; None if there are none.
-        lines: A factor of few values, each of which figures draw as a line of its own; None if there is none.
+        categorical: The factors whose values have no order, such as a shape.
+        position: The factors that move an object to the right and downwards; None if there are none.
+        lines: The factor of few values that figures draw as one line each; None if there is none.
 
     Raises:
-        ValueError: If there are no factors, a factor has no values or no list of them, a name repeats, or the lengths
-            differ; or if one of the others is no name of a factor.
+        ValueError: If there are no factors, a factor has no list of values or an empty one, a name repeats, or the
+            lengths differ; or if `categorical`, `position` or `lines` names no factor.
     """
 
     names: tuple[str, ...]
@@ -58,17 +58,17 @@ class FactorSpace:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many values each factor takes, V_k."""
+        """The number of values of each factor, V_k."""
         return tuple(len(row) for row in self.values)
 
     @property
     def num_factors(self) -> int:
-        """How many factors there are."""
+        """The number of factors."""
         return len(self.names)
 
     @property
     def size(self) -> int:
-        """How many combinations there are: the product of `sizes`."""
+        """The number of combinations: the product of `sizes`."""
         return math.prod(self.sizes)
 
     def column(self, name: str) -> int:
@@ -82,7 +82,7 @@ class FactorSpace:
         return self.names.index(name)
 
     def indices_to_factors(self, indices: ArrayLike) -> Int[np.ndarray, "samples factors"]:
-        """Return the factor indices of numbered combinations.
+        """Return the factor indices of combinations.
 
         Args:
             indices: Combination numbers, 0 .. size - 1: an array, a tensor or a list of integers.
@@ -125,7 +125,7 @@ class FactorSpace:
 
 
 def _values_of_factor(row: ArrayLike) -> tuple[float | int | str, ...]:
-    values = as_array("the values of a factor", row, dtype=object)  # so that a number beside a string stays one
+    values = as_array("the values of a factor", row, dtype=object)  # so that a number beside a string stays a number
     if values.ndim != 1:
         raise ValueError(f"The values of a factor must be a list of numbers or strings, but got {row!r}.")
     return tuple(values.tolist())

@@ -1,4 +1,4 @@
-"""Scores of disentanglement: what each latent knows of each factor, and the Mutual Information Gap."""
+"""Scores of disentanglement. To add one, write a module here and add its class to `METRICS`."""
 
 from betavae.metrics.base import EncodedSample, Metric, Rows, Score
 from betavae.metrics.exact_information import exact_mutual_information

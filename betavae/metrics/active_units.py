@@ -1,4 +1,4 @@
-"""How many latents say anything of an image."""
+"""The number of latents in use."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from betavae.metrics.base import EncodedSample, Metric, Score, check_number
 
 ACTIVE_UNIT_NATS = 0.01
-"""A latent is active when its KL, averaged over the rows, is above this."""
+"""A latent is active if its KL, averaged over the rows, is above this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActiveUnits(Metric):
-    """Number of latents whose KL from the prior, averaged over the images, is above 0.01 nats."""
+    """The number of latents whose KL from the prior, averaged over the images, is above 0.01 nats."""
 
     name = "active_units"
     label = "active latents"
@@ -22,7 +22,7 @@ class ActiveUnits(Metric):
     format = ".0f"
 
     def score(self, sample: EncodedSample) -> Score:
-        """Count the latents."""
+        """Return the number of active latents."""
         return Score(
             value=float((sample.kl_per_latent() > ACTIVE_UNIT_NATS).sum()),
             details={"threshold_nats": ACTIVE_UNIT_NATS},
@@ -33,5 +33,5 @@ class ActiveUnits(Metric):
         )
 
     def check_details(self, score: Score) -> None:
-        """See that the threshold is there."""
+        """Check the threshold."""
         check_number("details.threshold_nats", score.details.get("threshold_nats"))

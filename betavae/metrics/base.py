@@ -1,4 +1,4 @@
-"""What every metric is given and returns: a sample of encoded images in, a score out."""
+"""The interface of a metric: a sample of encoded images in, a score out."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from betavae.errors import InputError
 from betavae.parts import Part
 
 NUM_ROWS = 10_000
-"""Images that live scores are taken of, where a metric asks for no others."""
+"""Number of images that a metric scores, unless it selects others."""
 
 ROWS_SEED = 0
-"""Seed of their draw: the same images in every trial."""
+"""Seed of the draw of these images, which are the same in every trial."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Which images a score is taken of.
+    """The images of a score.
 
     Attributes:
         indices: Image numbers.
-        description: Which images these are, in words.
-        seed: Seed of the draw; None if they were not drawn.
+        description: The choice of images, in words.
+        seed: Seed of a random choice; None for any other.
     """
 
     indices: Integer[np.ndarray, " rows"]
@@ -39,14 +39,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """Some images of a data set, encoded: all that a metric may use.
+    """Some images of a data set, encoded: the input of a metric.
 
     Attributes:
         mean: Posterior means: the codes.
         logvar: Natural logarithms of the posterior variances.
-        factors: Factor indices of the same images.
-        space: What the columns of `factors` are.
-        rows: Which images these are.
+        factors: Factor indices of the images.
+        space: The factors, in the order of the columns of `factors`.
+        rows: The images.
     """
 
     mean: Float[np.ndarray, "rows latents"]
@@ -56,34 +56,34 @@ class EncodedSample:
     rows: Rows
 
     def generator(self) -> np.random.Generator:
-        """Return the source of a metric's random numbers: the same ones every time."""
+        """Return a new source of random numbers, with the same numbers every time."""
         return np.random.default_rng(self.rows.seed or 0)
 
     def kl_per_latent(self) -> Float[np.ndarray, " latents"]:
-        """Return the KL from the prior in nats, averaged over the rows; finite only if all means and variances are."""
+        """Return the KL from the prior in nats, averaged over the rows; not finite if any mean or variance is not."""
         mean, logvar = self.mean.astype(np.float64), self.logvar.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # of a model that has diverged
+        with np.errstate(over="ignore", invalid="ignore"):  # a model may have diverged
             kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
         return kl
 
 
 @dataclass(frozen=True)
 class Score:
-    """One score of one model, with how it was taken.
+    """A score of a model, and how it was taken.
 
     Attributes:
         value: The score.
+        estimator: The estimator, in words.
+        num_rows: Number of images.
+        rows: The choice of images, in words.
         by_factor: The score of each factor, by name; empty if the metric has none.
-        details: What it was made of, as plain values of JSON.
-        estimator: How it was taken, in words.
-        num_rows: How many images it was taken of.
-        rows: Which images those were, in words.
-        rows_seed: Seed of their draw; None if they were not drawn.
-        ceiling: The score of a perfect code of the same images; None where that is not known.
-        chance: The score of codes that know nothing of the factors; None where that is not known.
+        details: The quantities behind the score, as values that JSON can hold.
+        rows_seed: Seed of a random choice of images; None for any other.
+        ceiling: The score of a perfect code of the same images; None if unknown.
+        chance: The score of codes that are independent of the factors; None if unknown.
 
     Raises:
-        InputError: If a value is of another kind, or a number is not finite; the message names it.
+        InputError: If a value is of another type, or a number is not finite; the message names the value.
     """
 
     value: float
@@ -97,23 +97,27 @@ class Score:
     chance: float | None = None
 
     def __post_init__(self) -> None:
-        """Check every value, so that a score that no record can hold fails where it was taken."""
+        """Check every value, so that a score that no record can hold fails where it is taken."""
         _check_values(vars(self))
 
     def numbers(self, name: str) -> dict[str, float]:
-        """Return the numbers that a trial reports of this, under TensorBoard's names."""
+        """Return the value and the scores of factors, under TensorBoard's names.
+
+        Args:
+            name: The metric's name.
+        """
         return {name: self.value} | {f"{name}/{factor}": value for factor, value in self.by_factor.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values of JSON."""
+        """Return the score as values that JSON can hold."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Any) -> Score:
-        """Read what `to_dict` gives.
+        """Build a score from the values of `to_dict`.
 
         Raises:
-            InputError: If a value is missing or of another kind; the message names it.
+            InputError: If a value is missing or of another type; the message names the value.
         """
         if not isinstance(values, dict) or values.keys() != {item.name for item in fields(cls)}:
             raise InputError(f"a score must hold {', '.join(item.name for item in fields(cls))}")
@@ -122,7 +126,7 @@ class Score:
 
 
 def _check_values(values: Mapping[str, Any]) -> None:
-    """Check the kinds of a score's values, and that its numbers are finite."""
+    """Check the types of a score's values, and that its numbers are finite."""
     check_number("value", values["value"])
     for name in ("estimator", "rows"):
         require(isinstance(values[name], str), name, "text", values[name])
@@ -140,17 +144,17 @@ def _check_values(values: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Part):
-    """A score of disentanglement: a function of an encoded sample.
+    """A function from an encoded sample to a score.
 
     Attributes:
-        label: What tables and figures call it.
-        is_live: Whether it is taken at every evaluation of a trial; else on request.
-        higher_is_better: Whether a higher score is a better one; None if neither is.
-        ignores_scale: Whether scaling and shifting a latent changes nothing: False for a metric that compares
+        label: The name in tables and figures.
+        is_live: Whether every evaluation of a trial takes the score; if not, it is taken on request.
+        higher_is_better: True if a higher score is better, False if a lower score is; None if neither is.
+        ignores_scale: Whether scaling and shifting a latent leaves the score as it is: False for a metric that compares
             posteriors with the prior.
-        is_always_taken: Whether `rows` gives images of every trial.
-        format: How its value is written.
-        symbol: Its name at the head of a column; its name if empty.
+        is_always_taken: Whether `rows` selects images for every trial.
+        format: Python's format specification of the value.
+        symbol: The name at the head of a column; the metric's name if empty.
     """
 
     label: ClassVar[str]
@@ -163,57 +167,63 @@ class Metric(Part):
 
     @classmethod
     def can_rank(cls) -> bool:
-        """Whether trials can be ranked by it while they run: every report has it, and a higher value is better."""
+        """Return whether the score can rank running trials: every report has it, and a higher value is better."""
         return cls.is_live and cls.is_always_taken and bool(cls.higher_is_better)
 
     def rows(self, data: FactorImages, num_training: int) -> Rows | None:
-        """Return the images that it is taken of; None where it says nothing.
+        """Return the images to score; None if the metric is not defined for the model.
 
         Args:
             data: The whole set.
-            num_training: How many images the model was trained on, the first in index order.
+            num_training: Number of images that the model was trained on, the first in index order.
         """
         return drawn_rows(data)
 
     @abstractmethod
     def score(self, sample: EncodedSample) -> Score:
-        """Score a sample of the images that `rows` asks for."""
+        """Return the score of a sample of the images that `rows` selects."""
 
     def check_details(self, score: Score) -> None:
-        """See that a score that was read holds the details that reports show.
+        """Check the details of a score that was read from a file.
 
         Raises:
-            InputError: If one is missing or wrong; the message names it.
+            InputError: If a detail is missing or wrong; the message names the detail.
         """
         return
 
 
 def drawn_rows(data: FactorImages) -> Rows:
-    """Return NUM_ROWS images drawn without replacement, ascending: the same ones in every trial."""
+    """Return NUM_ROWS images, drawn without replacement and sorted: the same images in every trial."""
     drawn = np.random.default_rng(ROWS_SEED).choice(len(data), min(NUM_ROWS, len(data)), replace=False)
     return live_rows(np.sort(drawn))
 
 
 def live_rows(indices: Integer[np.ndarray, " rows"]) -> Rows:
-    """Return the rows that `drawn_rows` drew, with what is known of their draw."""
+    """Return the rows of `drawn_rows` from their indices, with the words and the seed of the draw."""
     return Rows(indices, "whole set, without replacement", ROWS_SEED)
 
 
 def check_number(name: str, value: Any) -> None:
-    """See that a value is a finite number.
+    """Refuse a value that is no finite number.
 
     Raises:
-        InputError: If it is not.
+        InputError: If the value is of another type, infinite or nan; the message begins with `name`.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     require(is_number and math.isfinite(value), name, "a finite number", value)
 
 
 def require(holds: bool, name: str, what: str, value: object) -> None:
-    """Refuse a value that was read.
+    """Refuse a value unless a condition holds.
+
+    Args:
+        holds: The condition.
+        name: The value's name, for the message.
+        what: What the value must be, for the message.
+        value: The value, for the message.
 
     Raises:
-        InputError: If `holds` is false; the message says what the value must be.
+        InputError: If the condition does not hold.
     """
     if not holds:
         raise InputError(f"{name} must be {what} and is {repr(value)[:40]}")

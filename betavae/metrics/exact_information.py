@@ -43,17 +43,17 @@ def exact_mutual_information(
         Entry [j, k] in nats, in [0, log V_k]. Scaling or shifting a latent changes nothing.
 
     Error:
-        Below 1e-4 nats (2e-5 is the worst seen, with two images; less with many) where the narrowest posterior of a
-        latent is at least 4e-6 of the length that its posteriors cover, empty stretches left out. Where one is
-        narrower, the latent is first blurred by 4e-6 of that length, which can only lower the result.
+        Below 1e-4 nats (the largest seen is 2e-5, with two images) if the narrowest posterior of a latent is at least
+        4e-6 of the length that its posteriors cover, without empty stretches. If one is narrower, the latent is first
+        blurred by 4e-6 of that length, which can only lower the result.
 
     Time:
-        0.4 s per latent, and 0.5 GB in all, for the 737,280 images of dSprites on one core; more where the narrowest
+        0.4 s per latent, and 0.5 GB in all, for the 737,280 images of dSprites on one core; more if the narrowest
         sigma is small beside that length, up to 150 s and 1.3 GB for sigmas spread over four decades.
 
     Raises:
-        ValueError: If the shapes differ, the rows are not the whole grid, or a value is not finite or a logvar
-            outside [-300, 300]; or if they are no real numbers.
+        ValueError: If the shapes differ, the rows are not the whole grid, a value is no finite real number, or a
+            logvar is outside [-300, 300].
 
     Source:
         The quantity: Chen et al. 2018, arXiv:1802.04942, who estimate it by sampling.
@@ -79,10 +79,10 @@ class _Grid:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """The components of one latent, each shared among the cells of a histogram.
+    """The components of one latent, each shared among cells of a histogram.
 
-    The histogram is a row of blocks, one for each variance that some component uses; the cells of a block are means,
-    at the spacing of its variance's octave.
+    The histogram is a row of blocks, one for each variance in use; the cells of a block are means, at the spacing of
+    its variance's octave.
     """
 
     cells: Int[np.ndarray, "stencil images"]
@@ -96,17 +96,17 @@ class _Mixture:
 def _place(
     mean: Float[np.ndarray, " images"], logvar: Float[np.ndarray, " images"]
 ) -> tuple[_Grid, Float[np.ndarray, " images"], Float[np.ndarray, " images"]]:
-    """Return a grid that holds all components, their means from its start, and their variances."""
+    """Return a grid that holds all components, their means relative to its start, and their variances."""
     mean = mean.astype(np.float64)
     shift = max(int(np.frexp(np.abs(mean).max())[1]) - LARGEST_EXPONENT, 0)
     mean = np.ldexp(mean, -shift)
     mean = mean - mean.min()
-    # The floor is what float64 means can resolve; it keeps 0 / 0 out, and is too small to change a result.
+    # The floor is the resolution of means in float64. It prevents 0 / 0, and is too small to change a result.
     variance = np.ldexp(np.exp(logvar.astype(np.float64)), -2 * shift) + (mean.max() * 2.0**-46) ** 2
     if _num_points(mean, variance) > LONG_GRID:
         mean = _close_gaps(mean, variance)
     excess = _num_points(mean, variance) / MAX_POINTS
-    if excess > 1:  # blur every component alike: a channel after the code, so that I can only fall
+    if excess > 1:  # blur all components alike: a channel after the code, which can only lower I
         variance = variance + excess**2 * variance.min()
     num_points = 2 ** int(np.ceil(np.log2(min(_num_points(mean, variance), MAX_POINTS))))
     starts, ends = _supports(mean, variance)
@@ -129,7 +129,7 @@ def _num_points(mean: Float[np.ndarray, " images"], variance: Float[np.ndarray, 
 def _close_gaps(
     mean: Float[np.ndarray, " images"], variance: Float[np.ndarray, " images"]
 ) -> Float[np.ndarray, " images"]:
-    """Shift clusters of components together where no component reaches between them, which leaves I as it was."""
+    """Return means with the clusters of components moved together over gaps, which leaves I as it was."""
     starts, ends = _supports(mean, variance)
     order = np.argsort(starts)
     gaps = np.maximum(starts[order][1:] - np.maximum.accumulate(ends[order])[:-1], 0)
@@ -141,7 +141,7 @@ def _close_gaps(
 def _round_components(
     grid: _Grid, mean: Float[np.ndarray, " images"], variance: Float[np.ndarray, " images"]
 ) -> _Mixture:
-    """Share each component between two means and `STENCIL` variances, keeping its mean and its variance."""
+    """Share each component between two means and `STENCIL` variances that keep its mean and variance."""
     node = (np.log(variance / grid.narrowest) / np.log(RATIO)).astype(np.int64)
     level, first = np.divmod(node, NODES_PER_OCTAVE)
     spacings = grid.length / grid.num_points * 2.0 ** np.arange(level.max() + 1)
@@ -175,7 +175,7 @@ def _stencil_weights(ratio: Float[np.ndarray, " images"]) -> Float[np.ndarray, "
 def _node_offsets(
     level: Int[np.ndarray, " images"], first: Int[np.ndarray, " images"], num_points: int
 ) -> tuple[Int[np.ndarray, "levels nodes"], int]:
-    """Return where the histogram block of each variance node starts (-1 for one that is not used), and their total."""
+    """Return the first cell of the block of each variance (-1 for an unused variance), and the number of cells."""
     used = np.zeros((int(level.max()) + 1, NODES_PER_OCTAVE + STENCIL - 1), dtype=bool)
     for i in range(STENCIL):
         used[level, first + i] = True
@@ -201,7 +201,7 @@ def _levels(
 
 
 def _information(mixture: _Mixture, sizes: tuple[int, ...], factor: int) -> float:
-    """Return I(z; v) in nats for the factor on one axis of the grid, a block of its values at a time."""
+    """Return I(z; v) in nats for the factor on one axis of the grid, computed in blocks of its values."""
     num_values = sizes[factor]
     num_after = int(np.prod(sizes[factor + 1 :]))
     shape = (-1, num_values, num_after)  # C order: the axes before, this one, those after
@@ -224,7 +224,7 @@ def _histograms(
     right: Float[np.ndarray, "1 before values after"],
     num_cells: int,
 ) -> Float[np.ndarray, "values cells"]:
-    """Return the probability that the images with each value put in each cell."""
+    """Return the probability of each cell for the images of each value."""
     num_values = cells.shape[2]
     cells = (cells + num_cells * np.arange(num_values)[:, None]).ravel()
     upper = np.bincount(cells, (weights * right).ravel(), minlength=num_cells * num_values)
@@ -243,7 +243,7 @@ def _densities(mixture: _Mixture, histograms: Float[np.ndarray, "values cells"])
     for spectrum, histogram in zip(spectra, histograms, strict=True):
         for level, blur in mixture.levels:
             nodes = histogram[level].reshape(len(blur), -1)
-            used = nodes.any(axis=1)  # few of the narrowest, as a rule, and those have the longest transforms
+            used = nodes.any(axis=1)  # as a rule few of the narrowest, which have the longest transforms
             num_frequencies = blur.shape[1]
             spectrum[:num_frequencies] += (np.fft.rfft(nodes[used])[:, :num_frequencies] * blur[used]).sum(axis=0)
     return np.fft.irfft(spectra, n=mixture.num_points // 2)

@@ -1,4 +1,4 @@
-"""The Mutual Information Gap as metrics: binned in two ways, exact, and as the seed study took it."""
+"""The Mutual Information Gap as metrics: by bins of equal width or mass, exact, and as in the seed study."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ NUM_BINS = 20
 """Bins per latent of the binned estimators."""
 
 SEED_STUDY_ROWS = 5_000
-"""Images that the seed study scored: the first in file order."""
+"""Number of images that the seed study scored, the first in file order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _BinnedGap(Metric):
-    """The MIG from bins of the posterior means."""
+    """The MIG by bins of the posterior means."""
 
     binning: ClassVar[str]
     described: ClassVar[str]
 
     def score(self, sample: EncodedSample) -> Score:
-        """Score a sample; chance is the score of the same codes against shuffled rows of factors."""
+        """Return the MIG. Its chance level is the MIG of the same codes with the rows of factors shuffled."""
         gap = mutual_information_gap(sample.mean, sample.factors, num_bins=NUM_BINS, binning=self.binning)
         return _score_of(gap, sample, estimator=self.described, chance=_chance(sample, sample.factors, self.binning))
 
     def check_details(self, score: Score) -> None:
-        """See that latents and factors are the same ones everywhere."""
+        """Check that the details are of the same latents and factors."""
         _check_details(score)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mig(_BinnedGap):
-    """The MIG with 20 equal-width bins per latent, on 10,000 images: comparable with most of the literature."""
+    """The MIG by 20 equal-width bins per latent, on 10,000 images: comparable with most of the literature."""
 
     name = "mig"
     label = "MIG"
@@ -50,7 +50,7 @@ class Mig(_BinnedGap):
 
 @dataclass(frozen=True, kw_only=True)
 class MigQuantile(_BinnedGap):
-    """The MIG with 20 equal-mass bins per latent, on the same images."""
+    """The MIG by 20 equal-mass bins per latent, on the same 10,000 images."""
 
     name = "mig_quantile"
     label = "MIG, equal mass"
@@ -60,11 +60,11 @@ class MigQuantile(_BinnedGap):
 
 @dataclass(frozen=True, kw_only=True)
 class MigSeedStudy(Metric):
-    """The seed study's own number: the MIG by equal-mass bins of the first images in file order.
+    """The score of the seed study: the MIG by equal-mass bins of the first 5,000 images in file order.
 
-    Those images of dSprites all show one shape of one scale. A factor that never varies has no entropy, and so no gap;
-    the study counted those as 0 and averaged over all factors. This does the same, to be compared with what it
-    published. It is taken of models that were trained on a part of the set alone.
+    These images of dSprites all show one shape of one scale. A factor that never varies has no entropy, and so no gap;
+    the study counted its gap as 0 and averaged over all factors. This metric does the same, for comparison with the
+    published numbers. It is defined for models that were trained on a part of the set alone.
     """
 
     name = "mig_seed_study"
@@ -72,13 +72,13 @@ class MigSeedStudy(Metric):
     is_always_taken = False
 
     def rows(self, data: FactorImages, num_training: int) -> Rows | None:
-        """Return the first images in file order, of those that the model was trained on."""
+        """Return the first images in file order that the model was trained on; None if it was trained on all images."""
         if num_training >= len(data):
             return None
         return Rows(np.arange(min(SEED_STUDY_ROWS, num_training)), "the first in file order")
 
     def score(self, sample: EncodedSample) -> Score:
-        """Score a sample; a factor that never varies counts as 0."""
+        """Return the mean gap, in which a factor that never varies counts as 0."""
         names = sample.space.names
         varying = (sample.factors != sample.factors[0]).any(axis=0)
         gaps, chance = np.zeros(len(varying)), 0.0
@@ -97,7 +97,7 @@ class MigSeedStudy(Metric):
         )
 
     def check_details(self, score: Score) -> None:
-        """See that it is known of each factor whether it varies."""
+        """Check that `varying` says of each factor whether it varies."""
         varying, names = score.details.get("varying"), score.by_factor.keys()
         if (
             not isinstance(varying, dict)
@@ -109,7 +109,7 @@ class MigSeedStudy(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class MigExact(Metric):
-    """The MIG of the full posterior of every image, without sampling or bins."""
+    """The MIG of the full posteriors of all images, without sampling or bins."""
 
     name = "mig_exact"
     label = "exact MIG"
@@ -120,7 +120,7 @@ class MigExact(Metric):
         return Rows(np.arange(len(data)), "whole set")
 
     def score(self, sample: EncodedSample) -> Score:
-        """Score the whole set."""
+        """Return the MIG of the whole set, with the mean gap of the factors that have an order in its details."""
         gap = exact_mutual_information_gap(sample.mean, sample.logvar, sample.space)
         score = _score_of(gap, sample, estimator="quadrature of the full posterior", chance=0.0)
         ordered = [value for name, value in score.by_factor.items() if name not in sample.space.categorical]
@@ -128,9 +128,9 @@ class MigExact(Metric):
         return Score(**{**vars(score), "details": details, "ceiling": 1.0})
 
     def check_details(self, score: Score) -> None:
-        """See that the score of the ordered factors is there too."""
+        """Check the details of a gap, and the score of the ordered factors, which is None if there are none."""
         _check_details(score)
-        if score.details.get("score_of_ordered_factors", "") is not None:  # as where every factor is categorical
+        if score.details.get("score_of_ordered_factors", "") is not None:  # None: every factor is categorical
             check_number("details.score_of_ordered_factors", score.details.get("score_of_ordered_factors"))
 
 
@@ -158,7 +158,7 @@ def _by_name(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _chance(sample: EncodedSample, factors: Integer[np.ndarray, "rows factors"], binning: str) -> float:
-    """Return the score of the same codes against the factors of other images, drawn without replacement."""
+    """Return the MIG of the same codes with the rows of factors shuffled."""
     shuffled = factors[sample.generator().permutation(len(factors))]
     return mutual_information_gap(sample.mean, shuffled, num_bins=NUM_BINS, binning=binning).score
 

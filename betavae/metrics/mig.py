@@ -1,4 +1,4 @@
-"""The Mutual Information Gap: how much more the best latent knows of each factor than the second best."""
+"""The Mutual Information Gap: the difference in information on a factor between the best latent and the second best."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,16 @@ from betavae.metrics.mutual_information import binned_information, check_bins, e
 
 @dataclass(frozen=True)
 class MutualInformationGap:
-    """A MIG with everything it was made of.
+    """A MIG and the quantities behind it.
 
     Attributes:
         score: The mean of `gaps`.
         gaps: (I_(1)k - I_(2)k) / H(v_k) for the two largest entries of each column of `mutual_information`; in [0, 1].
         mutual_information: I(z_j; v_k), in nats.
         entropies: H(v_k) over the rows used, in nats.
-        matched_latents: The latent with the largest entry for each factor; of equals, the first.
-        ceiling: What the binned estimator gives a perfect code on the same rows, to print beside `score`: few bins
-            cannot hold many values. None for the exact estimator, whose ceiling is 1.
+        matched_latents: The latent with the largest entry for each factor; the first of equals.
+        ceiling: The binned score of a perfect code on the same rows, to print beside `score`: it is below 1 if a factor
+            has more values than there are bins. None for the exact estimator, whose ceiling is 1.
     """
 
     score: float
@@ -38,25 +38,25 @@ def mutual_information_gap(
 ) -> MutualInformationGap:
     """Estimate the MIG from paired samples, by binning each latent.
 
-    The ceiling is the score of one latent per factor that holds the index of its value. It is no bound: a code that
-    spaces the values otherwise can score a little more. One that spreads over a value scores less, as bin edges then
-    cut through it: with a spread of half a step on the whole of dSprites, 0.889 by width and 0.848 by mass, instead of
-    0.902420 by either.
+    The ceiling is the score of a code with one latent per factor that holds the index of the factor's value. It is no
+    bound: a code with other spaces between the values can score a little more. A code that spreads over each value
+    scores less, because bin edges cut through values: with a spread of half a step on the whole of dSprites, 0.889 by
+    width and 0.848 by mass, instead of 0.902420 by either.
 
     Args:
         codes: Posterior means, (samples, latents): an array, a tensor or lists of real numbers.
         factors: Factor values, (samples, factors), rows in the order of `codes`: numbers, whole or not, or strings.
-            Only which rows agree matters. Values are compared exactly and never rounded: 1 is 1.0 and -0.0 is 0.0, but
-            0.3 and 0.1 + 0.2 are two values.
+            Only which values are equal matters. Values are compared exactly and never rounded: 1 is 1.0 and -0.0 is
+            0.0, but 0.3 and 0.1 + 0.2 are two values.
         num_bins: Bins per latent.
         binning: "width" for equal-width bins (comparable with most of the literature), "mass" for equal-mass bins.
 
     Returns:
-        The score and its parts, with a ceiling.
+        The score and the quantities behind it, with a ceiling.
 
     Error:
         Below 1 for a perfect code of a factor with more values than `num_bins`; see `ceiling`. Mutual information is
-        biased up (see `mutual_information`), most where it is small, so that gaps are biased down.
+        biased up (see `mutual_information`), most if it is small, so gaps are biased down.
 
     Raises:
         ValueError: If a factor has only one value, or for the reasons of `mutual_information`.
@@ -83,7 +83,7 @@ def exact_mutual_information_gap(mean: ArrayLike, logvar: ArrayLike, factor_spac
         factor_space: The full factorial grid of images.
 
     Returns:
-        The score and its parts. A perfect code reaches 1.
+        The score and the quantities behind it. A perfect code scores 1.
 
     Error:
         At most twice that of `exact_mutual_information` over the entropy: below 3e-4 of a gap.
@@ -119,8 +119,8 @@ def _gap(
 def gaps_of(
     information: Float[np.ndarray, "latents factors"], entropies: Float[np.ndarray, " factors"]
 ) -> Float[np.ndarray, " factors"]:
-    """The gap of each factor, from what each latent knows of it and its entropy, in nats."""
-    with_none = np.vstack([information, np.zeros_like(information[:1])])  # a lone latent's rival knows nothing
+    """Return the gap of each factor from mutual information and entropies in nats."""
+    with_none = np.vstack([information, np.zeros_like(information[:1])])  # second best to a single latent
     second, first = np.sort(with_none, axis=0)[-2:]
     gaps: Float[np.ndarray, " factors"] = (first - second) / entropies
     return gaps

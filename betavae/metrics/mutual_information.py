@@ -13,8 +13,8 @@ def mutual_information(
 ) -> Float[np.ndarray, "latents factors"]:
     r"""Estimate I(z_j; v_k) from paired samples, by binning each latent.
 
-    Equal-width bins run from the smallest to the largest code of a latent, the last one closed. Equal-mass bins
-    are cut at the quantiles i / num_bins, and a code on a cut belongs to the bin above it.
+    Equal-width bins divide the range from the smallest to the largest code of a latent; the last bin is closed.
+    Equal-mass bins are cut at the quantiles i / num_bins; a code on a cut belongs to the bin above.
 
     Args:
         codes: Posterior means, (samples, latents): an array, a tensor or lists of real numbers, binned in float64.
@@ -49,7 +49,7 @@ def factor_entropies(factors: ArrayLike) -> Float[np.ndarray, " factors"]:
         factors: Factor values, (samples, factors); as for `factor_values`.
 
     Returns:
-        Entropies in nats; log n only for n equally frequent values, and 0 for a factor with one value.
+        Entropies in nats: log n for n equally frequent values, less for others, 0 for a factor with one value.
 
     Raises:
         ValueError: For the reasons of `factor_values`.
@@ -58,12 +58,12 @@ def factor_entropies(factors: ArrayLike) -> Float[np.ndarray, " factors"]:
 
 
 def factor_values(factors: ArrayLike) -> Int[np.ndarray, "samples factors"]:
-    """Renumber the values of each factor 0 .. V_k - 1, in order, leaving out those that no row takes.
+    """Return the values of each factor renumbered 0 .. V_k - 1, in order, without values that no row has.
 
     Args:
-        factors: A matrix, one row per image: an array, a tensor or lists of numbers or strings, whatever can be put in
-            order. Only which rows agree matters. Values are compared exactly and never rounded: 1 is 1.0 and -0.0 is
-            0.0, but 0.3 and 0.1 + 0.2 are two values.
+        factors: A matrix, one row per image: an array, a tensor or lists of numbers or strings that have an order. Only
+            which values are equal matters. Values are compared exactly and never rounded: 1 is 1.0 and -0.0 is 0.0, but
+            0.3 and 0.1 + 0.2 are two values.
 
     Raises:
         ValueError: If there are no rows or factors, a value is NaN, or the values of a factor have no order.
@@ -79,7 +79,7 @@ def factor_values(factors: ArrayLike) -> Int[np.ndarray, "samples factors"]:
 def paired_samples(
     codes: ArrayLike, factors: ArrayLike
 ) -> tuple[Float[np.ndarray, "samples latents"], Int[np.ndarray, "samples factors"]]:
-    """Check what a caller gives; return the codes as floats, and the factors as `factor_values` numbers them."""
+    """Return checked codes as floats, and the factors as renumbered by `factor_values`."""
     codes, factors = as_floats("codes", codes), _factor_matrix(factors)
     _check_samples(codes, factors)
     return codes, factor_values(factors)
@@ -92,17 +92,17 @@ def binned_information(
     num_bins: int,
     binning: str,
 ) -> Float[np.ndarray, "latents factors"]:
-    """Do what `mutual_information` does, with samples from `paired_samples`."""
+    """Return the result of `mutual_information` for samples from `paired_samples`."""
     values = np.ascontiguousarray(values.T)
     sizes = values.max(axis=1) + 1
     starts = np.cumsum(sizes) - sizes
-    columns = values + starts[:, None]  # of one table per latent, in which the factors' tables stand side by side
+    columns = values + starts[:, None]  # of one table per latent that joins the tables of all factors
     latents = codes.T.astype(np.float64, order="C")
     return np.array([_information(_bin_indices(z, num_bins, binning), columns, starts) for z in latents])
 
 
 def entropies_of_values(values: Int[np.ndarray, "samples factors"]) -> Float[np.ndarray, " factors"]:
-    """Do what `factor_entropies` does, with values from `factor_values`."""
+    """Return the result of `factor_entropies` for values from `factor_values`."""
     counts = [np.bincount(column) for column in values.T]
     return np.array([count @ np.log(len(values) / count) / len(values) for count in counts])
 
@@ -110,7 +110,7 @@ def entropies_of_values(values: Int[np.ndarray, "samples factors"]) -> Float[np.
 def _factor_matrix(factors: ArrayLike) -> Shaped[np.ndarray, "..."]:
     matrix = as_array("factors", factors)
     if matrix.dtype.kind in "US" and isinstance(factors, list | tuple):
-        return as_array("factors", factors, dtype=object)  # else a number beside a string would become one, and NaN too
+        return as_array("factors", factors, dtype=object)  # else numbers and NaN beside strings would become strings
     return matrix
 
 
@@ -136,9 +136,9 @@ def _ranks_by_sorting(column: Shaped[np.ndarray, " samples"], k: int) -> Int[np.
 
 def _ranks_of_integers(column: Shaped[np.ndarray, " samples"]) -> Int[np.ndarray, " samples"]:
     low, high = int(column.min()), int(column.max())
-    if high - low > 4 * column.size:  # a table of every value between would be longer than sorting takes
+    if high - low > 4 * column.size:  # sorting is faster than a table of every value between
         return np.unique(column, return_inverse=True)[1].astype(np.int64)
-    # Modulo 2**64, so right for narrow types, which would overflow, and for uint64, which int64 cannot hold.
+    # Differences modulo 2**64: right for narrow types, which would overflow, and for uint64, which int64 cannot hold.
     offsets = column.astype(np.int64) - np.array(low, dtype=column.dtype).astype(np.int64)
     ranks: Int[np.ndarray, " values"] = np.cumsum(np.bincount(offsets) > 0) - 1
     return ranks[offsets]
@@ -146,7 +146,7 @@ def _ranks_of_integers(column: Shaped[np.ndarray, " samples"]) -> Int[np.ndarray
 
 def _bin_indices(latent: Float[np.ndarray, " samples"], num_bins: int, binning: str) -> Int[np.ndarray, " samples"]:
     if latent.max() / 2 - latent.min() / 2 > np.finfo(np.float64).max / 2:
-        latent = latent / 2  # whose range fits in float64
+        latent = latent / 2  # so that its range fits in float64
     if binning == "mass":
         inner_edges = np.quantile(latent, np.linspace(0, 1, num_bins + 1))[1:-1]
         return np.searchsorted(inner_edges, latent, side="right")
@@ -167,7 +167,7 @@ def _information(
     chance = np.outer(np.bincount(bins), table.sum(axis=0))  # n_b n_v; whole numbers, so that independence gives log 1
     ratios = np.divide(table * bins.size, chance, out=np.ones_like(table), where=table > 0)
     information = np.add.reduceat((table * np.log(ratios)).sum(axis=0), starts) / bins.size
-    return np.maximum(information, 0.0)  # rounding can leave almost independent pairs at -1e-17
+    return np.maximum(information, 0.0)  # by rounding, almost independent pairs can have -1e-17
 
 
 def _check_samples(codes: Num[np.ndarray, "..."], factors: Shaped[np.ndarray, "..."]) -> None:
@@ -185,7 +185,11 @@ def _check_samples(codes: Num[np.ndarray, "..."], factors: Shaped[np.ndarray, ".
 
 
 def check_bins(num_bins: int, binning: str) -> None:
-    """Raise a ValueError if there are too few bins, or the binning is unknown."""
+    """Refuse fewer than two bins and unknown binnings.
+
+    Raises:
+        ValueError: If num_bins < 2 or the binning is unknown.
+    """
     if num_bins < 2:
         raise ValueError(f"num_bins must be at least 2, but got {num_bins}.")
     if binning not in BINNINGS:
@@ -193,7 +197,11 @@ def check_bins(num_bins: int, binning: str) -> None:
 
 
 def check_finite(name: str, array: Num[np.ndarray, "..."]) -> None:
-    """Raise a ValueError that names the latents in which `array`, (rows, latents), is not finite."""
+    """Refuse a matrix, (rows, latents), that is not finite.
+
+    Raises:
+        ValueError: If an entry is infinite or nan; the message names the latents.
+    """
     bad = ~np.isfinite(array).all(axis=0)
     if bad.any():
         raise ValueError(

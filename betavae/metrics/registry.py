@@ -1,4 +1,4 @@
-"""The metrics by name: adding one is a module beside this one, and a line here."""
+"""The metrics by name."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ METRICS: Table[Metric] = Table("metric", Mig, MigQuantile, MigSeedStudy, ActiveU
 
 
 def live_metrics() -> dict[str, Metric]:
-    """Return the metrics that are taken at every evaluation, by name."""
+    """Return the metrics that every evaluation takes, by name."""
     return {name: metric() for name, metric in METRICS.items() if metric.is_live}

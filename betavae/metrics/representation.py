@@ -18,7 +18,7 @@ _ENCODE_BATCH = 64  # the first activation takes 8 MiB; as fast as 128 on a CPU,
 
 @dataclass(frozen=True)
 class Representation:
-    """The posterior of each image, rows in the order asked for.
+    """The posteriors of images, in the order of their indices.
 
     Attributes:
         mean: Posterior means: the codes.
@@ -38,14 +38,14 @@ def represent(
     device: torch.device | str = "cpu",
     on_progress: Callable[[int], None] | None = None,
 ) -> Representation:
-    """Encode images in float32, whatever precision the model was trained in.
+    """Encode images in float32, whatever the precision of training.
 
     Args:
         model: On `device`.
-        data: Where the images come from.
-        indices: Which images: as for `data.images`.
+        data: The data set.
+        indices: Image numbers, as for `data.images`.
         device: Where to compute.
-        on_progress: Called after every batch with the number of images it held.
+        on_progress: Called after each batch with its number of images.
 
     Raises:
         ValueError: If the indices are not a vector of integers.

@@ -1,4 +1,4 @@
-"""All scores of one model at one step, as a checkpoint keeps them."""
+"""The scores of a model at a step, as a checkpoint holds them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from betavae.metrics.registry import METRICS
 
 @dataclass(frozen=True)
 class Codes:
-    """The posterior of each scored image: enough to take any other score of them later, without the model.
+    """The posteriors of the scored images, from which other scores can be taken later without the model.
 
     Attributes:
         rows: Image numbers.
@@ -30,25 +30,25 @@ class Codes:
     logvar: Float[np.ndarray, "rows latents"]
 
     def sample(self, space: FactorSpace) -> EncodedSample:
-        """Return the sample that a live metric scores.
+        """Return the sample of these images for a metric.
 
         Args:
-            space: The factors of the data set that was scored.
+            space: The factors of the scored data set.
         """
         return EncodedSample(self.mean, self.logvar, space.indices_to_factors(self.rows), space, live_rows(self.rows))
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Every score of one model at one step.
+    """The scores of a model at a step.
 
     Attributes:
         by_name: The scores, by the name of their metric.
-        kl_nats_per_latent: KL from the prior, averaged over the rows of the live scores.
-        data_source: Where the images come from: `rendered`, `file`.
+        kl_nats_per_latent: KL from the prior of each latent, averaged over the rows of `drawn_rows`.
+        data_source: The origin of the images: `rendered`, `file`.
         data_fingerprint: SHA-256 of the images.
-        step: Optimizer steps that the model had.
-        codes: Of the rows of the live scores; None where they were read without them.
+        step: Number of optimizer steps.
+        codes: The codes of the rows of `drawn_rows`; None for scores that were read without them.
     """
 
     by_name: Mapping[str, Score]
@@ -65,11 +65,11 @@ class Scores:
         return name in self.by_name
 
     def numbers(self) -> dict[str, float]:
-        """Return what a trial reports of this: plain numbers under TensorBoard's names."""
+        """Return the numbers of a trial's report, under TensorBoard's names."""
         return {key: value for name, score in self.by_name.items() for key, value in score.numbers(name).items()}
 
     def with_scores(self, scores: Mapping[str, Score]) -> Scores:
-        """Return these scores and others, which replace those of their names."""
+        """Return these scores with others added; a score replaces the score of its name."""
         return replace(self, by_name={**self.by_name, **scores})
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,10 +83,10 @@ class Scores:
 
     @classmethod
     def from_dict(cls, values: Any) -> Scores:
-        """Read what `to_dict` gives.
+        """Build scores from the values of `to_dict`.
 
         Raises:
-            InputError: If a value is missing or of another kind; the message names it.
+            InputError: If a value is missing or of another type; the message names the value.
         """
         require(isinstance(values, dict), "the content", "an object", values)
         require(type(values.get("step")) is int, "step", "a whole number", values.get("step"))
@@ -105,7 +105,7 @@ class Scores:
 def _read_score(name: str, values: Any, *, num_latents: int) -> Score:
     try:
         score = Score.from_dict(values)
-        if name in METRICS:  # of a metric that is not known here the value alone can be shown
+        if name in METRICS:  # else it is of an extension that is not loaded, and only its value is shown
             METRICS[name]().check_details(score)
         rows = score.details.get("mutual_information_nats")
         if isinstance(rows, list) and len(rows) != num_latents:

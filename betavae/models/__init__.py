@@ -1,4 +1,4 @@
-"""Variational autoencoders, and the architectures of their networks: adding one is a module here, and a line below."""
+"""Variational autoencoders. To add an architecture, write a module here and add its class to `ARCHITECTURES`."""
 
 from betavae.models.architecture import Architecture
 from betavae.models.base import VAE

@@ -1,4 +1,4 @@
-"""What an architecture gives: an encoder and a decoder."""
+"""The interface of an architecture: an encoder and a decoder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from betavae.parts import Part
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture(Part):
-    """The networks of a VAE; its fields are its parameters."""
+    """The choice of a VAE's networks; its fields are its parameters."""
 
     @abstractmethod
     def networks(self, latent_size: int, image_shape: ImageShape) -> tuple[nn.Module, nn.Module]:
         """Return a new encoder and a new decoder.
 
-        The encoder maps images to 2 * latent_size numbers each: means, then log variances. The decoder maps codes to
-        logits of the images' shape.
+        The encoder maps each image to 2 * latent_size numbers: the means, then the log variances. The decoder maps each
+        code to logits of the image's shape.
+
+        Args:
+            latent_size: Number of latents.
+            image_shape: Channels, height and width of an image.
 
         Raises:
-            InputError: If the architecture is not made for such images.
+            InputError: If the architecture does not take images of this shape.
         """

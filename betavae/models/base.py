@@ -1,4 +1,4 @@
-"""A variational autoencoder: an encoder and a decoder of one architecture."""
+"""A variational autoencoder with the encoder and the decoder of an architecture."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class VAE(nn.Module):
 
     Args:
         latent_size: Number of latents.
-        architecture: What makes its networks; Burgess et al.'s if None.
+        architecture: The architecture of its networks; that of Burgess et al. if None.
         image_shape: Channels, height and width of an image.
-        generator: Source of the initial weights, on the CPU; torch's global one if None.
+        generator: Source of the initial weights, on the CPU; torch's global generator if None.
 
     Raises:
-        InputError: If the architecture is not made for such images.
+        InputError: If the architecture does not take images of this shape.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class VAE(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, images: Float[Tensor, "images channels height width"]) -> DiagonalGaussian:
-        """Return the posterior of each image's code."""
+        """Return the posterior of the code of each image."""
         mean, logvar = self.encoder(images).float().chunk(2, dim=1)
         return DiagonalGaussian(mean, logvar)
 
@@ -54,7 +54,7 @@ class VAE(nn.Module):
 
 
 def _initialize(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Glorot uniform weights, zero biases: with them training leaves its plateau soonest."""
+    """Set Glorot uniform weights and zero biases, with which training leaves its plateau soonest."""
     if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
         nn.init.xavier_uniform_(module.weight, generator=generator)
         assert module.bias is not None

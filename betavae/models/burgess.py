@@ -13,7 +13,7 @@ from betavae.models.layers import Upsample, channels_of, downsample, upsample_to
 
 @dataclass(frozen=True, kw_only=True)
 class Burgess(Architecture):
-    """The literature's network: four 32-channel convolutions and two 256-unit layers, mirrored.
+    """The usual network of the literature: four 32-channel convolutions and two 256-unit layers, mirrored.
 
     Source:
         Burgess et al. 2018, arXiv:1804.03599.
@@ -25,7 +25,7 @@ class Burgess(Architecture):
         """Return an encoder and a decoder for images of 64 x 64 with 1 or 3 channels.
 
         Raises:
-            InputError: If the images are others.
+            InputError: If the images have another shape.
         """
         channels = channels_of(image_shape)
         encoder = nn.Sequential(

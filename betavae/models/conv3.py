@@ -21,7 +21,7 @@ class Conv3(Architecture):
         """Return an encoder and a decoder for images of 64 x 64 with 1 or 3 channels.
 
         Raises:
-            InputError: If the images are others.
+            InputError: If the images have another shape.
         """
         channels = channels_of(image_shape)
         encoder = nn.Sequential(

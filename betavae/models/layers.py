@@ -1,4 +1,4 @@
-"""Convolutions that halve and double an image's sides, as networks of this field use them."""
+"""Convolutions that halve and double the sides of an image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _CHANNELS = (1, 3)
 
 
 def channels_of(image_shape: tuple[int, int, int]) -> int:
-    """Return the number of channels of images that the networks of this field are made for.
+    """Return the number of channels of images that are 64 x 64 with 1 or 3 channels.
 
     Raises:
-        InputError: If the images are not 64 x 64 with 1 or 3 channels.
+        InputError: If the images have another shape.
     """
     channels, height, width = image_shape
     if (height, width) != (_SIDE, _SIDE) or channels not in _CHANNELS:
@@ -27,7 +27,7 @@ def channels_of(image_shape: tuple[int, int, int]) -> int:
 
 
 def upsample_to_image(in_channels: int, channels: int) -> nn.Module:
-    """Return the last layer of a decoder: it doubles height and width, and gives an image's channels."""
+    """Return the last layer of a decoder, which doubles height and width and returns the image's channels."""
     return UpsampleToPixels(in_channels) if channels == 1 else Upsample(in_channels, channels)
 
 
@@ -39,7 +39,7 @@ def downsample(in_channels: int, out_channels: int) -> nn.Conv2d:
 class Upsample(nn.ConvTranspose2d):
     """A transposed convolution that doubles height and width (kernel 4, stride 2, padding 1).
 
-    The bias is added apart: as an argument of the convolution its gradient makes the weight's much slower on a CPU.
+    The bias is added afterwards: as an argument of the convolution, it would slow the gradient of the weights on a CPU.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -56,7 +56,7 @@ class Upsample(nn.ConvTranspose2d):
 
 
 class UpsampleToPixels(Upsample):
-    """The same map, computed as one matrix product to a pixel's 16 taps and their overlap-add.
+    """The map of `Upsample` to one channel, as a matrix product to the 16 taps of each pixel and their overlap-add.
 
     With a single output channel a general transposed convolution leaves most of a CPU's vector lanes idle.
     """

@@ -1,4 +1,4 @@
-"""What training minimises: adding an objective is a module beside these, and a line here."""
+"""Training objectives. To add one, write a module here and add its class to `OBJECTIVES`."""
 
 from betavae.objectives.base import Batch, Loss, NonFiniteLossError, Objective
 from betavae.objectives.beta_tcvae import BetaTCVAE, total_correlation

@@ -1,4 +1,4 @@
-"""What every objective is given and returns, in nats per image."""
+"""The interface of an objective: a batch in, a loss in nats per image out."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from betavae.parts import Part
 
 
 class NonFiniteLossError(ArithmeticError):
-    """A loss that is infinite or nan, or weights or posteriors that are: training cannot continue from there."""
+    """An infinite or nan loss, weight or posterior, from which training cannot continue."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """All that a loss may use.
+    """The input of a loss.
 
     Attributes:
-        model: What is trained.
-        images: Of this step.
-        step: Steps done before this one.
-        generator: Source of every random number; torch's global one if None.
+        model: The model in training.
+        images: The images of this step.
+        step: Number of steps done before this one.
+        generator: Source of every random number; torch's global generator if None.
     """
 
     model: VAE
@@ -42,10 +42,11 @@ class Loss:
     """A loss and its terms: scalars, in nats per image.
 
     Attributes:
-        total: What is minimised.
-        terms: By name, what is reported beside it: a term `kl_nats` as `loss/kl_nats`. Every objective has two:
-            `recon_nats`, the negative log likelihood summed over pixels and averaged over images, and `kl_nats`, the
-            KL from the prior summed over latents and averaged over images, not times any weight.
+        total: The minimised loss.
+        terms: Terms to report, by name: `kl_nats` as `loss/kl_nats`. The names are the same at every step. Every
+            objective has two: `recon_nats`, the negative log likelihood, summed over pixels and channels and averaged
+            over images, and `kl_nats`, the KL from the prior, summed over latents and averaged over images, without
+            any weight.
     """
 
     total: Float[Tensor, ""]
@@ -54,12 +55,12 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Part):
-    """What training minimises; its fields are its parameters.
+    """A training objective; its fields are its parameters.
 
     Attributes:
-        terms: Names of the terms of its loss, without the total.
-        kl_weight: The parameter that weighs the whole KL, by name; None if the KL has no weight, or only a part of it.
-        derived_help: What the numbers of `derived` are, in a sentence each.
+        terms: The names of the terms of its loss, without the total.
+        kl_weight: The name of the parameter that weighs the whole KL; None if no parameter does.
+        derived_help: A sentence on each number of `derived`.
     """
 
     terms: ClassVar[tuple[str, ...]] = ("recon_nats", "kl_nats")
@@ -68,14 +69,14 @@ class Objective(Part):
 
     @abstractmethod
     def loss(self, batch: Batch) -> Loss:
-        """Return the loss of a batch, with every random number from the batch's generator."""
+        """Return the loss of a batch. Take every random number from the batch's generator."""
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
-        """Return numbers that follow from the parameters, by name; tables and TensorBoard show them beside these.
+        """Return numbers that are derived from the parameters, by name, to show beside them.
 
         Args:
             latent_size: Number of latents.
-            num_pixels: Numbers in one image: channels times height times width.
+            num_pixels: Numbers of an image: channels times height times width.
         """
         return {}
 
@@ -95,8 +96,8 @@ def normalized_beta(beta: float, *, latent_size: int, num_pixels: int) -> float:
 def reconstruction_nats(
     model: VAE, codes: Float[Tensor, "images latents"], images: Float[Tensor, "images channels height width"]
 ) -> Float[Tensor, ""]:
-    """Return the negative Bernoulli log likelihood, summed over pixels and averaged over images.
+    """Return the negative Bernoulli log likelihood, summed over pixels and channels and averaged over images, in nats.
 
-    Only where it is summed as the KL is does a weight between the two mean what it says.
+    A mean over pixels would change the meaning of a weight of the KL, which is summed over latents.
     """
     return F.binary_cross_entropy_with_logits(model.decode(codes), images, reduction="sum") / len(images)

@@ -1,4 +1,4 @@
-"""The beta-TCVAE's objective, and its estimate of the total correlation."""
+"""The objective of the beta-TCVAE, and an estimate of the total correlation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from betavae.parts import parameter
 
 @dataclass(frozen=True, kw_only=True)
 class BetaTCVAE(Objective):
-    """Minimise recon + KL + (beta - 1) * TC: of the KL, beta weighs the total correlation alone.
+    """Minimise recon + KL + (beta - 1) * TC: beta weighs the total correlation, a part of the KL, alone.
 
     Source:
         Chen et al. 2018, arXiv:1802.04942, equation 4 with alpha = gamma = 1.
@@ -26,7 +26,7 @@ class BetaTCVAE(Objective):
     derived_help = BETA_NORM_HELP
 
     beta: float = parameter(4.0, positive=True, log=True)
-    """Weight of the total correlation, which is estimated from one batch: take 128 images or more."""
+    """Weight of the total correlation. It is estimated from one batch, which should have 128 images or more."""
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
         """Return `beta_norm`."""
@@ -43,16 +43,16 @@ class BetaTCVAE(Objective):
 
 
 def total_correlation(posterior: DiagonalGaussian, codes: Float[Tensor, "images latents"]) -> Float[Tensor, ""]:
-    """Estimate KL(q(z) || prod_j q(z_j)) in nats, with the images' aggregate posterior as q.
+    """Estimate KL(q(z) || prod_j q(z_j)) in nats, where q is the aggregate posterior of the images.
 
     Args:
-        posterior: Of the images.
-        codes: A sample of each image's posterior.
+        posterior: The posteriors of the images.
+        codes: A sample of each posterior.
 
     Error:
-        Right where the images are all there are. Of a batch it is a biased estimate for the whole set. Chen et al.'s
-        minibatch weights 1 / (num_images * batch_size), in place of 1 / batch_size here, add the constant
-        (latents - 1) * log(num_images), which has no gradient; so the number of images is not asked for.
+        Unbiased for the given images alone; biased for a set of which they are a batch. The weights of Chen et al.,
+        1 / (num_images * batch_size) in place of 1 / batch_size here, add the constant (latents - 1) * log(num_images),
+        which has no gradient, so this function does not take the number of images.
 
     Source:
         Chen et al. 2018, arXiv:1802.04942, appendix C.1.

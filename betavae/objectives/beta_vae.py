@@ -1,4 +1,4 @@
-"""The beta-VAE's objective."""
+"""The objective of the beta-VAE."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BetaVAE(Objective):
     derived_help = BETA_NORM_HELP
 
     beta: float = parameter(4.0, positive=True, log=True)
-    """Weight of the KL term; 1 is the plain VAE."""
+    """Weight of the KL; 1 is the plain VAE."""
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
         """Return `beta_norm`."""

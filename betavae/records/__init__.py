@@ -1,1 +1,1 @@
-"""The folder contract: what a sweep, a trial and a checkpoint leave on disk, read and written here alone."""
+"""The folders of sweeps, trials and checkpoints: this package alone knows what is in them."""

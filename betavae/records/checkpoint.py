@@ -1,4 +1,4 @@
-"""A checkpoint folder: enough to resume a trial, judge it and draw it."""
+"""Checkpoint folders: write, check and read all that resuming, scoring and drawing a trial needs."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ SAMPLES_FILE = "samples.npz"
 CODES_FILE = "codes.npz"
 REPORT_FILE = "report.json"
 MANIFEST_FILE = "manifest.json"
-"""SHA-256 of every other file but the scores, which are added to later and hold their own."""
+"""SHA-256 of every other file except the scores, which are added to later and hold a checksum of themselves."""
 
 _CHECKSUM = "checksum"
 _EARLIER = "earlier"
 _LISTED_FILES = (CONFIG_FILE, MODEL_FILE, TRAINING_FILE, REPORT_FILE, SAMPLES_FILE, CODES_FILE)
-"""What a manifest must list."""
+"""Files that a manifest must list."""
 
 _DAMAGE = (OSError, ValueError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError)
 """Errors that reading a truncated or corrupted file can raise."""
 
 
 class CheckpointError(InputError):
-    """A checkpoint folder that is not whole."""
+    """A checkpoint folder with a file that is missing or damaged."""
 
 
 @dataclass(frozen=True)
 class History:
-    """What a checkpoint tells of its trial.
+    """The trial of a checkpoint, up to the checkpoint's step.
 
     Attributes:
-        config: What the trial trains.
-        reports: Every report of the trial up to this checkpoint's step, in order.
+        config: The trial's configuration.
+        reports: The trial's reports, in order.
     """
 
     config: TrialConfig
@@ -71,25 +71,25 @@ def write_checkpoint(
     earlier: Sequence[Mapping[str, Any]] = (),
     samples: Mapping[str, np.ndarray],
 ) -> None:
-    """Write a whole checkpoint folder, or nothing.
+    """Write a checkpoint folder, whole or not at all.
 
     Args:
-        folder: Must not exist, or be empty.
-        config: What is trained.
-        model: Its weights are saved apart from all else.
-        training: What a resume needs beside them; of tensors and plain values, since it is loaded without pickles.
-        scores: Of this model at this step, with the codes that they were taken of.
-        report: What the trial reports at this step.
-        earlier: What it reported before, so that a damaged record of its reports can be restored from here.
-        samples: Pictures.
+        folder: A folder that does not exist or is empty.
+        config: The trial's configuration.
+        model: The model; its weights have a file of their own.
+        training: All else that a resume needs, in tensors and plain values, which load without pickles.
+        scores: The scores of this model at this step, with the codes that were scored.
+        report: The trial's report at this step.
+        earlier: The trial's reports before it, from which a damaged record can be restored.
+        samples: Images of the model, by name.
 
     Raises:
         FileExistsError: If `folder` exists and is not empty.
-        OSError: If it cannot be written.
+        OSError: If the folder cannot be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(folder)
-    temporary.mkdir()  # unlike mkdtemp's, a folder whose mode follows the umask
+    temporary.mkdir()  # its mode follows the umask, unlike that of mkdtemp's folder
     try:
         write_json(temporary / CONFIG_FILE, config.to_dict())
         _save(temporary / MODEL_FILE, model.state_dict())
@@ -110,44 +110,48 @@ def write_checkpoint(
 
 
 def check_checkpoint(folder: Path, *, only: Collection[str] | None = None) -> None:
-    """Read every byte of a checkpoint, and compare it with what was written.
+    """Compare every byte of a checkpoint with what was written.
 
     Args:
-        folder: The checkpoint's.
-        only: These files, beside the scores; all if None.
+        folder: The checkpoint folder.
+        only: Files to check beside the scores; all if None.
 
     Raises:
-        CheckpointError: If a file is missing, cut or changed; it names the file.
+        CheckpointError: If a file is missing, truncated or changed; the message names the file.
     """
     _check_files(folder, _LISTED_FILES if only is None else only)
     read_scores(folder)
 
 
 def read_history(folder: Path) -> History:
-    """Read what a checkpoint tells of its trial, if these bytes are those that were written.
+    """Read the configuration and the reports of a checkpoint's trial, after a check of their bytes.
 
     Raises:
-        CheckpointError: If they are not, or the folder is no checkpoint.
+        CheckpointError: If a file is damaged, or the folder is no checkpoint.
     """
     _check_files(folder, (CONFIG_FILE, REPORT_FILE))
     try:
         report = read_json(folder / REPORT_FILE)
         return History(TrialConfig.read(folder / CONFIG_FILE), (*report.pop(_EARLIER), report))
     except _DAMAGE as error:
-        raise CheckpointError(f"{folder} must tell what its trial reported, but: {_first_line(error)}") from error
+        raise CheckpointError(f"{folder} must hold the reports of its trial, but: {_first_line(error)}") from error
 
 
 def read_training(folder: Path, *, device: torch.device | str) -> dict[str, Any]:
-    """Read what a resume needs beside the weights."""
+    """Read what a resume needs beside the weights, onto a device.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
     state: dict[str, Any] = torch.load(folder / TRAINING_FILE, map_location=device, weights_only=True)
     return state
 
 
 def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VAE:
-    """Build the model of a checkpoint folder, with its weights, on `device`.
+    """Return the model of a checkpoint folder, with its weights, on `device`.
 
     Raises:
-        CheckpointError: If the folder is no checkpoint, or damaged.
+        CheckpointError: If the folder is no checkpoint or is damaged.
     """
     folder = Path(folder)
     try:
@@ -160,10 +164,10 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VAE:
 
 
 def read_scores(folder: Path) -> Scores:
-    """Read the scores of a checkpoint folder.
+    """Read the scores of a checkpoint folder, without the codes.
 
     Raises:
-        CheckpointError: If it has none, or they are damaged.
+        CheckpointError: If the scores are missing or damaged.
     """
     try:
         scores: dict[str, Any] = read_json(folder / SCORES_FILE)
@@ -175,19 +179,19 @@ def read_scores(folder: Path) -> Scores:
 
 
 def read_samples(folder: Path) -> dict[str, np.ndarray]:
-    """Read the pictures of a checkpoint folder, by name.
+    """Read the images of a checkpoint folder, by name.
 
     Raises:
-        CheckpointError: If it has none, or they are damaged.
+        CheckpointError: If the images are missing or damaged.
     """
     return _read_arrays(folder, SAMPLES_FILE)
 
 
 def read_codes(folder: Path) -> Codes:
-    """Read the posteriors of the images that a checkpoint's scores were taken of.
+    """Read the codes of a checkpoint folder: the posteriors of the images that were scored.
 
     Raises:
-        CheckpointError: If it has none, or they are damaged.
+        CheckpointError: If the codes are missing or damaged.
     """
     try:
         return Codes(**_read_arrays(folder, CODES_FILE))
@@ -204,10 +208,10 @@ def _read_arrays(folder: Path, name: str) -> dict[str, np.ndarray]:
 
 
 def add_scores(folder: Path, scores: Mapping[str, Score]) -> None:
-    """Add to a checkpoint's scores, or replace some of them, at once or not at all.
+    """Add scores to a checkpoint, all or none; a score replaces the score of its name.
 
     Raises:
-        CheckpointError: If it has none, or they are damaged.
+        CheckpointError: If the checkpoint's scores are missing or damaged.
         OSError: If the folder cannot be written.
     """
     replace_json(folder / SCORES_FILE, _with_checksum(read_scores(folder).with_scores(scores).to_dict()))
@@ -226,7 +230,7 @@ def _check_files(folder: Path, names: Collection[str]) -> None:
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:
-    buffer = io.BytesIO()  # torch's own writing to a file hides why it failed
+    buffer = io.BytesIO()  # written to a file by torch, an error would not say why
     torch.save(state, buffer)
     path.write_bytes(buffer.getbuffer())
 

@@ -1,4 +1,4 @@
-"""A sweep's record, `sweep.json`: what was asked for, with what, when, and how it ended."""
+"""A sweep's record, `sweep.json`: its options, command, versions, data, times and outcome."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from betavae.errors import InputError
 from betavae.files import read_json
 
 SWEEP_FILE = "sweep.json"
-"""What was asked for, with what, when; how it ended is added last."""
+"""The record of a sweep; the outcome is added at the end."""
 
 FORMAT = 1
-"""The format of a sweep's folder, raised by every change that older readers cannot read."""
+"""Number of the format of a sweep's folder. Raise it with every change that an older version cannot read."""
 
 SWEEP_COPY_FILE = "sweep.copy.json"
-"""A second copy of the same, read where the first is damaged."""
+"""A copy of the record, read if the record is damaged."""
 
 
 class FormatError(InputError):
@@ -24,16 +24,16 @@ class FormatError(InputError):
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read a sweep's `sweep.json` alone, without its trials; its copy where it is damaged.
+    """Read a sweep's record, or its copy if the record is damaged.
 
     Raises:
-        InputError: If the folder is no sweep's, both are damaged, or the record is of another format.
+        InputError: If the folder is no sweep's, record and copy are damaged, or the record is of another format.
     """
     return read_record_and_problems(folder)[0]
 
 
 def read_record_and_problems(folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Read a sweep's record, and say whether its copy had to be used.
+    """Read a sweep's record, or its copy, with a sentence for each problem.
 
     Raises:
         InputError: As `read_record`.
@@ -43,7 +43,7 @@ def read_record_and_problems(folder: Path) -> tuple[dict[str, Any], list[str]]:
         raise InputError(f"{folder} must be a sweep's folder, but has no {SWEEP_FILE}; give one that run.py made.")
     try:
         return _read_checked_record(path), []
-    except FormatError:  # no damage
+    except FormatError:  # its copy would be of the same format, or older
         raise
     except (InputError, OSError) as error:
         try:

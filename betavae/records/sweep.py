@@ -1,4 +1,4 @@
-"""Read a sweep's folder: what was asked for, and the trials of its search and of its confirmation."""
+"""Read a sweep's folder: its record, and the trials of its search and of its confirmation."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from betavae.records.record import read_record_and_problems
 from betavae.records.trial import Trial, rank_by_of, read_trials
 
 SEARCH_FOLDER = "search"
-"""The search's trials, below the sweep's folder."""
+"""The folder of the search's trials, in the sweep's folder."""
 
 CONFIRM_FOLDER = "confirm"
-"""The trials that confirm the search's best with new seeds, beside it."""
+"""The folder of the trials that confirm the search's best with new seeds, in the sweep's folder."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's folder, read.
+    """The content of a sweep's folder.
 
     Attributes:
-        folder: Where it is.
+        folder: The sweep's folder.
         record: The content of `sweep.json`.
-        trials: Of the search, those that have started and can be read.
-        confirming: The same of its confirmation.
-        unreadable: Which files are damaged, and what follows from that: a sentence each.
+        trials: The trials of the search that have started and can be read.
+        confirming: The trials of the confirmation that have started and can be read.
+        unreadable: A sentence for each damaged file: which it is, and what follows.
     """
 
     folder: Path
@@ -38,12 +38,12 @@ class Sweep:
 
     @property
     def rank_by(self) -> str:
-        """The score that ranks its trials."""
+        """The name of the score that ranks its trials."""
         return rank_by_of(self.record)
 
     @property
     def has_ended(self) -> bool:
-        """Whether it ran to its end, its confirmation too if it has one; else it runs still, or was cut."""
+        """Whether its search, and its confirmation if it has one, ran to the end; False if running or interrupted."""
         outcome = self.record.get("outcome", {})
         return bool(outcome.get(SEARCH_FOLDER) == "done" and outcome.get(CONFIRM_FOLDER, "done") == "done")
 
@@ -56,10 +56,10 @@ class Sweep:
 
 
 def read_sweep(folder: Path) -> Sweep:
-    """Read a sweep's folder: one that has ended, runs still or was killed, here or a copy of it.
+    """Read a sweep's folder, or a copy of it, whether the sweep has ended, is running or was killed.
 
     Raises:
-        InputError: If it is no sweep's, or its record is damaged or of another format.
+        InputError: If the folder is no sweep's, or its record is damaged or of another format.
     """
     record, problems = read_record_and_problems(folder)
     search, confirming = (read_trials(folder / stage, record) for stage in (SEARCH_FOLDER, CONFIRM_FOLDER))
@@ -70,6 +70,6 @@ def read_sweep(folder: Path) -> Sweep:
 
 
 def name_in_sweep(trial: Trial) -> str:
-    """Its identifier; that of one which confirms, with the folder."""
+    """Return a trial's identifier, after the folder's name if it is not of the search."""
     stage = trial.folder.parent.name
     return trial.trial_id if stage == SEARCH_FOLDER else f"{stage}/{trial.trial_id}"

@@ -1,4 +1,4 @@
-"""Read a trial's folder: what it trains, what it reported, its checkpoints, and how it ended."""
+"""Read a trial's folder: its plan, its reports, its checkpoints, and how it ended."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ ERROR_FILE = "error.txt"
 FAILURE_FILE = "failure.json"
 
 RANK_BY = "mig"
-"""The score that ranks trials where a sweep names no other."""
+"""The score that ranks trials, unless a sweep names another."""
 
 Report = dict[str, Any]
 
 Status = Literal["finished", "stopped", "failed", "unfinished"]
-"""`finished`: ran to its planned end; `stopped`: by the scheduler; `unfinished`: runs still, or was cut."""
+"""`finished`: ran all its steps; `stopped`: by a stopping rule; `unfinished`: is running, or was interrupted."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's folder, and its scores."""
+    """A checkpoint's folder and scores."""
 
     folder: Path
     scores: Scores
@@ -40,20 +40,20 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a sweep, as its folder tells it.
+    """A trial of a sweep, as read from its folder.
 
     Attributes:
-        trial_id: Its name in the sweep: its number in four digits.
-        index: Its number.
-        folder: Where it is.
-        config: What it trains.
-        reports: What it reported, in order.
-        rank_by: The reported score that ranks it; the higher the better.
-        error: The last line of its error, if it failed.
+        trial_id: The identifier in the sweep: the number in four digits.
+        index: The number.
+        folder: The trial's folder.
+        config: The configuration.
+        reports: The reports, in order.
+        rank_by: The name of the reported score that ranks the trial; higher is better.
+        error: The last line of the error, if the trial failed.
         would_recur: Whether another try would fail in the same way.
-        was_stopped: Whether a stopping rule stopped it.
-        problems: Which of its files are damaged, and what stands in for them: a sentence each.
-        unkept: Scores that its checkpoints could not keep, by checkpoint folder and name: they count as kept.
+        was_stopped: Whether a stopping rule stopped the trial.
+        problems: A sentence for each damaged file: which it is, and what replaces it.
+        unkept: Scores that could not be written to the trial's checkpoints, by checkpoint folder and name.
     """
 
     trial_id: str
@@ -70,38 +70,38 @@ class Trial:
 
     @property
     def setting(self) -> TrialConfig:
-        """Its configuration with seed 0, whatever its own seed: equal for trials that differ in nothing else."""
+        """The configuration with seed 0: equal for trials that differ in the seed alone."""
         return replace(self.config, seed=0)
 
     @property
     def best(self) -> Report | None:
-        """The report of the highest score; None before the first."""
+        """The report with the highest score; None before the first report."""
         return max(self.reports, key=lambda report: report[self.rank_by], default=None)
 
     @property
     def score(self) -> float:
-        """Its highest score, which was selected with labels; 0 before the first report."""
+        """The highest score, which was selected with labels; 0 before the first report."""
         return float(self.best[self.rank_by]) if self.best else 0.0
 
     @property
     def last_score(self) -> float:
-        """The score of its last report, which nobody selected; 0 before the first."""
+        """The score of the last report, which was not selected; 0 before the first report."""
         return float(self.reports[-1][self.rank_by]) if self.reports else 0.0
 
     @cached_property
     def best_checkpoint(self) -> Checkpoint | None:
-        """The checkpoint of the highest score, of those whose scores can be read; None without one. Read once."""
+        """The readable checkpoint with the highest score, read once; None if there is none."""
         checkpoints = [known for known in self._read_checkpoints() if self.rank_by in known.scores]
         return max(checkpoints, key=lambda checkpoint: checkpoint.scores[self.rank_by].value, default=None)
 
     @cached_property
     def final_checkpoint(self) -> Checkpoint | None:
-        """The checkpoint of its last report, if its scores can be read. Read once."""
+        """The checkpoint of the last report, read once; None if it is missing or damaged."""
         checkpoints = self._read_checkpoints()
         return next((checkpoint for checkpoint in checkpoints if checkpoint.scores.step == self.step), None)
 
     def _read_checkpoints(self) -> list[Checkpoint]:
-        """Read those that are whole: one may be damaged, or deleted by the sweep meanwhile."""
+        """Return the readable checkpoints: one may be damaged, or deleted by the sweep meanwhile."""
         checkpoints = []
         for path in self.folder.glob(f"checkpoint_*/{SCORES_FILE}"):
             try:
@@ -113,17 +113,17 @@ class Trial:
 
     @property
     def step(self) -> int:
-        """Steps at its last report."""
+        """Number of steps at the last report."""
         return self.reports[-1]["step"] if self.reports else 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether it ran to its planned end."""
+        """Whether the trial ran all its steps."""
         return self.step >= self.config.steps
 
     @property
     def status(self) -> Status:
-        """How it ended, if it has."""
+        """How the trial ended, if it has."""
         if self.error is not None:
             return "failed"
         if self.is_complete:
@@ -136,8 +136,8 @@ class Trials:
     """The trials below a sweep's `search` or `confirm` folder.
 
     Attributes:
-        read: Those that have started and can be read, by identifier.
-        unreadable: The others: identifier -> why, in a sentence.
+        read: The trials that have started and can be read, in order of their identifiers.
+        unreadable: A sentence for each trial that cannot be read, by identifier.
     """
 
     read: list[Trial]
@@ -148,14 +148,14 @@ def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials
     """Read every trial below a sweep's `search` or `confirm` folder.
 
     Args:
-        folder: The stage's.
-        record: The sweep's; it says what precision was asked for where a trial's own file no longer does.
+        folder: The `search` or `confirm` folder.
+        record: The sweep's record. It gives the ranking score, and the planned precision of a trial whose plan is lost.
 
     Raises:
-        OSError: If the folder is there and cannot be listed.
+        OSError: If the folder exists and cannot be listed.
     """
     trials, unreadable = [], {}
-    paths = sorted(folder.iterdir()) if folder.exists() else []  # glob would pass over a folder that it cannot read
+    paths = sorted(folder.iterdir()) if folder.exists() else []  # glob would ignore a folder that it cannot read
     for path in [path for path in paths if path.name.startswith("trial_")]:
         try:
             if not holds_something(path):
@@ -167,15 +167,15 @@ def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials
 
 
 def read_trial(folder: Path, record: Mapping[str, Any] | None = None, *, rank_by: str | None = None) -> Trial:
-    """Read one trial's folder; what is damaged there is taken from its latest checkpoint.
+    """Read a trial's folder; content of a damaged file is taken from the latest checkpoint.
 
     Args:
-        folder: The trial's.
-        record: As `read_trials`.
-        rank_by: The score that ranks it; the one that the record names if None.
+        folder: The trial's folder.
+        record: The sweep's record, as for `read_trials`.
+        rank_by: The name of the score that ranks the trial; that of the record if None.
 
     Raises:
-        InputError: If no file tells what it trains, or its checkpoint was trained with other values.
+        InputError: If no file holds the configuration, or the latest checkpoint was trained with another.
         OSError: If a file cannot be read.
     """
     history, rank_by = _latest_history(folder), rank_by or rank_by_of(record or {})
@@ -190,19 +190,19 @@ def read_trial(folder: Path, record: Mapping[str, Any] | None = None, *, rank_by
         rank_by=rank_by,
         error=_read_error(folder / ERROR_FILE),
         would_recur=_would_recur(folder / FAILURE_FILE),
-        was_stopped=(folder / OUTCOME_FILE).exists(),  # written for no other reason, so that its content cannot matter
+        was_stopped=(folder / OUTCOME_FILE).exists(),  # a stopping rule alone writes it, so its content does not matter
         problems=(*problems, *more_problems),
     )
 
 
 def rank_by_of(record: Mapping[str, Any]) -> str:
-    """Return the score that ranks a sweep's trials, as its record says."""
+    """Return the name of the score that ranks a sweep's trials, from the sweep's record."""
     return str(record.get("options", {}).get("search", {}).get("rank_by", RANK_BY))
 
 
 @dataclass(frozen=True)
 class PlannedTrial:
-    """A trial before it starts: its number, and what it is to train."""
+    """A planned trial: its number and its configuration."""
 
     index: int
     config: TrialConfig
@@ -216,8 +216,8 @@ class PlannedTrial:
         """Read a `params.json`.
 
         Raises:
-            InputError: If it is damaged; the message names it.
-            OSError: If it cannot be read.
+            InputError: If the file is damaged; the message names the file.
+            OSError: If the file cannot be read.
         """
         values = read_json(path)
         index = values.pop("index", None) if isinstance(values, dict) else None
@@ -227,7 +227,7 @@ class PlannedTrial:
 
 
 def report_of_line(line: str, rank_by: str = RANK_BY) -> Report | None:
-    """Parse a line of `result.json`; return None if it is no report, such as one that is being written."""
+    """Parse a line of `result.json`; return None if it is no report, such as a line that is being written."""
     try:
         report = parse_json(line)
     except ValueError:
@@ -239,9 +239,9 @@ def report_of_line(line: str, rank_by: str = RANK_BY) -> Report | None:
 
 
 def differing_fields(planned: TrialConfig, trained: TrialConfig) -> list[str]:
-    """Name the fields in which a checkpoint's config is not the one that was planned.
+    """Return the names in which a planned and a trained config differ.
 
-    A planned precision of `auto` is decided when training starts, and so agrees with any.
+    A planned precision of `auto` is decided when training starts, so it agrees with any.
     """
     names = dict.fromkeys((*planned.to_dict(), *trained.to_dict()))
     if planned.precision == "auto":
@@ -250,7 +250,7 @@ def differing_fields(planned: TrialConfig, trained: TrialConfig) -> list[str]:
 
 
 def describe_fields(config: TrialConfig, names: Sequence[str]) -> str:
-    """Write some fields of a config with their values, for a message."""
+    """Return some names of a config with their values, as text for a message."""
     return " and ".join(f"{name} {_shown(config.value(name))}" for name in names)
 
 
@@ -261,7 +261,7 @@ def _shown(value: object) -> object:
 def _read_planned(
     folder: Path, history: History | None, record: Mapping[str, Any]
 ) -> tuple[PlannedTrial, tuple[str, ...]]:
-    """Read what the trial trains, or else take it from its latest checkpoint."""
+    """Return the plan, or a replacement from the latest checkpoint, with a sentence for each problem."""
     try:
         planned = PlannedTrial.read(folder / PARAMS_FILE)
     except (InputError, FileNotFoundError) as error:
@@ -285,7 +285,7 @@ def _read_planned(
 
 
 def _read_reports(folder: Path, history: History | None, rank_by: str) -> tuple[tuple[Report, ...], tuple[str, ...]]:
-    """Read what was reported: as the latest checkpoint has it, and what came after that."""
+    """Return the reports of the latest checkpoint and those after it, with a sentence for each problem."""
     path = folder / RESULT_FILE
     lines = path.read_text(errors="replace").split("\n")[:-1] if path.is_file() else []  # the last is being written
     parsed = [report_of_line(line, rank_by) for line in lines]
@@ -302,7 +302,7 @@ def _read_reports(folder: Path, history: History | None, rank_by: str) -> tuple[
 
 
 def _rising(reports: Sequence[Report]) -> list[Report]:
-    """Leave out reports that do not come after all before them."""
+    """Return the reports without those whose step is not above all steps before it."""
     rising: list[Report] = []
     for report in reports:
         if not rising or report["step"] > rising[-1]["step"]:
@@ -314,13 +314,13 @@ def _latest_history(folder: Path) -> History | None:
     for checkpoint in sorted(folder.glob("checkpoint_*"), reverse=True):
         try:
             return read_history(checkpoint)
-        except CheckpointError:  # damaged, or deleted meanwhile by the trial itself
+        except CheckpointError:  # damaged, or deleted by the running trial
             continue
     return None
 
 
 def _read_error(path: Path) -> str | None:
-    """Read the last line of a trial's error; None if it has not failed."""
+    """Return the last line of a trial's error; None if the trial has not failed."""
     if not path.exists():
         return None
     text = path.read_text(errors="replace").rstrip()
@@ -328,7 +328,7 @@ def _read_error(path: Path) -> str | None:
 
 
 def _would_recur(path: Path) -> bool:
-    """Whether another try would fail in the same way; a file that is missing or damaged says no."""
+    """Return whether another try would fail in the same way; False if the file is missing or damaged."""
     try:
         values = read_json(path)
     except (ValueError, FileNotFoundError):
@@ -337,10 +337,10 @@ def _would_recur(path: Path) -> bool:
 
 
 def holds_something(folder: Path) -> bool:
-    """Whether a trial's folder holds more than the driver leaves that ends before it writes what is to be trained.
+    """Return whether a trial's folder holds any file but hidden ones, which a driver that is killed early leaves.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: If the folder cannot be read.
     """
     return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
 
@@ -350,12 +350,12 @@ def _is_number(value: object) -> bool:
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials with a score, the highest first."""
+    """Return the trials that have a score, the highest score first."""
     return sorted((trial for trial in trials if trial.reports), key=lambda trial: trial.score, reverse=True)
 
 
 def num_ended(trials: Sequence[Trial]) -> int:
-    """How many trials have finished, were stopped or failed."""
+    """Return how many trials finished, were stopped or failed."""
     return sum(trial.status != "unfinished" for trial in trials)
 
 
@@ -364,5 +364,5 @@ def _identifier(folder: Path) -> str:
 
 
 def folder_in_sweep(folder: Path) -> str:
-    """Return how messages name a trial's folder: its stage and its identifier."""
+    """Return a trial's folder as messages name it: its stage and its identifier."""
     return f"{folder.parent.name}/{_identifier(folder)}"

@@ -81,6 +81,9 @@ def test_a_score_says_how_it_was_taken(metric: Metric, score: Score) -> None:
     assert len(np.unique(rows.indices)) == len(rows.indices)
     assert (score.num_rows, score.rows, score.rows_seed) == (len(rows.indices), rows.description, rows.seed)
     assert score.estimator
+    data = Named(SPACE)
+    is_taken = {metric.rows(data, num_training) is not None for num_training in (1, len(data) // 2, len(data))}
+    assert (is_taken == {True}) == metric.is_always_taken
     assert metric.label
     assert format(score.value, metric.format)
     assert tuple(score.by_factor) in ((), SPACE.names)

@@ -1,7 +1,7 @@
-"""dSprites: drawn from its geometry, or read from the official file, and packed to one bit a pixel."""
+"""dSprites, rendered from its geometry or read from the official file, and packed to one bit per pixel."""
 
 from betavae.data.dsprites.dataset import DSpritesDataset
 from betavae.data.dsprites.images import DSprites, unpacked_images
-from betavae.data.dsprites.space import DSPRITES_FACTORS
+from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 
 __all__ = ["DSPRITES_FACTORS", "DSprites", "DSpritesDataset", "unpacked_images"]

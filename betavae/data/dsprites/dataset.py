@@ -1,4 +1,4 @@
-"""dSprites as a part of a trial."""
+"""dSprites as the data set of a trial."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from betavae.data.base import Dataset, FactorImages
 from betavae.data.dsprites.images import IMAGE_SHAPE, DSprites
-from betavae.data.dsprites.space import DSPRITES_FACTORS
+from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 from betavae.errors import ParameterError
 from betavae.parts import parameter
 
@@ -19,17 +19,17 @@ class DSpritesDataset(Dataset):
     image_shape = IMAGE_SHAPE
 
     images: int = parameter(DSPRITES_FACTORS.size, least=1, most=DSPRITES_FACTORS.size, log=True)
-    """Train on the first so many images in file order. Only a study of that flaw needs fewer than all."""
+    """Number of images to train on, the first in file order. The seed study trained on fewer than all."""
 
     def open(self) -> DSprites:
-        """Open the whole set, as `DSprites.open`."""
+        """Open the whole set by `DSprites.open`."""
         return DSprites.open()
 
     def num_training(self, data: FactorImages) -> int:
         """Return `images`.
 
         Raises:
-            ParameterError: If `data` is a smaller set, and has fewer.
+            ParameterError: If `data` is a smaller set with fewer images.
         """
         if self.images == DSPRITES_FACTORS.size:
             return len(data)

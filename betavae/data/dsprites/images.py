@@ -1,4 +1,4 @@
-"""dSprites as packed bits, memory-mapped from a per-user cache, with batches unpacked where they are used."""
+"""dSprites as packed bits: memory-mapped from a per-user cache, unpacked in batches on the device that uses them."""
 
 import hashlib
 import sys
@@ -26,6 +26,7 @@ from betavae.data.cache import (
     sha256_of_file,
 )
 from betavae.data.dsprites.official import official_blocks
+from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 from betavae.data.dsprites.render import (
     IMAGE_BYTES,
     IMAGE_SIDE,
@@ -34,33 +35,32 @@ from betavae.data.dsprites.render import (
     PackedImages,
     render_blocks,
 )
-from betavae.data.dsprites.space import DSPRITES_FACTORS
 from betavae.data.factors import FactorSpace
 from betavae.errors import InputError
 
 IMAGE_SHAPE: ImageShape = (1, IMAGE_SIDE, IMAGE_SIDE)
 
 OFFICIAL_FILE = Path("dsprites", "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz")
-"""Where the official file lies below $DISENTANGLEMENT_LIB_DATA."""
+"""Path of the official file below $DISENTANGLEMENT_LIB_DATA."""
 
 _VERIFIED_IMAGES = 2**14
-"""How many images are hashed at a time: 8 MiB."""
+"""Number of images that are hashed at a time: 8 MiB."""
 
 
 @dataclass(frozen=True, eq=False)
 class DSprites(FactorImages):
     """Binary 64x64 images of three shapes, one per combination of the factors, in index order.
 
-    `DSprites.open` gives the whole set. Give the fields to make a small set of your own.
+    `DSprites.open` returns the whole set. The constructor makes a small set of your own.
 
     Attributes:
-        packed: Pixels, (images, 512) uint8, row by row as `np.packbits` packs them. Read-only and mapped when opened;
-            lists, tensors and other integers become a uint8 array.
-        factors: What index i shows: `factors.indices_to_factors`.
-        source: "rendered" from the published geometry, or read from the official "file". The rendered set is not
+        packed: Pixels, (images, 512) uint8, row by row as `np.packbits` packs them; read-only and mapped if opened.
+            Lists, tensors and other integers become a uint8 array.
+        factors: The factors; `factors.indices_to_factors` gives those of an image.
+        source: "rendered" from the published geometry, or "file" for the official file. The rendered set is not
             bit-identical to the file: an estimated 50 to 75 of the 737,280 images differ by one pixel.
         fingerprint: SHA-256 of `packed`, in hexadecimal.
-        path: The cache file behind `packed`, if there is one.
+        path: The cache file behind `packed`; None if there is none.
 
     Raises:
         ValueError: If `packed` is not bytes, or does not have one row of 512 bytes per combination.
@@ -99,18 +99,18 @@ class DSprites(FactorImages):
     def open(cls, *, cache: str | Path | None = None, npz: str | Path | None = None) -> "DSprites":
         """Open the whole set: 737,280 images, 377 MB mapped from the cache, which is filled on first use.
 
-        The first open renders (a few seconds) or reads the official file (about ten), under a lock; processes that
-        open at once wait for the one that does. A later open takes milliseconds: it looks at the cached file's size
-        and modification time alone, and only where these have changed does it hash the file, and make it again if it
-        is wrong. Damage that leaves both as they were, or comes while the file is in use, is found by `verify` alone.
+        The first call renders the images (a few seconds) or reads the official file (about ten), under a lock; other
+        processes wait for it. A later call takes milliseconds: it compares the cached file's size and modification time
+        with its record. Only if these differ, it hashes the file, and makes it again if it is wrong. Damage that
+        changes neither, or happens while the file is in use, is found by `verify` alone.
 
         Args:
-            cache: The cache folder. None: $BETAVAE_CACHE, or else the user's cache folder of the platform.
-            npz: The official file, used in place of rendering. None: the file in $DISENTANGLEMENT_LIB_DATA, the folder
-                that holds `dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`, if that is set.
+            cache: The cache folder. None: $BETAVAE_CACHE, or else the platform's cache folder of the user.
+            npz: The official file, read in place of rendering. None: the file below $DISENTANGLEMENT_LIB_DATA, the
+                folder that holds `dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`, if the variable is set.
 
         Raises:
-            OSError: If the cache folder cannot be written, and has to be, or is a file, or there is no home folder.
+            OSError: If the cache folder must be written and cannot be, or is a file, or the user has no home folder.
             InputError: If $DISENTANGLEMENT_LIB_DATA is set and does not hold the official file, or the file is not as
                 published; the message names the check that failed.
         """
@@ -121,17 +121,18 @@ class DSprites(FactorImages):
     def images(self, indices: ArrayLike, device: str | torch.device = "cpu") -> Float[Tensor, "n 1 64 64"]:
         """Return images as float32, 0 (black) or 1 (white), on a device.
 
-        On the CPU they come from the map. The first call for another device copies the whole packed set there (377 MB);
-        after that neither pixels nor, if they are there already, indices cross over, and the host does not wait.
+        On the CPU, images are read from the map. The first call for another device copies the whole packed set to it
+        (377 MB). After that no pixels are copied between devices, nor indices that are on the device already, and the
+        host does not wait.
 
         Args:
-            indices: n image numbers, in any order: an array, a tensor or a list. Negative ones count from the end.
-            device: Where to put the images.
+            indices: n image numbers, in any order: an array, a tensor or a list. Negative numbers count from the end.
+            device: The device of the images.
 
         Raises:
             ValueError: If the indices are not a vector of integers.
-            IndexError: If an index is out of range. For indices on a GPU, PyTorch's device-side assertion instead.
-            OSError: If the cache file has been cut short since it was opened.
+            IndexError: If an index is out of range; for indices on a GPU, PyTorch's device-side assertion instead.
+            OSError: If the cache file has been truncated since it was opened.
         """
         if torch.device(device).type == "cpu":
             rows = as_indices("indices", indices, size=len(self))
@@ -141,14 +142,14 @@ class DSprites(FactorImages):
         return unpacked_images(packed[as_index_tensor("indices", indices, size=len(self), device=packed.device)])
 
     def verify(self) -> None:
-        """Hash all pixels (a fraction of a second when they are in memory) and compare with the fingerprint.
+        """Hash all pixels, in a fraction of a second if they are in memory, and compare with the fingerprint.
 
-        The map shows what the cache file holds now. Copies on other devices are not looked at: they are as the file was
-        at the first call of `images` for the device.
+        The hash is of the cache file as it is now. Copies on other devices are not checked: they hold the file as it
+        was at the first call of `images` for the device.
 
         Raises:
             ValueError: If they differ: the cache file has changed since it was written.
-            OSError: If the cache file has been cut short since it was opened.
+            OSError: If the cache file has been truncated since it was opened.
         """
         digest = hashlib.sha256()
         for start in range(0, len(self), _VERIFIED_IMAGES):
@@ -163,7 +164,7 @@ class DSprites(FactorImages):
             raise ValueError(f"The pixels must have SHA-256 {self.fingerprint}, but have {digest.hexdigest()}; {fix}.")
 
     def __reduce__(self) -> NoReturn:
-        # Else every worker would be sent 377 MB that it could map.
+        # A worker would be sent 377 MB that it could map.
         raise TypeError(
             "A DSprites cannot be pickled or copied; call DSprites.open() in the worker: it shares the memory."
         )
@@ -177,16 +178,13 @@ class DSprites(FactorImages):
 
 
 def unpacked_images(packed: ArrayLike) -> Float[Tensor, "n 1 64 64"]:
-    """Unpack images on the device that they are on, without the host waiting.
+    """Return packed images as float32, 0 or 1, on their own device; the host does not wait.
 
     Args:
         packed: Pixels, (n, 512), row by row, eight to a byte, the leftmost in the highest bit.
 
-    Returns:
-        float32 images of 0 and 1.
-
     Raises:
-        ValueError: If they are not n rows of 512 bytes.
+        ValueError: If `packed` is not n rows of 512 bytes.
     """
     rows = as_byte_tensor("packed", packed)
     if rows.ndim != 2 or rows.shape[1] != IMAGE_BYTES:
@@ -197,7 +195,7 @@ def unpacked_images(packed: ArrayLike) -> Float[Tensor, "n 1 64 64"]:
 
 
 def _unpacked_on_host(packed: UInt8[np.ndarray, "n 512"]) -> Float[Tensor, "n 1 64 64"]:
-    """Do the same seven times faster on a CPU, by NumPy's own unpacking."""
+    """Return the same as `unpacked_images` by NumPy, seven times faster on a CPU."""
     bits = torch.from_numpy(np.unpackbits(packed, axis=1))
     return bits.view(-1, 1, IMAGE_SIDE, IMAGE_SIDE).to(torch.float32)
 
@@ -231,7 +229,7 @@ def _open_rendered(folder: Path) -> DSprites:
 def _open_official(folder: Path, npz: Path, factors: FactorSpace = DSPRITES_FACTORS) -> DSprites:
     if not npz.is_file():
         raise InputError(f"npz must be the official dSprites file, but there is no file {npz}.")
-    # Named by content: a file that is moved keeps its cache, one that is changed does not get another's.
+    # Named by content: a moved file keeps its cache, and a changed file gets another.
     path = folder / f"dsprites-file-{sha256_of_file(npz)[:12]}.npy"
     record = ensure_cached(
         path,
@@ -243,7 +241,7 @@ def _open_official(folder: Path, npz: Path, factors: FactorSpace = DSPRITES_FACT
 
 
 def _with_progress(blocks: Iterable[PackedImages], description: str) -> Iterable[PackedImages]:
-    """Show a bar to a person, one line to a log."""
+    """Return the blocks, with a bar on a terminal; elsewhere write one line."""
     if not sys.stderr.isatty():
         say(f"{description} ...")
     return tracked(blocks, description, total=NUM_BLOCKS)

@@ -1,7 +1,7 @@
-"""The official dSprites file, read as a stream: 4 MB at a time instead of 3 GB, and never a pickle.
+"""Read the official dSprites file as a stream: 4 MB at a time instead of 3 GB, and without pickles.
 
 Of the file's members only `imgs` and `latents_classes` are opened. Neither may hold objects, so nothing in the file can
-run code; `metadata`, which is a pickle, is not touched.
+run code; `metadata`, which is a pickle, is not opened.
 """
 
 import math
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from betavae.arrays import ArrayLike, as_bytes, as_integers
+from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 from betavae.data.dsprites.render import IMAGE_BYTES, IMAGE_SIDE, PackedImages
-from betavae.data.dsprites.space import DSPRITES_FACTORS
 from betavae.data.factors import FactorSpace
 from betavae.errors import InputError
 
@@ -26,7 +26,7 @@ def official_blocks(npz: Path, factors: FactorSpace = DSPRITES_FACTORS) -> Itera
 
     Args:
         npz: The file `dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`.
-        factors: The combinations it must hold, without the colour.
+        factors: The combinations that the file must hold, without the colour.
 
     Yields:
         Blocks of up to 1024 packed images.
@@ -48,12 +48,11 @@ def check_classes(classes: ArrayLike, factors: FactorSpace) -> None:
     """Check that images are in index order.
 
     Args:
-        classes: Each image's factor indices, (images, columns), after a column for the colour.
-        factors: The combinations they must count through.
+        classes: Factor indices of each image, (images, 1 + factors), after a column for the colour.
+        factors: The combinations that the rows must list in order.
 
     Raises:
-        InputError: If they are not a matrix of integers with a row per combination and a column per factor after the
-            first, the colour varies, or a row is out of order.
+        InputError: If `classes` is no matrix of integers of that shape, the colour varies, or a row is out of order.
     """
     classes = as_integers("latents_classes", classes, num_axes=2)
     if classes.shape != (expected := (factors.size, factors.num_factors + 1)):
@@ -92,7 +91,7 @@ def _packed_images(archive: zipfile.ZipFile, num_images: int) -> Iterator[Packed
 def _array_blocks(
     archive: zipfile.ZipFile, name: str, *, shape: tuple[int, ...], dtype: np.dtype[np.generic]
 ) -> Iterator[np.ndarray]:
-    """Read an array by blocks of rows, after checking what its header says."""
+    """Yield an array in blocks of rows, after a check of its header."""
     if f"{name}.npy" not in archive.namelist():
         raise InputError(f"npz must hold {name}, but holds {archive.namelist()}.")
     with archive.open(f"{name}.npy") as file:

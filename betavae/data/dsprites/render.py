@@ -1,7 +1,7 @@
-"""dSprites drawn from its geometry: outlines rounded to 1/256 px, then filled in exact integer arithmetic.
+"""Render dSprites from its geometry: outlines rounded to 1/256 px, then filled in exact integer arithmetic.
 
-The result is not bit-identical to the official file: an estimated 50 to 75 of the 737,280 images differ from it by one
-pixel, where a pixel's centre lies so near an edge that the original renderer's 32-bit arithmetic decided.
+The result is not bit-identical to the official file: an estimated 50 to 75 of the 737,280 images differ by one pixel,
+whose centre lies so near an edge that rounding in the original renderer's 32-bit arithmetic decided.
 
 Coordinates are in pixels, x to the right and y downwards; the pixel in row r and column c has its centre at
 (c + 1/2, r + 1/2). An image is packed as `np.packbits` packs its 4096 pixels row by row: 512 bytes.
@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from betavae.data.dsprites.space import DSPRITES_FACTORS
+from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 
 IMAGE_SIDE = 64
 IMAGE_BYTES = IMAGE_SIDE * IMAGE_SIDE // 8
@@ -35,10 +35,10 @@ def outline(shape: str) -> Float[np.ndarray, "2 vertices"]:
         shape: "square", "ellipse" or "heart".
 
     Returns:
-        The x and the y of each vertex, in order along the outline.
+        The x and y coordinates of each vertex, in order along the outline.
 
     Raises:
-        ValueError: If the shape is none of these.
+        ValueError: If the shape is unknown.
     """
     if shape == "square":
         return np.array([[-1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, 1.0, 1.0]])
@@ -61,9 +61,9 @@ def fill_polygons(
 ) -> UInt8[np.ndarray, "columns rows 512"]:
     """Fill the polygon at each horizontal and vertical position, by the even-odd rule, without rounding.
 
-    A pixel is white when its centre is inside. A centre exactly on a left or bottom edge is in, on a right or top edge
-    out. Moving a polygon sideways leaves each edge crossing the same rows, so the crossings are found once per row of
-    positions. Each crossing turns over every pixel from it to the right end of its line.
+    A pixel is white if its centre is inside. A centre exactly on a left or bottom edge is inside; on a right or top
+    edge it is outside. A polygon that moves sideways crosses the same rows, so the crossings are found once per row of
+    positions. Each crossing inverts every pixel from it to the right end of its line.
 
     Args:
         x: Horizontal vertex coordinates at each horizontal position, in 1/256 px, in 0 .. 16384 for exactness.
@@ -112,22 +112,22 @@ def render_positions(shape: str, *, scale: float, orientation: float) -> PackedI
 
 
 def _on_grid(offset: Float[np.ndarray, " vertices"]) -> Int[np.ndarray, "positions vertices"]:
-    """Place vertices around each of the 32 centres of one axis, which are never rounded themselves."""
+    """Return vertices around each of the 32 centres of one axis, rounded to the grid; the centres are not rounded."""
     centre = 16 + 32 * np.linspace(0, 1, 32)
-    # No coordinate of the set is within 2e-7 grid steps of a tie: the last bit of a platform's sin cannot matter.
+    # No coordinate of the set is within 2e-7 grid steps of a tie, so the last bit of a platform's sin has no effect.
     # int32 holds every product of the filling (below 2**30), and divides faster than int64.
     vertices: Int[np.ndarray, "positions vertices"] = np.rint(SUBPIXELS * (centre[:, None] + offset)).astype(np.int32)
     return vertices
 
 
 def render_blocks() -> Iterator[PackedImages]:
-    """Draw the whole set in index order: `NUM_BLOCKS` (720) times the 1024 packed images of `render_positions`."""
+    """Yield the whole set in index order: `NUM_BLOCKS` (720) times the 1024 packed images of `render_positions`."""
     for shape, scale, orientation in itertools.product(*DSPRITES_FACTORS.values[:3]):
         yield render_positions(str(shape), scale=float(scale), orientation=float(orientation))
 
 
 def render_all() -> PackedImages:
-    """Draw the whole set into memory: 737,280 packed images, 377 MB, whose SHA-256 is `RENDERED_FINGERPRINT`."""
+    """Return the whole set: 737,280 packed images, 377 MB, whose SHA-256 is `RENDERED_FINGERPRINT`."""
     packed = np.empty((DSPRITES_FACTORS.size, IMAGE_BYTES), dtype=np.uint8)
     for block, images in zip(np.split(packed, NUM_BLOCKS), render_blocks(), strict=True):
         block[:] = images

@@ -11,7 +11,7 @@ def _evenly(start: float, stop: float, count: int) -> tuple[float, ...]:
     return tuple(float(value) for value in np.linspace(start, stop, count))
 
 
-# Colour, the published first factor, is left out: it never varies, so it has no entropy and no score can use it.
+# Colour, the first factor of the published set, is left out: it never varies, so it has no entropy to score.
 DSPRITES_FACTORS = FactorSpace(
     names=("shape", "scale", "orientation", "posX", "posY"),
     values=(
