@@ -18,7 +18,7 @@ from sweeps.ray_watch import watched_ray
 from sweeps.search.plan import confirming_trials
 from sweeps.search.ray_search import Stage, confirmation_stage, run_stage, search_stage
 from sweeps.storage.sweep_folder import SweepFolder
-from sweeps.trial import train_trial
+from sweeps.trainable import train_trial
 
 
 @dataclass(frozen=True)

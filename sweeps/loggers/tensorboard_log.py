@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,18 @@ from tensorboard.plugins.hparams.metadata import SESSION_END_INFO_TAG, create_su
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from torch.utils.tensorboard.summary import custom_scalars, hparams, image, scalar, text
 
-from betavae.columns import shown_fields
-from betavae.config import TrialConfig
+from betavae.columns import report_column, shown_fields
+from betavae.config import PARTS, TrialConfig
 from betavae.metrics import live_metrics
-from betavae.records.checkpoint import SAMPLES_FILE, SCORES_FILE, CheckpointError, read_samples, read_scores
+from betavae.objectives import OBJECTIVES
+from betavae.records.checkpoint import (
+    SAMPLES_FILE,
+    SCORES_FILE,
+    CheckpointError,
+    checkpoint_name,
+    read_samples,
+    read_scores,
+)
 from betavae.records.trial import PlannedTrial, Trial
 from betavae.report.model_plots import tile
 from betavae.report.pictures import information_pixels
@@ -25,10 +33,10 @@ from betavae.report.portrait import latents_by_kl
 from sweeps.loggers.base import LogContext, Logger, Report
 from sweeps.loggers.event_file import EventFile
 from sweeps.storage.mirror import Mirror
-from sweeps.storage.trial_folder import TrialFolder, checkpoint_name, is_event_file
+from sweeps.storage.trial_folder import TrialFolder, is_event_file
 
-_COMMON_FIELDS = ("architecture", "objective", "seed", "steps")
-"""Hyper-parameters that the HParams tab always shows, beside a config's main fields."""
+_COMMON_FIELDS = (*PARTS, "seed", "steps")
+"""Hyper-parameters that the HParams tab always has, beside a config's main fields and what the sweep tries."""
 
 _STATUS = {"finished": "STATUS_SUCCESS", "failed": "STATUS_FAILURE", "stopped": "STATUS_UNKNOWN"}
 """The HParams tab's status of an ended trial. The tab has no status for a stopped trial."""
@@ -55,7 +63,7 @@ class TensorBoardLog(Logger):
     def __enter__(self) -> TensorBoardLog:
         """Write the layout of the curves."""
         events = EventFile(self.context.sweep.local)
-        events.add(custom_scalars(_layout(self.context.stage.rank_by)))  # type: ignore[no-untyped-call]
+        events.add(custom_scalars(_layout(self.context)))  # type: ignore[no-untyped-call]
         events.flush()
         _push_events(self.context.sweep)
         return self
@@ -114,7 +122,8 @@ class TensorBoardLog(Logger):
         index = trial.index
         self._files[index] = EventFile(self.context.stage.trial(index).path, purge_step=purge_step)
         metrics = dict.fromkeys(self._compared_numbers(trial.config), 0.0)
-        experiment, start, _ = hparams(_hyperparameters(trial.config), metrics)  # type: ignore[no-untyped-call]
+        values = _hyperparameters(trial.config, self.context.options.varied_fields)
+        experiment, start, _ = hparams(values, metrics)  # type: ignore[no-untyped-call]
         self._files[index].add(experiment, start)
 
     def _compared_numbers(self, config: TrialConfig) -> list[str]:
@@ -125,19 +134,26 @@ class TensorBoardLog(Logger):
         return list(dict.fromkeys((rank_by, *factors, *live_metrics(), *losses)))
 
 
-def _layout(rank_by: str) -> dict[str, dict[str, list[Any]]]:
-    """Return the charts of the Custom Scalars tab, by group."""
+def _layout(context: LogContext) -> dict[str, dict[str, list[Any]]]:
+    """Return the charts of the Custom Scalars tab, by group: every score and its factors, every term of the loss."""
+    rank_by = context.stage.rank_by
+    scores = dict.fromkeys((rank_by, *live_metrics()))
+    objectives = [OBJECTIVES[name] for name in context.options.space.names_of("objective")]
+    losses = dict.fromkeys(["loss/total_nats", *(f"loss/{term}" for each in objectives for term in each.terms)])
     return {
-        rank_by: {"mean": ["Multiline", [f"^{rank_by}$"]], "by factor": ["Multiline", [f"^{rank_by}/"]]},
-        "loss": {name: ["Multiline", [f"^loss/{name}_nats$"]] for name in ("total", "recon", "kl")},
-        "latents": {"active": ["Multiline", ["^active_units$"]]},
-        "speed": {"images per second": ["Multiline", ["^images_per_second$"]]},
+        **{name: {"mean": _chart(f"^{name}$"), "by factor": _chart(f"^{name}/")} for name in scores},
+        "loss": {report_column(name).symbol: _chart(f"^{name}$") for name in losses},
+        "speed": {"images per second": _chart("^images_per_second$")},
     }
 
 
-def _hyperparameters(config: TrialConfig) -> dict[str, Any]:
-    """Return a config's main fields and derived numbers. The HParams tab sorts them by name, and shows five."""
-    names = (*shown_fields([config]), *_COMMON_FIELDS)
+def _chart(pattern: str) -> list[Any]:
+    return ["Multiline", [pattern]]
+
+
+def _hyperparameters(config: TrialConfig, tried: Sequence[str]) -> dict[str, Any]:
+    """Return what a trial tries, and derived numbers. The HParams tab sorts them by name, and shows five."""
+    names = (*shown_fields([config]), *tried, *_COMMON_FIELDS)
     return {name: config.value(name) for name in config.to_dict() if name in names} | config.derived()
 
 

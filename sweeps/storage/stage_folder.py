@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from betavae.records.trial import PARAMS_FILE, Trial, Trials, folder_in_sweep, read_trial, read_trials
+from betavae.records.trial import (
+    PARAMS_FILE,
+    Trial,
+    Trials,
+    folder_in_sweep,
+    identifier_of,
+    read_trial,
+    read_trials,
+    trial_folder_name,
+)
 from sweeps.storage.mirror import Mirror, is_record
 from sweeps.storage.trial_folder import TrialFolder
 
@@ -31,7 +40,7 @@ class StageFolder:
 
     def trial(self, index: int) -> TrialFolder:
         """Return the folder of a trial, by the trial's number."""
-        return TrialFolder(self.mirror.child(f"trial_{index:04}"), rank_by=self.rank_by)
+        return TrialFolder(self.mirror.child(trial_folder_name(index)), rank_by=self.rank_by)
 
     def read(self, index: int) -> Trial:
         """Read the current state of a trial, by the trial's number.
@@ -67,6 +76,6 @@ class StageFolder:
 def mark_unreadable(trials: Trials, trial: Trial, reason: str) -> None:
     """Move a trial from the readable to the unreadable trials, with the reason."""
     trials.read.remove(trial)
-    trials.unreadable[trial.folder.name.removeprefix("trial_")] = (
+    trials.unreadable[identifier_of(trial.folder)] = (
         f"Trial {folder_in_sweep(trial.folder)} could not be read: {reason}"
     )

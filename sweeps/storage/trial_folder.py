@@ -29,7 +29,14 @@ from filelock import FileLock, Timeout
 
 from betavae.files import read_json, replace_json, replace_text
 from betavae.metrics import Scores
-from betavae.records.checkpoint import CheckpointError, check_checkpoint, read_history, read_scores
+from betavae.records.checkpoint import (
+    CheckpointError,
+    check_checkpoint,
+    checkpoint_folders,
+    checkpoint_name,
+    read_history,
+    read_scores,
+)
 from betavae.records.trial import (
     ERROR_FILE,
     FAILURE_FILE,
@@ -169,7 +176,7 @@ class TrialFolder:
 
     def checkpoints(self) -> list[Path]:
         """Return the folders of all checkpoints, by step."""
-        return sorted(self.path.glob("checkpoint_*"))
+        return checkpoint_folders(self.path)
 
     def commit(self, run: TrainingRun, *, scores: Scores, report: Report) -> None:
         """Write a checkpoint and its report; then delete the checkpoints that are no longer needed.
@@ -305,11 +312,6 @@ def _file_lock(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def checkpoint_name(step: int) -> str:
-    """Return the name of the checkpoint folder of a step."""
-    return f"checkpoint_{step:09}"
 
 
 def is_event_file(name: str) -> bool:

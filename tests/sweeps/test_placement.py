@@ -35,12 +35,12 @@ def test_a_trial_uses_the_gpu_it_was_given_and_no_other(
 ) -> None:
     from ray import tune
 
-    from sweeps import trial
+    from sweeps import trainable
 
     factory = resource_dict_to_pg_factory(asked)
     monkeypatch.setattr(tune, "get_context", lambda: SimpleNamespace(get_trial_resources=lambda: factory))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
-    assert trial.device_of_trial() == device
+    assert trainable.device_of_trial() == device
 
 
 @pytest.mark.slow

@@ -12,11 +12,11 @@ from betavae.data import DSprites
 from betavae.objectives import BetaVAE
 from betavae.records.trial import PlannedTrial, read_trial
 from betavae.training import TrainingRun
-from sweeps import trial as trial_module
+from sweeps import trainable as trial_module
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import WRITE_FAILURE
-from sweeps.trial import train_trial
+from sweeps.trainable import train_trial
 
 CONFIG = TrialConfig.from_dict({"latent_size": 3, "batch_size": 2, "steps": 2, "eval_every": 1, "images": 100})
 PLANNED = PlannedTrial(0, CONFIG)
@@ -61,7 +61,9 @@ def test_a_trial_trains_to_its_end(train: Train, search: StageFolder) -> None:
 
 def test_images_that_are_not_the_sweeps_fail_the_trial_by_name_and_at_once(train: Train, search: StageFolder) -> None:
     assert train(fingerprint="1" * 64) == []
-    assert str(error_of(search)).startswith("sweeps.trial.DataMismatchError: A trial must train on the sweep's images")
+    assert str(error_of(search)).startswith(
+        "sweeps.trainable.DataMismatchError: A trial must train on the sweep's images"
+    )
     assert not search.trial(0).checkpoints()
 
 
