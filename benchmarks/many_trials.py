@@ -64,7 +64,7 @@ def options_of(count: int, results: Path) -> Options:
         sweep=SweepOptions(preset="quick", name=f"many-{count}", results=str(results)),
         resources=ResourceOptions(num_gpus=0),
         search=SearchOptions(search="random", trials=count, scheduler="asha", grace_steps=NUM_REPORTS),
-        space=Space({"beta": betas, "steps": (NUM_REPORTS,), "eval_every": (1,)}).resolved(),
+        space=Space({"beta": betas, "steps": (NUM_REPORTS,), "eval_every": (1,)}).with_defaults(),
     )
 
 
@@ -77,14 +77,14 @@ def run_all(options: Options, data: Mapping[str, FactorImages]) -> dict[str, flo
     try:
         known = folder.trials().read
         before = _own_cpu_seconds()
-        stage = search_stage(options, folder.search, num_known=len(known))
+        stage = search_stage(options, folder.search, num_known_trials=len(known))
         context = LogContext(
             sweep=folder.mirror,
             stage=folder.search,
             options=options,
-            num_planned=len(stage.planned),
+            num_trials=len(stage.indices),
             factor_names=DSPRITES_FACTORS.names,
-            known=tuple(known),
+            known_trials=tuple(known),
         )
         with running_ray(resources, address=None), RayLoggers(context) as loggers:
             duration = seconds(
@@ -92,14 +92,14 @@ def run_all(options: Options, data: Mapping[str, FactorImages]) -> dict[str, flo
                     run_stage,
                     stage,
                     trainable=report_alone,
-                    known=Trials(known, {}),
+                    known_trials=Trials(known, {}),
                     resources=resources,
                     callbacks=[loggers],
                 )
             )
         trials = folder.trials().read
         assert num_ended(trials) == len(trials) == options.search.trials
-        folder.note_end(trials, done={"search": True}, lost={})
+        folder.note_end(trials, completion={"search": True}, lost_trials={})
     finally:
         folder.close()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

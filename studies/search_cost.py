@@ -29,7 +29,7 @@ from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import Trial
 from betavae.report.palette import RC_PARAMS
 from sweeps.options.recorded import options_from_dict
-from sweeps.search.space import written
+from sweeps.search.space import axis_text
 
 COLORS = {"grid": "#767676", "random": "#0072B2"}
 OTHER_COLORS = ("#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -83,9 +83,10 @@ def kind_of(sweep: Sweep) -> str:
     sampler = f" ({search.sampler})" if search.search == "optuna" and search.sampler != "tpe" else ""
     rule = f" + {search.scheduler} from {options.grace_steps}" if search.scheduler != "none" else ""
     axes = {
-        field_column(name).symbol: options.space.axis(name) or options.space.names_of(name) for name in options.tried
+        field_column(name).symbol: options.space.axis(name) or options.space.names_of(name)
+        for name in options.varied_fields
     }
-    over = ", ".join(f"{symbol} {written(axis)}" for symbol, axis in axes.items())
+    over = ", ".join(f"{symbol} {axis_text(axis)}" for symbol, axis in axes.items())
     repeats = f", {search.repeats} seeds each" if search.repeats else ""
     return f"{search.search}{sampler}{rule} over {over}{repeats}"
 

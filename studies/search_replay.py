@@ -162,7 +162,7 @@ def tpe_draw(table: Table, seed: int, *, grace: int | None = None) -> Draw:
     """Return TPE for as many trials as the budget is enough for: it draws the first third of them at random."""
     axes: dict[str, Axis] = dict(zip(AXES, table.axes, strict=True))
     search = SearchOptions(search="optuna", trials=table.num_trials(grace))
-    return OptunaDraw(Options(sweep=SweepOptions(seed=seed), search=search, space=Space(axes)), num_known=0)
+    return OptunaDraw(Options(sweep=SweepOptions(seed=seed), search=search, space=Space(axes)), num_known_trials=0)
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""Sweeps of beta-VAEs with Ray Tune: the command line and all that knows Ray."""
+"""Sweeps of beta-VAEs with Ray Tune: commands, options, search, storage and loggers."""

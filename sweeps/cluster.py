@@ -1,4 +1,4 @@
-"""The machines a sweep runs on: a Ray of its own or a cluster that is there, and what its trials may take of it."""
+"""The machines that a sweep runs on: Ray on this machine or an existing Ray cluster, and the resources of trials."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ from sweeps.storage.mirror import Mirror
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of trials that fail while a sweep ends: they go on with the next resume
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of trials that fail while a sweep ends: the next resume runs them again
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of a change to come
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else Ray warns of a future change
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails before its first report ends without one
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that fails before its first report has no score
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 _TOKEN_NAME = ".betavae-lab-token"
-"""The file in the home folder where the cluster files put the cluster's token, on every machine."""
+"""Name of the file, in the home folder of every machine, in which the cluster files store the cluster's token."""
 
-_CLEANING_SECONDS = 5.0
-"""How long the folder of a Ray that was ended may keep filling, while its last processes end."""
+_DELETE_SECONDS = 5.0
+"""Time for Ray's last processes to end after it is stopped. Until then they may write to its folder."""
 
-_OBJECT_STORE_BYTES = 80 * 2**20  # the data set is mapped from a file; only small messages pass through the store
+_OBJECT_STORE_BYTES = 80 * 2**20  # the data set is mapped from a file; the store holds only small messages
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What the sweep takes, checked against what there is.
+    """The resources of a sweep, checked against those that exist.
 
     Attributes:
-        num_cpus: CPU cores in all.
-        num_gpus: GPUs in all; with 0 every trial takes a core.
-        trials_per_gpu: Trials that share a GPU.
+        num_cpus: Total number of CPU cores.
+        num_gpus: Total number of GPUs; with 0, each trial takes a core.
+        trials_per_gpu: Number of trials that share a GPU.
     """
 
     num_cpus: int
@@ -58,48 +58,49 @@ class Resources:
 
     @property
     def per_trial(self) -> dict[str, float]:
-        """What Ray is asked for, for one trial."""
+        """The resources of one trial, as Ray names them."""
         return {"cpu": 1, "gpu": 1 / self.trials_per_gpu} if self.num_gpus else {"cpu": 1}
 
     @property
     def num_concurrent(self) -> int:
-        """Trials that run at a time."""
-        on_gpus = self.num_gpus * self.trials_per_gpu
-        return min(on_gpus, self.num_cpus) if self.num_gpus else self.num_cpus
+        """The number of trials that run at once."""
+        num_on_gpus = self.num_gpus * self.trials_per_gpu
+        return min(num_on_gpus, self.num_cpus) if self.num_gpus else self.num_cpus
 
 
 def available_gpus() -> int:
-    """GPUs of this machine that torch can use."""
+    """Return the number of GPUs of this machine that torch can use."""
     return torch.cuda.device_count()
 
 
-def decide_resources(asked: ResourceOptions, *, cpus_found: int, gpus_found: int) -> Resources:
-    """Take what was asked for, or all there is.
+def local_resources(options: ResourceOptions, *, cpus_found: int, gpus_found: int) -> Resources:
+    """Return the requested resources, by default all resources of this machine.
 
     Raises:
-        InputError: If more was asked for than there is, naming both numbers.
+        InputError: If more is requested than exists, naming both numbers.
     """
-    if asked.num_gpus is not None and asked.num_gpus > gpus_found:
+    if options.num_gpus is not None and options.num_gpus > gpus_found:
         raise InputError(
-            f"--num-gpus asks for {asked.num_gpus} GPUs, but this machine has {gpus_found}; "
-            f"ask for --num-gpus {gpus_found}, or run on a machine that has them."
+            f"--num-gpus must be at most {gpus_found}, the number of GPUs of this machine, but got {options.num_gpus}; "
+            f"give --num-gpus {gpus_found}, or run on a machine with more GPUs."
         )
-    if asked.num_cpus is not None and asked.num_cpus > cpus_found:
+    if options.num_cpus is not None and options.num_cpus > cpus_found:
         raise InputError(
-            f"--num-cpus asks for {asked.num_cpus} cores, but this process may use {cpus_found} of this machine's; ask "
-            f"for --num-cpus {cpus_found}, or let it use more (taskset, SLURM's --cpus-per-task, a container's limit)."
+            f"--num-cpus must be at most {cpus_found}, the number of cores that this process may use, but got "
+            f"{options.num_cpus}; give --num-cpus {cpus_found}, or raise the limit (taskset, SLURM's --cpus-per-task, "
+            "a container's limit)."
         )
-    num_gpus = gpus_found if asked.num_gpus is None else asked.num_gpus
-    return Resources(asked.num_cpus or cpus_found, num_gpus, asked.trials_per_gpu)
+    num_gpus = gpus_found if options.num_gpus is None else options.num_gpus
+    return Resources(options.num_cpus or cpus_found, num_gpus, options.trials_per_gpu)
 
 
 def quiet_ray(*, address: str | None) -> None:
-    """Set what makes Ray start fast, without banners, and with a token; to be called before Ray is first imported.
+    """Set the environment so that Ray starts fast, without banners, and with a token. Call before importing Ray.
 
-    A Ray of our own listens on all interfaces, so it has a token of its own too, whatever token a cluster has.
+    Ray listens on all interfaces even on this machine alone. It then gets a fresh token, never that of a cluster.
 
     Raises:
-        InputError: If others could read the file of the cluster's token.
+        InputError: If other users could read the file of the cluster's token.
     """
     os.environ.update(_QUIET)
     if address is None:
@@ -113,30 +114,30 @@ def quiet_ray(*, address: str | None) -> None:
 
 @functools.cache
 def _token_of_this_process() -> str:
-    """Return what only this process and its children know: it is never written down."""
+    """Return a random token for this process and its children. The token is never written to a file."""
     return secrets.token_hex(32)
 
 
 def _token_file() -> Path | None:
-    """Return the file of the cluster's token: the one that the environment names, or ours if it is there."""
-    if named := os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        return Path(named)
-    ours = Path(os.path.expanduser("~"), _TOKEN_NAME)
-    return ours if ours.exists() else None
+    """Return the file of the cluster's token: $RAY_AUTH_TOKEN_PATH, or else the file in the home folder, if any."""
+    if path := os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return Path(path)
+    home_file = Path(os.path.expanduser("~"), _TOKEN_NAME)
+    return home_file if home_file.exists() else None
 
 
 def _check_token_file(path: Path) -> None:
-    """Refuse a token that others know: who has it runs code on the cluster.
+    """Refuse a token that other users may know: whoever has the token can run code on the cluster.
 
     Raises:
-        InputError: If it can be read or written by others, belongs to another user, or is not there.
+        InputError: If other users can read or write the file, another user owns it, or the file is missing.
     """
     if not hasattr(os, "getuid"):
         return
     try:
         status = path.stat()
     except OSError as error:
-        raise InputError(f"The token file {path} must be there, but: {error.strerror}.") from error
+        raise InputError(f"The token file {path} must exist, but: {error.strerror}.") from error
     quoted = shlex.quote(str(path))
     if status.st_uid not in (os.getuid(), 0):
         raise InputError(
@@ -145,40 +146,40 @@ def _check_token_file(path: Path) -> None:
     if status.st_mode & 0o077:
         raise InputError(
             f"The token file {path} must be readable by you alone, but has mode {status.st_mode & 0o777:03o}: "
-            f"'chmod 600 {quoted}'; who has read it can run code on the cluster."
+            f"'chmod 600 {quoted}'; anyone who has read the file can run code on the cluster."
         )
 
 
 def join_cluster(address: str) -> None:
-    """Join the Ray cluster at an address; the trials will run this process's own code on the data that it names.
+    """Join the Ray cluster at an address. Its machines will run this checkout's code, with this process's data paths.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no cluster at the address.
     """
     import ray  # late, see quiet_ray
 
     root = Path(__file__).parent.parent
-    own_code = {
+    runtime_env = {
         "py_modules": [str(root / "betavae"), str(root / "sweeps"), *extension_packages()],
         "env_vars": data_environment() | extension_environment(),
     }
     try:
-        ray.init(address=address, runtime_env=own_code, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
-        raise InputError(f"--address must be that of a Ray cluster, but {address}: {error}") from error
+        raise InputError(f"--address must be the address of a Ray cluster, but {address}: {error}") from error
 
 
 @contextmanager
 def running_ray(resources: Resources, *, address: str | None) -> Iterator[dict[str, float]]:
-    """Give the resources of the cluster that was joined, or of a Ray of our own on this machine; then leave it."""
+    """Start Ray on this machine, unless a cluster has been joined, and give Ray's resources; then stop or leave Ray."""
     import ray
     from ray.tune.execution import class_cache
 
-    # Tune would copy keys (AWS_SECRET_ACCESS_KEY) to where Ray logs them; each machine has its own environment
+    # Tune would copy keys (AWS_SECRET_ACCESS_KEY) to places that Ray logs; each machine has its own environment
     class_cache.ENV_VARS_TO_PROPAGATE.clear()
-    # a trial's error is said by ourselves, in a line; Ray would print the whole chain of tracebacks, twice
+    # the loggers print a trial's error in one line; Ray would print all chained tracebacks, twice
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    with contextlib.nullcontext() if address is not None else _no_session_left():
+    with contextlib.nullcontext() if address is not None else _session_cleanup():
         try:
             if address is None:
                 _start_ray(resources)
@@ -188,11 +189,11 @@ def running_ray(resources: Resources, *, address: str | None) -> Iterator[dict[s
 
 
 def _start_ray(resources: Resources) -> None:
-    """Start a Ray on this machine that refuses whoever lacks this process's token."""
+    """Start Ray on this machine, protected by this process's token."""
     import ray
     from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
 
-    # Ray reads the environment when it is imported: again, in case that was before `quiet_ray`
+    # Ray read the environment at its import, perhaps before `quiet_ray`: read it again
     Config.initialize("")
     AuthenticationTokenLoader.instance().reset_cache()
     ray.init(
@@ -207,18 +208,18 @@ def _start_ray(resources: Resources) -> None:
 
 
 @contextmanager
-def _no_session_left() -> Iterator[None]:
-    """Delete the folders that this process's Ray makes meanwhile, however it ends, and nobody else's."""
-    before = _sessions()
+def _session_cleanup() -> Iterator[None]:
+    """Delete the session folders that this process's Ray makes during a block, also after an error, and no others."""
+    earlier_sessions = _sessions()
     try:
         yield
     finally:
-        for session in _sessions() - before:
+        for session in _sessions() - earlier_sessions:
             _delete_session(session)
 
 
 def _sessions() -> set[Path]:
-    """Return folders of Rays that this process has started; their names end in its number."""
+    """Return the session folders of Ray that this process has made; their names end in the process ID."""
     from ray._common.utils import get_default_ray_temp_dir
 
     folder = Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]
@@ -226,47 +227,47 @@ def _sessions() -> set[Path]:
 
 
 def _delete_session(session: Path) -> None:
-    """Delete a session's folder, while its last processes may be writing, and the link to it."""
-    deadline = time.monotonic() + _CLEANING_SECONDS
+    """Delete a session's folder, and the link to it. Repeat while the session's last processes still write."""
+    deadline = time.monotonic() + _DELETE_SECONDS
     shutil.rmtree(session, ignore_errors=True)
     while session.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
         shutil.rmtree(session, ignore_errors=True)
-    latest = session.with_name("session_latest")
-    if latest.is_symlink() and not latest.exists():
-        with contextlib.suppress(OSError):  # another's, or gone already
-            latest.unlink()
+    latest_link = session.with_name("session_latest")
+    if latest_link.is_symlink() and not latest_link.exists():
+        with contextlib.suppress(OSError):  # owned by another user, or deleted already
+            latest_link.unlink()
 
 
-def resources_of_cluster(asked: ResourceOptions) -> Resources:
-    """Take what was asked for, or all that the cluster that was joined has now.
+def cluster_resources(options: ResourceOptions) -> Resources:
+    """Return the requested resources, by default all present resources of the cluster that was joined.
 
     Raises:
-        InputError: If neither a core nor a GPU is there or asked for.
+        InputError: If no core and no GPU is present or requested.
     """
-    cpus_found, gpus_found = found_in_cluster()
-    num_gpus = gpus_found if asked.num_gpus is None else asked.num_gpus
-    num_cpus = cpus_found if asked.num_cpus is None else asked.num_cpus
+    cpus_found, gpus_found = cluster_cores_and_gpus()
+    num_gpus = gpus_found if options.num_gpus is None else options.num_gpus
+    num_cpus = cpus_found if options.num_cpus is None else options.num_cpus
     if num_gpus + num_cpus == 0:
         raise InputError(
-            "The cluster must have a core or a GPU, but has none yet; say by --num-gpus how many will join."
+            "The cluster must have a core or a GPU, but has none yet; give by --num-gpus the number that will join."
         )
-    return Resources(max(num_cpus, num_gpus * asked.trials_per_gpu), num_gpus, asked.trials_per_gpu)
+    return Resources(max(num_cpus, num_gpus * options.trials_per_gpu), num_gpus, options.trials_per_gpu)
 
 
-def found_in_cluster() -> tuple[int, int]:
-    """CPU cores and GPUs of the cluster that was joined, as it is now."""
+def cluster_cores_and_gpus() -> tuple[int, int]:
+    """Return the present numbers of CPU cores and GPUs of the cluster that was joined."""
     import ray
 
-    found = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return int(found.get("CPU", 0)), int(found.get("GPU", 0))
+    resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
 
 
 def check_shared(results: Mirror) -> None:
-    """See that every machine of the cluster reads and writes where the results go, in a Ray that has been joined.
+    """Check that every machine of the cluster that was joined can write to the folder of the results.
 
     Raises:
-        InputError: Naming a machine that does not.
+        InputError: Naming the first machine that cannot.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -274,21 +275,22 @@ def check_shared(results: Mirror) -> None:
     results.local.mkdir(parents=True, exist_ok=True)
     results.check_writable()
     for node in [node for node in ray.nodes() if node["Alive"]]:  # type: ignore[no-untyped-call]
-        there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         name = f".shared-{node['NodeID']}"
-        problem = ray.get(ray.remote(num_cpus=0)(_leave_note).options(scheduling_strategy=there).remote(results, name))
+        task = ray.remote(num_cpus=0)(_write_probe).options(scheduling_strategy=on_node)
+        problem = ray.get(task.remote(results, name))
         if problem is not None:
             raise InputError(f"{node['NodeManagerAddress']}: {problem}")
         if results.read_text(name) is None:
             raise InputError(
                 "--results must be a folder that every machine of the cluster shares, but "
-                f"{node['NodeManagerAddress']} does not write to {results.location}: put it on network storage."
+                f"{node['NodeManagerAddress']} does not write to {results.location}: use a folder on network storage."
             )
         results.delete(name)
 
 
-def _leave_note(results: Mirror, name: str) -> str | None:
-    """Write a note where the results go, if that can be done; return why copies of them cannot be kept here."""
+def _write_probe(results: Mirror, name: str) -> str | None:
+    """Try to write an empty file to the results; return the problem if this machine cannot hold copies of results."""
     try:
         check_location(results.location)
     except ValueError as error:

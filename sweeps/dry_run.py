@@ -1,4 +1,4 @@
-"""`--dry-run`: what a sweep would be, option by option, and what it would cost; nothing is started or written."""
+"""`--dry-run`: describe a sweep's options and trials, and estimate its cost, without starting or writing anything."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.process import available_cores, prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
-from sweeps.cluster import Resources, found_in_cluster
+from sweeps.cluster import Resources, cluster_cores_and_gpus
 from sweeps.options.fields import flag, options_of
 from sweeps.options.options import GROUPS, Options
-from sweeps.search.plan import num_confirming, num_trials, planned_trials, trial_config
-from sweeps.search.space import Axis, Point, Range, ends, written
+from sweeps.search.plan import num_confirming_trials, num_trials, planned_trials, trial_config
+from sweeps.search.space import Axis, Point, Range, axis_text, ends
 from sweeps.storage.trial_folder import NUM_KEPT
 from sweeps.tables import describe_config, describe_point
 
 _CALIBRATION_SECONDS = 3.0
-_TOO_LARGE = (RuntimeError, MemoryError, OverflowError, TypeError)
-"""Errors of torch and numpy for arrays that they cannot make."""
+_SIZE_ERRORS = (RuntimeError, MemoryError, OverflowError, TypeError)
+"""Errors that torch and numpy raise for arrays that are too large."""
 
-_NUM_SHOWN = 8
+_NUM_LISTED = 8
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one trial costs, run to its end, measured on this machine by itself.
+    """The cost of one trial that is not stopped, measured alone on this machine.
 
     Attributes:
-        seconds: In all; training takes all but the evaluations.
-        images_per_second: While it trains.
-        evaluation_seconds: Of one evaluation.
-        checkpoint_bytes: Of one checkpoint.
+        seconds: Time of training and evaluations.
+        images_per_second: Speed of training.
+        evaluation_seconds: Time of one evaluation.
+        checkpoint_bytes: Size of one checkpoint.
     """
 
     seconds: float
@@ -49,15 +49,15 @@ class Cost:
 
 
 def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: str) -> Cost:
-    """Train the first planned trial for three seconds, score it once and save it once, in a temporary folder.
+    """Measure the cost of the first planned trial: train for three seconds, score once, save one checkpoint.
 
     Raises:
-        InputError: If that trial cannot be trained: its loss is not finite, or it does not fit into memory.
+        InputError: If the trial cannot be trained: its loss is not finite, or it does not fit into memory.
     """
     config = _first_config(options)
     try:
         return _measure(config, data[config.dataset.name], device=device)
-    except (NonFiniteLossError, *_TOO_LARGE) as error:
+    except (NonFiniteLossError, *_SIZE_ERRORS) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"The first trial must train for the estimate, but with {describe_config(config)} and batch size "
@@ -68,11 +68,11 @@ def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: 
 def _measure(config: TrialConfig, data: FactorImages, *, device: str) -> Cost:
     prepare_process()
     run = TrainingRun.start(config, data, device=device)
-    run.advance(2)  # the first steps build what the others use
-    start, first = time.perf_counter(), run.step
+    run.advance(2)  # warm up: the first steps initialise and compile
+    start, first_step = time.perf_counter(), run.step
     while time.perf_counter() - start < _CALIBRATION_SECONDS:
         run.advance(2)
-    images_per_second = (run.step - first) * config.batch_size / (time.perf_counter() - start)
+    images_per_second = (run.step - first_step) * config.batch_size / (time.perf_counter() - start)
     start = time.perf_counter()
     scores = run.evaluate()
     evaluation_seconds = time.perf_counter() - start
@@ -85,68 +85,72 @@ def _measure(config: TrialConfig, data: FactorImages, *, device: str) -> Cost:
 
 
 def estimate(arguments: Sequence[str]) -> str:
-    """Return the time and disk that `--dry-run` estimates, or why it cannot.
+    """Return the time and disk space that `--dry-run` estimates, or why there is no estimate.
 
-    They are measured in a process of their own, which releases the GPU when it ends.
+    The estimate runs in a separate process, which releases the GPU when it ends.
     """
     command = [sys.executable, str(Path(__file__).with_name("run.py")), *arguments, "--dry-run"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    return done.stdout.rpartition("\n\n")[2].strip() if done.returncode == 0 else f"no estimate: {done.stderr.strip()}"
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        return f"no estimate: {result.stderr.strip()}"
+    return result.stdout.rpartition("\n\n")[2].strip()
 
 
 def describe_options(options: Options) -> str:
-    """Return every option, its value, and its origin: `sweep` is the one that is resumed."""
+    """Return every option with its value and origin. The origin `sweep` is the resumed sweep."""
     values = {name: getattr(getattr(options, group), name) for group in GROUPS for name in _names_of(options, group)}
-    rows = [(flag(name), _written(value), options.origins.get(name, "")) for name, value in values.items()]
-    rows += [(flag(name), _written(axis), options.origins.get(name, "")) for name, axis in options.space.axes.items()]
-    rows.append(("grace_steps, decided", str(options.grace_steps), ""))
+    rows = [(flag(name), _option_text(value), options.origins.get(name, "")) for name, value in values.items()]
+    rows += [
+        (flag(name), _option_text(axis), options.origins.get(name, "")) for name, axis in options.space.axes.items()
+    ]
+    rows.append(("grace_steps in effect", str(options.grace_steps), ""))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for name, value, origin in rows)
 
 
 def describe_trials(options: Options) -> str:
-    """Return the first configurations, with what follows from their parameters."""
+    """Return the first trials, with the numbers derived from their parameters."""
     if options.search.search == "optuna":
-        return "drawn during the search: optuna learns from the trials before"
-    planned = planned_trials(options)
+        return "proposed during the search: optuna learns from earlier trials"
+    trials = planned_trials(options)
     lines = [
         f"{trial.index:04}  {describe_point(trial.config.to_dict())}, seed {trial.config.seed}"
-        for trial in planned[:_NUM_SHOWN]
+        for trial in trials[:_NUM_LISTED]
     ]
-    left = len(planned) - len(lines)
-    return "\n".join([*lines, f"and {left} more"] if left else lines)
+    num_others = len(trials) - len(lines)
+    return "\n".join([*lines, f"and {num_others} more"] if num_others else lines)
 
 
 def describe_cost(options: Options, cost: Cost, *, resources: Resources) -> str:
-    """Return time and disk of the whole sweep, if no trial is stopped."""
-    stages = (num_trials(options), num_confirming(options))
+    """Return the time and disk space of the whole sweep, if no trial is stopped."""
+    stages = (num_trials(options), num_confirming_trials(options))
     rounds = sum(math.ceil(count / resources.num_concurrent) for count in stages)
     disk = sum(stages) * NUM_KEPT * cost.checkpoint_bytes
     return (
         f"at most {_describe_seconds(rounds * cost.seconds)}: {rounds} rounds of {_describe_seconds(cost.seconds)}, if "
-        f"trials do not slow each other\n(one trains {cost.images_per_second:.0f} images/s, an evaluation takes "
-        f"{cost.evaluation_seconds:.1f} s; three seconds were measured)\n"
-        f"at most {disk / 1e6:,.0f} MB: {NUM_KEPT} checkpoints of {cost.checkpoint_bytes / 1e6:.1f} MB a trial"
+        f"concurrent trials do not slow each other\n(measured for three seconds: a trial trains "
+        f"{cost.images_per_second:.0f} images/s, an evaluation takes {cost.evaluation_seconds:.1f} s)\n"
+        f"at most {disk / 1e6:,.0f} MB: {NUM_KEPT} checkpoints of {cost.checkpoint_bytes / 1e6:.1f} MB per trial"
     )
 
 
 def describe_resources(options: Options, *, gpus_found: int) -> str:
-    """Return what was asked for and what is there: on this machine, or in the cluster that was joined."""
-    asked, where = options.resources, ""
+    """Return the requested and the present resources: of this machine, or of the cluster that was joined."""
+    resource_options, place = options.resources, ""
     cpus_found = available_cores()
-    if asked.address is not None:
-        cpus_found, gpus_found = found_in_cluster()
-        where = f" in the cluster at {asked.address}, whose speed is not measured"
-    gpus, cpus = ("all" if value is None else value for value in (asked.num_gpus, asked.num_cpus))
-    return f"GPUs {gpus} of {gpus_found}, CPU cores {cpus} of {cpus_found}{where}"
+    if resource_options.address is not None:
+        cpus_found, gpus_found = cluster_cores_and_gpus()
+        place = f" in the cluster at {resource_options.address}, whose speed is not measured"
+    gpus, cpus = ("all" if value is None else value for value in (resource_options.num_gpus, resource_options.num_cpus))
+    return f"GPUs {gpus} of {gpus_found}, CPU cores {cpus} of {cpus_found}{place}"
 
 
 def _names_of(options: Options, group: str) -> list[str]:
     return list(options_of(type(getattr(options, group))))
 
 
-def _written(value: object) -> str:
-    return "-" if value is None else written(value)
+def _option_text(value: object) -> str:
+    return "-" if value is None else axis_text(value)
 
 
 def _first_config(options: Options) -> TrialConfig:

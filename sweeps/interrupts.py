@@ -1,4 +1,4 @@
-"""How a command ends: signals, once to end cleanly and twice to end at once, and output that nobody reads any more."""
+"""Signals and broken output: the first signal ends a command cleanly, the second at once; a closed pipe is no error."""
 
 from __future__ import annotations
 
@@ -17,59 +17,59 @@ from types import FrameType
 from typing import TextIO
 
 _STOP_SEARCH = getattr(signal, "SIGUSR1", signal.SIGINT)
-"""What Ray's search takes as the wish to end; while none runs, it interrupts whatever does."""
+"""The signal on which Ray's search ends cleanly. While no search runs, our handler raises KeyboardInterrupt."""
 
 _HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
-"""What a terminal sends when it is closed, and the shell in it once more."""
+"""The signal that a closed terminal sends; the shell in the terminal then sends it again."""
 
 _GRACE_SECONDS = 1.0
-"""A signal to a whole group of processes may end Ray's before this one has taken it."""
+"""Time for a signal to reach this process: sent to a process group, it may end Ray's processes first."""
 
-_SHOW_CURSOR = b"\x1b[?25h"  # which the bar hides
+_SHOW_CURSOR = b"\x1b[?25h"  # the progress bar hides the cursor
 
-_TAKEN = (signal.SIGINT, signal.SIGTERM, _HANGUP)
+_HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM, _HANGUP)
 
 
 class Interruption:
-    """Which signal has come, if one has.
+    """The signal handlers of this process, and the first signal received.
 
     Attributes:
-        signal: The first one.
+        signal: The number of the first signal; None before it.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._is_held = False
-        self._passed_on: int | None = None
+        self._is_delayed = False
+        self._forwarded: int | None = None
 
     @property
     def exit_code(self) -> int:
-        """Follow the shells: 130 after Ctrl-C, 143 after SIGTERM, 129 after a hangup."""
+        """The exit code of the first signal, as shells define it: 130 for SIGINT, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + (self.signal or signal.SIGINT)
 
-    def watch(self) -> None:
-        """Take signals from here on: the first ends a search cleanly, and anything else by KeyboardInterrupt.
+    def install_handlers(self) -> None:
+        """Let the first signal end Ray's search cleanly, or else raise KeyboardInterrupt; the second always raises it.
 
-        Call it again after Ray's search, which leaves its own handler of one of them.
+        Call this again after Ray's search, which replaces a handler.
         """
-        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # else Ray's search would take Ctrl-C for itself
-        self._install(self._take)
-        signal.signal(_STOP_SEARCH, _interrupt)  # until Ray's search takes it, which then ends cleanly
+        os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # else Ray's search would handle Ctrl-C itself
+        self._install(self._handle)
+        signal.signal(_STOP_SEARCH, _interrupt)  # Ray's search replaces this handler while it runs
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch for the time of a block."""
-        before = {number: signal.getsignal(number) for number in (*_TAKEN, _STOP_SEARCH)}
-        self.watch()
+    def handlers(self) -> Iterator[None]:
+        """Install the handlers for a block, and restore the earlier ones after it."""
+        earlier_handlers = {number: signal.getsignal(number) for number in (*_HANDLED_SIGNALS, _STOP_SEARCH)}
+        self.install_handlers()
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in earlier_handlers.items():
                 signal.signal(number, handler)
 
     def run(self, command: Callable[[], int]) -> int:
-        """Run a command and return its exit code, also where a signal interrupts it."""
-        with self.watching():
+        """Run a command and return its exit code; if a signal interrupts the command, the signal's exit code."""
+        with self.handlers():
             try:
                 return command()
             except KeyboardInterrupt:
@@ -77,165 +77,172 @@ class Interruption:
                 return self.exit_code
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Let the first signal wait while a block runs that must not be left half done; `check` raises it then."""
-        self._is_held = True
+    def delay(self) -> Iterator[None]:
+        """Delay the first signal during a block that must complete. Call `check` after the block."""
+        self._is_delayed = True
         try:
             yield
         finally:
-            self._is_held = False
+            self._is_delayed = False
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if a signal has come."""
+        """Raise KeyboardInterrupt if a signal has been received."""
         if self.signal is not None:
             raise KeyboardInterrupt
 
-    def end_lost(self, name: str, *, resume_command: str) -> None:
-        """End the process, from any thread, because Ray's `name` has ended: Ray would later, with pages of dumps."""
-        last = os.dup(2)
-        _send_nowhere(1, 2)
+    def end_without_ray(self, process: str, *, resume_command: str) -> None:
+        """End this process, from any thread, after a process of Ray has ended.
+
+        Ray itself would end this process later, after printing pages of dumps.
+        """
+        stderr = os.dup(2)
+        _redirect_to_null(1, 2)
         time.sleep(_GRACE_SECONDS)
         message, code = "interrupted; ", self.exit_code
         if self.signal is None:
-            message, code = f"error: Ray's {name} has ended, killed or out of memory; no checkpoint is lost\n", 1
+            message, code = f"error: Ray's {process} has ended, killed or out of memory; no checkpoint is lost\n", 1
         with contextlib.suppress(OSError):
-            if os.isatty(last):
-                os.write(last, _SHOW_CURSOR)
-            os.write(last, f"{message}go on with: {resume_command}\n".encode())
+            if os.isatty(stderr):
+                os.write(stderr, _SHOW_CURSOR)
+            os.write(stderr, f"{message}resume with: {resume_command}\n".encode())
         os._exit(code)
 
-    def end_at_once(self) -> None:
-        """Let the first signal end the process, while there is nothing to tidy up."""
+    def exit_on_signal(self) -> None:
+        """Let the first signal end the process at once, while there is nothing to clean up."""
         self._install(self._exit)
 
-    def keep_sigterm(self) -> None:
-        """Take SIGTERM in a thread from here on, and pass it on as SIGINT: Ray replaces every handler of it in C.
+    def forward_sigterm(self) -> None:
+        """Receive SIGTERM in a thread, and forward it as SIGINT: Ray's C code replaces every handler of SIGTERM.
 
-        Call it before there is any other thread: the signal is blocked in all that start later. Ray's processes are to
-        take it as ever.
+        Call this before any other thread starts: threads that start later inherit the blocked signal. Ray's processes
+        unblock the signal.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         os.register_at_fork(after_in_child=_unblock_sigterm)
-        threading.Thread(target=self._pass_on, daemon=True).start()
+        threading.Thread(target=self._forward_sigterm, daemon=True).start()
 
-    def _pass_on(self) -> None:
+    def _forward_sigterm(self) -> None:
         main = threading.main_thread().ident
         assert main is not None
         while True:
-            self._passed_on = signal.sigwait({signal.SIGTERM})
-            signal.pthread_kill(main, signal.SIGINT)  # to the process, it could go to this thread and wake no other
+            self._forwarded = signal.sigwait({signal.SIGTERM})
+            signal.pthread_kill(main, signal.SIGINT)  # os.kill could signal this thread, and not wake the main one
 
     def _install(self, handler: object) -> None:
-        for number in _TAKEN:
-            if number != _HANGUP or signal.getsignal(number) is not signal.SIG_IGN:  # by nohup
+        for number in _HANDLED_SIGNALS:
+            if number != _HANGUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
                 signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
-        number = self._sent(number)
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        number = self._original_signal(number)
         if self.signal is None:
             self.signal = number
-            if not self._is_held:
+            if not self._is_delayed:
                 os.kill(os.getpid(), _STOP_SEARCH)
-        elif number != _HANGUP:  # which is sent twice when a terminal is closed
+        elif number != _HANGUP:  # a closed terminal sends it twice
             raise KeyboardInterrupt
 
     def _exit(self, number: int, frame: FrameType | None) -> None:
         with contextlib.suppress(OSError):
             os.write(2, b"interrupted\n")
-        os._exit(128 + self._sent(number))
+        os._exit(128 + self._original_signal(number))
 
-    def _sent(self, number: int) -> int:
-        """Return the signal that was sent, which may be the one that was passed on."""
-        number, self._passed_on = self._passed_on or number, None
+    def _original_signal(self, number: int) -> int:
+        """Return the signal that was sent to this process: SIGTERM if `forward_sigterm` has forwarded it."""
+        number, self._forwarded = self._forwarded or number, None
         return number
 
 
 def begin_script() -> Interruption:
-    """Prepare the process of a command, before the imports that take seconds: return what its signals go to.
+    """Prepare the process of a command, before imports that take seconds, and return its signal handlers.
 
-    Trials import this checkout's packages as the command does; the script's own folder hides no other module; a signal
-    ends the process at once; output that nobody reads any more is dropped; a user without a home is given one.
+    Trials import this checkout's packages, as the command does. The script's own folder hides no other module. A signal
+    ends the process at once. Output to a closed pipe or terminal is discarded. A user without a home folder gets one.
     """
     root = Path(__file__).resolve().parents[1]
     sys.path[:] = [entry for entry in sys.path if Path(entry or os.curdir).resolve() != root / "sweeps"]
-    others = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(root) if not others else f"{root}{os.pathsep}{others}"
-    sys.stdout, sys.stderr = _lasting(sys.stdout, 1), _lasting(sys.stderr, 2)
+    other_paths = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(root) if not other_paths else f"{root}{os.pathsep}{other_paths}"
+    sys.stdout, sys.stderr = _robust_stream(sys.stdout, 1), _robust_stream(sys.stderr, 2)
     interruption = Interruption()
-    interruption.end_at_once()
-    interruption.keep_sigterm()
-    _find_home()
+    interruption.exit_on_signal()
+    interruption.forward_sigterm()
+    _set_home()
     return interruption
 
 
 @contextmanager
 def starting_ray() -> Iterator[None]:
-    """Keep two things from the processes that Ray starts: the signal of a closed terminal, and the current folder.
+    """Block SIGHUP, and change to the checkout's folder, while Ray starts processes, which inherit both.
 
-    The driver ends them itself. They would import packages from the current folder before those of this checkout.
+    The driver ends Ray's processes, not a closed terminal. In another folder, they might import packages from there
+    instead of this checkout's.
     """
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {_HANGUP})
+    earlier_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {_HANGUP})
     try:
         with contextlib.chdir(Path(__file__).resolve().parents[1]):
             yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier_mask)
 
 
-class _LastingText(io.TextIOWrapper):
-    """A stream that takes everything: once a write has failed, the rest goes nowhere.
+class _RobustStream(io.TextIOWrapper):
+    """A text stream whose writes do not raise: after a failed write, all output is discarded.
 
-    Errors are met here and not in the file below: a signal that came there would have its buffer written twice.
+    Errors are handled here, not in the buffer below: there, a signal could have the buffer written twice.
     """
 
     def write(self, text: str, /) -> int:
-        """Write, or drop it where the reader or the terminal has gone; say so of any other error."""
+        """Write a text, or discard it if the write fails. Warn unless the pipe or terminal was closed."""
         try:
             return super().write(text)
         except OSError as error:
-            self._lose(error)
+            self._discard_output(error)
             return len(text)
 
     def flush(self) -> None:
-        """Write what waits, likewise."""
+        """Write the buffer, or discard it if the write fails."""
         try:
             super().flush()
         except OSError as error:
-            self._lose(error)
+            self._discard_output(error)
 
-    def _lose(self, error: OSError) -> None:
-        _send_nowhere(self.fileno())
+    def _discard_output(self, error: OSError) -> None:
+        _redirect_to_null(self.fileno())
         if error.errno not in (errno.EPIPE, errno.EIO):
             with contextlib.suppress(OSError):
                 os.write(2, f"warning: output is lost: {error.strerror}\n".encode())
 
 
-def _lasting(stream: TextIO | None, descriptor: int) -> TextIO:
-    """Return a standard stream whose writes do not raise; one that is closed is written nowhere."""
+def _robust_stream(stream: TextIO | None, descriptor: int) -> TextIO:
+    """Return a standard stream whose writes do not raise; for a closed stream, one that discards everything."""
     if not isinstance(stream, io.TextIOWrapper):
-        return stream or open(os.devnull, "w")  # noqa: SIM115  # as long as the process
+        return stream or open(os.devnull, "w")  # noqa: SIM115  # open until the process ends
     stream.flush()
-    return _LastingText(
-        open(descriptor, "wb", closefd=False),  # noqa: SIM115  # likewise
+    return _RobustStream(
+        open(descriptor, "wb", closefd=False),  # noqa: SIM115  # open until the process ends
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering or stream.write_through,
     )
 
 
-def _send_nowhere(*descriptors: int) -> None:
-    with open(os.devnull, "w") as nowhere:
+def _redirect_to_null(*descriptors: int) -> None:
+    with open(os.devnull, "w") as null:
         for descriptor in descriptors:
-            os.dup2(nowhere.fileno(), descriptor)
+            os.dup2(null.fileno(), descriptor)
 
 
-def _find_home() -> None:
-    """Give a user without a home one in the cache: Ray cannot be imported without, and matplotlib would write there."""
+def _set_home() -> None:
+    """Set a home folder, which Ray's import needs, in the cache for a user without one; exit if there is no cache.
+
+    For a user whose home is read-only, set a folder in the cache that matplotlib can write to.
+    """
     home, cache = os.path.expanduser("~"), os.environ.get("BETAVAE_CACHE")
     if home == "~" and not cache:
         print(
-            "error: This user must have a home or a cache folder, but has neither: set BETAVAE_CACHE (or HOME) to "
-            "a folder that can be written and has 400 MB free.",
+            "error: The user must have a home folder or a cache folder, but has neither: set BETAVAE_CACHE (or HOME) "
+            "to a folder that can be written and has 400 MB free.",
             file=sys.stderr,
         )
         sys.exit(2)

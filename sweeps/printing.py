@@ -1,4 +1,4 @@
-"""What the commands print, whatever the files that it comes from hold."""
+"""Printing of text that may quote files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TextIO
 from betavae.text import printable
 
 
-def say(text: str, *, file: TextIO | None = None) -> None:
-    """Print a text that may quote files, with its control characters written out.
+def print_escaped(text: str, *, file: TextIO | None = None) -> None:
+    """Print a text with its control characters escaped.
 
-    A reader that has gone away, as `head` does, is no error: what the command writes to files is what counts.
+    A closed pipe, as of `head`, is no error: the command's results are the files that it writes.
     """
     stream = sys.stdout if file is None else file
     try:
         print(printable(text), file=stream, flush=True)
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())  # else Python tries, and complains, once more as it ends
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())  # else Python flushes the stream at exit, and prints an error
+        os.close(null)

@@ -1,4 +1,7 @@
-"""See at once when Ray's own processes end: Ray itself takes up to a minute, prints pages and ends the driver in C."""
+"""A watch that reports the end of one of Ray's processes within a second.
+
+Ray itself notices the end after up to a minute, prints pages of dumps, and ends the driver from C code.
+"""
 
 from __future__ import annotations
 
@@ -9,38 +12,39 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _PAUSE_SECONDS = 0.2
-_NEEDED = ("gcs_server", "raylet")
-"""The processes of Ray that a sweep cannot do without, as the system calls them."""
+_RAY_PROCESSES = ("gcs_server", "raylet")
+"""The names, in the process table, of the processes of Ray that a sweep needs."""
 
 
 @contextmanager
 def watched_ray(end: Callable[[str], None]) -> Iterator[None]:
-    """Call `end`, in a thread, with the name of the first process that ends of a Ray which this driver starts.
+    """Call `end` with the name of the first of Ray's processes that ends during a block.
 
-    Enter it before Ray starts, and leave it before Ray is stopped. An exception that leaves the block after such an
-    end is of no interest: `end` is called before it is raised. Where there is no /proc, nothing is seen.
+    Enter the block before this driver starts Ray, and leave it before Ray is stopped. `end` is called in a thread, or
+    before an exception leaves the block: the exception is a consequence of the process's end. Without /proc, nothing
+    is watched.
 
     Args:
         end: Ends the driver.
     """
-    from ray._private import worker  # late: to import Ray takes a second
+    from ray._private import worker  # late: importing Ray takes a second
 
-    worker._worker_logs_enabled = False  # else Ray prints the log of a raylet that has ended
+    worker._worker_logs_enabled = False  # else Ray prints the log of an ended raylet
     watch = _Watch()
     is_over = threading.Event()
 
-    def look() -> None:
+    def poll() -> None:
         while not is_over.wait(_PAUSE_SECONDS):
-            if (lost := watch.lost_process()) is not None:
-                end(lost)
+            if (process := watch.ended_process()) is not None:
+                end(process)
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
         yield
     except BaseException:
-        if (lost := watch.lost_process()) is not None:
-            end(lost)
+        if (process := watch.ended_process()) is not None:
+            end(process)
         raise
     finally:
         is_over.set()
@@ -48,34 +52,34 @@ def watched_ray(end: Callable[[str], None]) -> Iterator[None]:
 
 
 class _Watch:
-    """Which of Ray's processes have been seen among this process's children."""
+    """The processes of Ray that have run as children of this process so far."""
 
     def __init__(self) -> None:
-        self._seen = _running_children(_NEEDED)
+        self._processes = _running_children(_RAY_PROCESSES)
 
-    def lost_process(self) -> str | None:
-        """Return the name of a process of Ray that has ended, and None while all run that have been seen."""
-        running = _running_children(_NEEDED)
-        lost = [name for process, name in self._seen.items() if process not in running]
-        self._seen |= running
-        return lost[0] if lost else None
+    def ended_process(self) -> str | None:
+        """Return the name of a process of Ray that has ended; None while all run."""
+        running_processes = _running_children(_RAY_PROCESSES)
+        ended_names = [name for pid, name in self._processes.items() if pid not in running_processes]
+        self._processes |= running_processes
+        return ended_names[0] if ended_names else None
 
 
 def _running_children(names: Collection[str]) -> dict[int, str]:
-    """Return the children of this process that have these names and run: name by process."""
-    running = {}
-    for listed in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # of a thread that has ended
-            for process in listed.read_text().split():
-                name, state = _name_and_state(process)
+    """Return the names of this process's running children that have one of `names`, by process ID."""
+    running_processes = {}
+    for children_file in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            for pid in children_file.read_text().split():
+                name, state = _name_and_state(pid)
                 if name in names and state != "Z":
-                    running[int(process)] = name
-    return running
+                    running_processes[int(pid)] = name
+    return running_processes
 
 
-def _name_and_state(process: str) -> tuple[str, str]:
+def _name_and_state(pid: str) -> tuple[str, str]:
     try:
-        described, _, rest = Path("/proc", process, "stat").read_text().rpartition(")")
-    except OSError:  # it has ended, and is no child any more
+        pid_and_name, _, rest = Path("/proc", pid, "stat").read_text().rpartition(")")
+    except OSError:  # the process has ended
         return "", "Z"
-    return described.partition("(")[2], rest.split()[0]
+    return pid_and_name.partition("(")[2], rest.split()[0]

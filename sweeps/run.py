@@ -1,4 +1,4 @@
-"""The command: sweep VAEs over a space of configurations, and rank them by a score that can be trusted."""
+"""The command `run.py`: train VAEs over a search space, and rank them by a score of disentanglement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if __name__ == "__main__":  # first: what is imported below takes seconds, and may be installed from another checkout
+if __name__ == "__main__":  # first: the imports below take seconds, and may find another checkout's packages
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from sweeps.interrupts import begin_script
 
@@ -31,10 +31,10 @@ from sweeps.cluster import (
     Resources,
     available_gpus,
     check_shared,
-    decide_resources,
+    cluster_resources,
     join_cluster,
+    local_resources,
     quiet_ray,
-    resources_of_cluster,
 )
 from sweeps.dry_run import (
     describe_cost,
@@ -47,16 +47,16 @@ from sweeps.dry_run import (
 from sweeps.interrupts import Interruption, starting_ray
 from sweeps.options.command_line import parse_options
 from sweeps.options.options import Options
-from sweeps.printing import say
-from sweeps.search.plan import num_confirming, num_trials
-from sweeps.storage.locations import check_location, resolved
+from sweeps.printing import print_escaped
+from sweeps.search.plan import num_confirming_trials, num_trials
+from sweeps.storage.locations import check_location, full_location
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.sweep_folder import SweepFolder, check_destination
 from sweeps.tables import (
     describe_best,
     describe_curves,
     describe_data,
-    describe_number,
+    describe_num_trials,
     describe_plan,
     format_confirmation_table,
     format_seed_study_table,
@@ -70,84 +70,84 @@ if TYPE_CHECKING:
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
 _BUG_FILE = "bug.txt"
-"""The traceback of an error that is a bug of this program, in the sweep's folder."""
+"""The file in the sweep's folder with the traceback of an unexpected exception."""
 
 
 def main(arguments: Sequence[str] | None = None, *, interruption: Interruption | None = None) -> int:
-    """Run a sweep as the command line asks; return its exit code.
+    """Run the sweep that the command line describes; return the exit code.
 
     Args:
-        arguments: The words after the command's name; those of this process if None.
-        interruption: What this process's signals go to, if something takes them already.
+        arguments: The words after the command's name; None for the words of this process.
+        interruption: The signal handlers, if this process has installed them already.
     """
     interruption = interruption or Interruption()
     arguments = sys.argv[1:] if arguments is None else arguments
-    return interruption.run(lambda: _run_checked(arguments, interruption=interruption))
+    return interruption.run(lambda: _run_and_report_errors(arguments, interruption=interruption))
 
 
-def _run_checked(arguments: Sequence[str], *, interruption: Interruption) -> int:
+def _run_and_report_errors(arguments: Sequence[str], *, interruption: Interruption) -> int:
     try:
         return _run(arguments, interruption=interruption)
     except (InputError, OSError) as error:
-        say(f"error: {one_line(str(error))}", file=sys.stderr)
+        print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
 
 
 def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
-    """Check what is asked for, make the folder, and sweep.
+    """Check the options, make the folder, and sweep.
 
     Raises:
-        InputError: If something is asked for that cannot be; then nothing has been started.
-        OSError: If something cannot be written; then nothing has been started.
+        InputError: If an option is wrong. No trial has been started then.
+        OSError: If a file cannot be written. No trial has been started then.
     """
     load_extensions()
     gpus_found = available_gpus()
     options = parse_options(arguments, gpus_found=gpus_found)
     options.check()
     if options.sweep.loggers is not None:
-        from sweeps.loggers import check_loggers  # late: it takes seconds
+        from sweeps.loggers import check_loggers  # late: the import takes seconds
 
         check_loggers(options.sweep.loggers)
     check_location(options.sweep.resume or options.sweep.results)
-    os.environ.update(data_environment())  # absolute, so that trials, which run in other folders, open the same
+    os.environ.update(data_environment())  # absolute paths, since trials run in other folders
     if options.resources.address is None:
         check_temporary_folder()
     if options.sweep.dry_run:
         return dry_run(options, gpus_found=gpus_found)
     resources = _find_resources(options, gpus_found=gpus_found)
     if options.resources.address is not None:
-        check_shared(Mirror.at(resolved(options.sweep.resume or options.sweep.results)))
+        check_shared(Mirror.at(full_location(options.sweep.resume or options.sweep.results)))
     data = open_data(options)
     open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
     if options.sweep.preset == "full" and "preset" not in options.origins and not options.sweep.quiet:
         announce_full(options, arguments)
-    with interruption.held():  # one that is made without its record could not be resumed
+    with interruption.delay():  # a folder without its record cannot be resumed
         folder = open_folder(options, data=data, arguments=arguments)
     try:
-        return _sweep_held(folder, resources=resources, data=data, interruption=interruption)
+        return _sweep_and_report_errors(folder, resources=resources, data=data, interruption=interruption)
     finally:
         folder.close()
 
 
-def _sweep_held(
+def _sweep_and_report_errors(
     folder: SweepFolder, *, resources: Resources, data: Mapping[str, FactorImages], interruption: Interruption
 ) -> int:
-    """Sweep in a folder that this process holds; return the exit code, whatever happens."""
+    """Sweep in an open folder; print any error with the command that resumes the sweep; return the exit code."""
     try:
         interruption.check()
         return sweep(folder, resources=resources, data=data, interruption=interruption)
     except OSError as error:
         reason = f"The disk is full ({error}): free some space first." if is_disk_full(error) else str(error)
-        say(f"error: {one_line(reason)}\ngo on with: {folder.resume_command}", file=sys.stderr)
+        print_escaped(f"error: {one_line(reason)}\nresume with: {folder.resume_command}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         sys.stdout.flush()
-        print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr, flush=True)
-        os._exit(interruption.exit_code)  # at once: Ray's own ending takes seconds, and its processes end with this one
+        print(f"interrupted; resume with: {folder.resume_command}", file=sys.stderr, flush=True)
+        os._exit(interruption.exit_code)  # at once: Ray's shutdown takes seconds, and its processes end with this one
     except Exception as error:  # a bug of this program
-        place = folder.keep(_BUG_FILE, printable(traceback.format_exc()))
-        what = one_line(f"{type(error).__name__}: {error}")
-        say(f"error: this is a bug: {what} (traceback: {place})\ngo on with: {folder.resume_command}", file=sys.stderr)
+        bug_file = folder.write_file(_BUG_FILE, printable(traceback.format_exc()))
+        bug = f"{one_line(f'{type(error).__name__}: {error}')} (traceback: {bug_file})"
+        print_escaped(f"error: this is a bug: {bug}\nresume with: {folder.resume_command}", file=sys.stderr)
         return FAILED
 
 
@@ -155,14 +155,14 @@ def open_data(options: Options) -> dict[str, FactorImages]:
     """Open the data sets of a sweep, by name.
 
     Raises:
-        InputError: If the files of one are missing or wrong.
+        InputError: If files of a data set are missing or wrong.
         OSError: If a file cannot be read, or a cache cannot be written.
     """
     return {name: DATASETS[name]().open() for name in options.space.names_of("dataset")}
 
 
 def dry_run(options: Options, *, gpus_found: int) -> int:
-    """Print what a sweep would do; return the exit code.
+    """Print the options, trials, resources and cost of a sweep, without running it; return the exit code.
 
     Raises:
         InputError: As the sweep itself would.
@@ -171,12 +171,12 @@ def dry_run(options: Options, *, gpus_found: int) -> int:
     data = open_data(options)
     location = check_destination(options, data=data)
     print(describe_options(options))
-    confirming = f", then {num_confirming(options)} that confirm" if options.confirm.confirm else ""
-    print(f"\n{describe_number(options)} trials{confirming}\n{describe_trials(options)}")
+    confirmation = f", then {num_confirming_trials(options)} of the confirmation" if options.confirm.confirm else ""
+    print(f"\n{describe_num_trials(options)} trials{confirmation}\n{describe_trials(options)}")
     resources = _find_resources(options, gpus_found=gpus_found)
     print(f"\nresources  {describe_resources(options, gpus_found=gpus_found)}")
-    for name, each in data.items():
-        print(f"data       {describe_data(name, each)}")
+    for name, images in data.items():
+        print(f"data       {describe_data(name, images)}")
     print(f"results    {location}")
     if options.resources.address is None:
         cost = measure_cost(options, data, device="cuda" if resources.num_gpus else "cpu")
@@ -185,11 +185,10 @@ def dry_run(options: Options, *, gpus_found: int) -> int:
 
 
 def announce_full(options: Options, arguments: Sequence[str]) -> None:
-    """Say that days of work begin, which nobody may have wanted, and what takes minutes."""
+    """Print that the default preset on GPUs trains for days, and the command that takes minutes."""
     print(
-        f"With GPUs and without --preset this is the preset full: {num_trials(options)} trials of at most "
-        f"{options.max_steps:,} steps.\nFor a first look in minutes end it (Ctrl-C), and take: python sweeps/run.py "
-        "--preset quick",
+        f"On GPUs the default is --preset full: {num_trials(options)} trials of at most {options.max_steps:,} steps.\n"
+        "For a first result within minutes, interrupt it (Ctrl-C), and run: python sweeps/run.py --preset quick",
         flush=True,
     )
     if options.resources.address is None:
@@ -199,65 +198,67 @@ def announce_full(options: Options, arguments: Sequence[str]) -> None:
 def sweep(
     folder: SweepFolder, *, resources: Resources, data: Mapping[str, FactorImages], interruption: Interruption
 ) -> int:
-    """Print what will be done, do it, and print the ranked table; return the exit code."""
-    # late: to import Ray takes a second, which a wrong option need not wait for
+    """Print the plan, run the trials, print the tables and write the report; return the exit code."""
+    # late: importing Ray takes a second, and a wrong option should be refused at once
     from sweeps.stages import run_stages
 
-    options, known = folder.options, folder.trials()
+    options, known_trials = folder.options, folder.trials()
     if not options.sweep.quiet:
-        plan = describe_plan(options, known=known.read, resources=resources, data=data, location=folder.location)
+        plan = describe_plan(
+            options, known_trials=known_trials.read, resources=resources, data=data, location=folder.location
+        )
         print(plan, flush=True)
-    results = run_stages(folder, known=known, data=data, resources=resources, interruption=interruption)
+    results = run_stages(folder, known_trials=known_trials, data=data, resources=resources, interruption=interruption)
     trials = results.search.trials.read
-    folder.note_end(results.trials, done=results.done, lost=results.lost)
+    folder.note_end(results.trials, completion=results.completion, lost_trials=results.lost_trials)
     print(format_table(trials, root=folder.mirror.local))
     if reproductions := reproduced(trials):
         print(format_seed_study_table(reproductions))
     if confirmations := confirmed(trials, results.confirmation.trials.read):
         print(format_confirmation_table(confirmations))
-    if interruption.signal is not None or not (all(results.done.values()) or results.lost):
-        print(f"interrupted; go on with: {folder.resume_command}", file=sys.stderr)
+    if interruption.signal is not None or not (all(results.completion.values()) or results.lost_trials):
+        print(f"interrupted; resume with: {folder.resume_command}", file=sys.stderr)
         return interruption.exit_code
-    ending = _name_failures(folder, results)
+    exit_code = _print_failures(folder, results)
     if ranked(trials):
         print(describe_best(trials, confirmations), flush=True)
-        ending = (_write_report(folder) if options.sweep.report else DONE) or ending
-    say(describe_curves(folder.location))
-    return ending
+        exit_code = (_write_report(folder) if options.sweep.report else DONE) or exit_code
+    print_escaped(describe_curves(folder.location))
+    return exit_code
 
 
 def _find_resources(options: Options, *, gpus_found: int) -> Resources:
-    """Return what the sweep may take, of this machine or of the cluster that it joins."""
+    """Return the resources of this machine, or join the cluster and return its resources, as the options limit them."""
     address = options.resources.address
     quiet_ray(address=address)
     if address is None:
-        return decide_resources(options.resources, cpus_found=available_cores(), gpus_found=gpus_found)
+        return local_resources(options.resources, cpus_found=available_cores(), gpus_found=gpus_found)
     with starting_ray():
         join_cluster(address)
-    return resources_of_cluster(options.resources)
+    return cluster_resources(options.resources)
 
 
-def _name_failures(folder: SweepFolder, results: StageResults) -> int:
-    """Say which trials failed, could not be read or could not write, and why; return the exit code that says so."""
-    failed = [trial for trial in results.trials if trial.status == "failed"]
-    for trial in failed:
-        say(one_line(f"error: trial {name_in_sweep(trial)} failed: {trial.error}"), file=sys.stderr)
-    for why in results.lost.values():
-        say(one_line(f"error: {why}"), file=sys.stderr)
-    if not all(results.done.values()):
-        print(f"go on with: {folder.resume_command}", file=sys.stderr)
-    if not all(trial.would_recur for trial in failed):
-        print(f"try them again with: {folder.resume_command} --retry-failed", file=sys.stderr)
-    return FAILED if failed or results.lost else DONE
+def _print_failures(folder: SweepFolder, results: StageResults) -> int:
+    """Print which trials failed, could not be read or could not write, with reasons; return the exit code."""
+    failed_trials = [trial for trial in results.trials if trial.status == "failed"]
+    for trial in failed_trials:
+        print_escaped(one_line(f"error: trial {name_in_sweep(trial)} failed: {trial.error}"), file=sys.stderr)
+    for reason in results.lost_trials.values():
+        print_escaped(one_line(f"error: {reason}"), file=sys.stderr)
+    if not all(results.completion.values()):
+        print(f"resume with: {folder.resume_command}", file=sys.stderr)
+    if not all(trial.would_recur for trial in failed_trials):
+        print(f"retry failed trials with: {folder.resume_command} --retry-failed", file=sys.stderr)
+    return FAILED if failed_trials or results.lost_trials else DONE
 
 
 def _write_report(folder: SweepFolder) -> int:
-    """Analyse the sweep as `analyze.py` does; a report that fails leaves the sweep as it is."""
+    """Write the report, as `analyze.py` does; return the exit code. A failure does not affect the sweep."""
     try:
-        say(f"report     {analyze(folder.location, options=folder.options.report).page}")
+        print_escaped(f"report     {analyze(folder.location, options=folder.options.report).page}")
     except (InputError, OSError) as error:
         command = shlex.join(["python", "sweeps/analyze.py", folder.location])
-        say(f"error: no report: {one_line(str(error))}\nmake it with: {command}", file=sys.stderr)
+        print_escaped(f"error: no report: {one_line(str(error))}\nwrite it with: {command}", file=sys.stderr)
         return FAILED
     return DONE
 

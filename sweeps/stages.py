@@ -1,4 +1,4 @@
-"""A sweep's stages, one after the other: the search, then the confirmation of its best."""
+"""Run the stages of a sweep: the search, then the confirmation of the search's best configurations."""
 
 from __future__ import annotations
 
@@ -18,25 +18,26 @@ from sweeps.ray_watch import watched_ray
 from sweeps.search.plan import confirming_trials
 from sweeps.search.ray_search import Stage, confirmation_stage, run_stage, search_stage
 from sweeps.storage.sweep_folder import SweepFolder
-from sweeps.trial import train_trial
+from sweeps.trainable import train_trial
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """A stage's trials after it has run.
+    """The trials of a stage after it has run.
 
     Attributes:
-        trials: Those that are there now.
-        unwritten: By identifier, why a trial could not write to its folder: a sentence. A resume tries it again.
+        trials: The stage's trials.
+        write_failures: By trial's identifier, a sentence: why the trial could not write to its folder. A resume runs
+            the trial again.
     """
 
     trials: Trials
-    unwritten: Mapping[str, str] = field(default_factory=dict)
+    write_failures: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def lost(self) -> dict[str, str]:
-        """By identifier, why a trial could not be read or could not write."""
-        return {**self.trials.unreadable, **self.unwritten}
+    def lost_trials(self) -> dict[str, str]:
+        """By trial's identifier, why the trial could not be read or could not write."""
+        return {**self.trials.unreadable, **self.write_failures}
 
 
 @dataclass(frozen=True)
@@ -44,62 +45,62 @@ class StageResults:
     """The results of a sweep's stages.
 
     Attributes:
-        search: The search.
-        confirmation: Its confirmation.
-        done: By stage that was asked for, whether all of its trials have ended.
+        search: The result of the search.
+        confirmation: The result of the confirmation.
+        completion: By name of each requested stage, whether all of its trials have ended.
     """
 
     search: StageResult
     confirmation: StageResult
-    done: dict[str, bool]
+    completion: dict[str, bool]
 
     @property
     def trials(self) -> list[Trial]:
-        """Trials of both that can be read."""
+        """The readable trials of both stages."""
         return [*self.search.trials.read, *self.confirmation.trials.read]
 
     @property
-    def lost(self) -> dict[str, str]:
-        """By name, why a trial of either could not be read or could not write."""
-        confirming = {f"{CONFIRM_FOLDER}/{name}": why for name, why in self.confirmation.lost.items()}
-        return {**self.search.lost, **confirming}
+    def lost_trials(self) -> dict[str, str]:
+        """By trial's name, why a trial of either stage could not be read or could not write."""
+        confirming = {f"{CONFIRM_FOLDER}/{name}": reason for name, reason in self.confirmation.lost_trials.items()}
+        return {**self.search.lost_trials, **confirming}
 
 
 def run_stages(
     folder: SweepFolder,
     *,
-    known: Trials,
+    known_trials: Trials,
     data: Mapping[str, FactorImages],
     resources: Resources,
     interruption: Interruption,
 ) -> StageResults:
-    """Run what has not ended, in one Ray, which is not started for nothing.
+    """Run all trials that have not ended. Start Ray only if there are any.
 
     Args:
-        folder: The sweep's.
-        known: The search's trials that are there already.
-        data: The sweep's data sets by name: every trial must train on the same images.
-        resources: What it may take.
-        interruption: A signal that has come ends it after the stage that runs.
+        folder: The sweep's folder.
+        known_trials: Trials of the search that earlier runs of the sweep have started.
+        data: The sweep's data sets by name. Every trial must train on the same images.
+        resources: The resources of the sweep.
+        interruption: The process's signals. After a signal, no further stage starts.
     """
     options, count = folder.options, folder.options.confirm.confirm
-    confirmed = StageResult(folder.trials(folder.confirmation))
-    done = {SEARCH_FOLDER: False} | ({} if count is None else {CONFIRM_FOLDER: False})
-    with _LateRay(folder, data, resources=resources, interruption=interruption) as ray:
-        search = search_stage(options, folder.search, num_known=len(known.read))
-        searched = ray.run(search, known)
-        done[SEARCH_FOLDER] = _has_ended(search, searched.trials)
-        if count is not None and done[SEARCH_FOLDER] and interruption.signal is None:
-            chosen = folder.choose(count, searched.trials.read)
-            planned = confirming_trials(options, chosen)
-            confirmation = confirmation_stage(options, folder.confirmation, planned)
-            confirmed = ray.run(confirmation, confirmed.trials)
-            done[CONFIRM_FOLDER] = _has_ended(confirmation, confirmed.trials)
-    return StageResults(searched, confirmed, done)
+    confirmation_result = StageResult(folder.trials(folder.confirmation))
+    completion = {SEARCH_FOLDER: False} | ({} if count is None else {CONFIRM_FOLDER: False})
+    with _LazyRay(folder, data, resources=resources, interruption=interruption) as ray:
+        search = search_stage(options, folder.search, num_known_trials=len(known_trials.read))
+        search_result = ray.run(search, known_trials)
+        completion[SEARCH_FOLDER] = _has_ended(search, search_result.trials)
+        if count is not None and completion[SEARCH_FOLDER] and interruption.signal is None:
+            configs = folder.choose(count, search_result.trials.read)
+            trials = confirming_trials(options, configs)
+            confirmation = confirmation_stage(options, folder.confirmation, trials)
+            confirmation_result = ray.run(confirmation, confirmation_result.trials)
+            completion[CONFIRM_FOLDER] = _has_ended(confirmation, confirmation_result.trials)
+    return StageResults(search_result, confirmation_result, completion)
 
 
-class _LateRay(ExitStack):
-    """A Ray that starts when there is something to run."""
+class _LazyRay(ExitStack):
+    """A Ray that starts with the first stage that has trials to run."""
 
     def __init__(
         self, folder: SweepFolder, data: Mapping[str, FactorImages], *, resources: Resources, interruption: Interruption
@@ -109,10 +110,10 @@ class _LateRay(ExitStack):
         self._resources, self._interruption = resources, interruption
         self._is_running = False
 
-    def run(self, stage: Stage, known: Trials) -> StageResult:
-        """Run what has not ended of a stage, and return its trials."""
-        if _has_ended(stage, known):
-            return StageResult(known)
+    def run(self, stage: Stage, known_trials: Trials) -> StageResult:
+        """Run the trials of a stage that have not ended, and return all trials of the stage."""
+        if _has_ended(stage, known_trials):
+            return StageResult(known_trials)
         folder, resources = self._folder, self._resources
         if not self._is_running:
             self._start()
@@ -120,40 +121,40 @@ class _LateRay(ExitStack):
             sweep=folder.mirror,
             stage=stage.folder,
             options=folder.options,
-            num_planned=len(stage.planned),
-            factor_names=tuple(dict.fromkeys(name for each in self._data.values() for name in each.factors.names)),
-            known=tuple(known.read),
+            num_trials=len(stage.indices),
+            factor_names=tuple(dict.fromkeys(name for images in self._data.values() for name in images.factors.names)),
+            known_trials=tuple(known_trials.read),
         )
-        fingerprints = {name: each.fingerprint for name, each in self._data.items()}
+        fingerprints = {name: images.fingerprint for name, images in self._data.items()}
         with RayLoggers(context) as loggers:
-            unwritten = run_stage(
+            write_failures = run_stage(
                 stage,
                 trainable=partial(train_trial, fingerprints=fingerprints),
-                known=known,
+                known_trials=known_trials,
                 resources=resources,
                 callbacks=[loggers],
             )
-        self._interruption.watch()  # Ray's search has left its own handler
-        return StageResult(folder.mended_trials(stage.folder), unwritten)
+        self._interruption.install_handlers()  # again: Ray's search has replaced one
+        return StageResult(folder.read_and_mend(stage.folder), write_failures)
 
     def _start(self) -> None:
         folder, interruption = self._folder, self._interruption
-        with ExitStack() as starting:
-            end = partial(interruption.end_lost, resume_command=folder.resume_command)
-            starting.enter_context(watched_ray(end))
-            started = self._enter_ray()
-            self.push(starting.pop_all())  # so that the watch ends before Ray does
+        with ExitStack() as stack:
+            end = partial(interruption.end_without_ray, resume_command=folder.resume_command)
+            stack.enter_context(watched_ray(end))
+            cluster_resources = self._enter_ray()
+            self.push(stack.pop_all())  # last in, first out: the watch ends before Ray is stopped
         self._is_running = True
         interruption.check()
-        folder.note_resources(started)
+        folder.note_resources(cluster_resources)
 
     def _enter_ray(self) -> dict[str, float]:
         try:
             with starting_ray():
                 return self.enter_context(running_ray(self._resources, address=self._folder.options.resources.address))
-        except Exception as error:  # Ray raises this class itself
+        except Exception as error:  # Ray raises plain Exceptions
             raise OSError(f"Ray must start, but: {str(error).partition(chr(10))[0]}") from error
 
 
 def _has_ended(stage: Stage, trials: Trials) -> bool:
-    return num_ended(trials.read) + len(trials.unreadable) >= len(stage.planned)
+    return num_ended(trials.read) + len(trials.unreadable) >= len(stage.indices)

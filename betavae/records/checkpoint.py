@@ -60,6 +60,16 @@ class History:
     reports: tuple[dict[str, Any], ...]
 
 
+def checkpoint_name(step: int) -> str:
+    """Return the name of the checkpoint folder of a step."""
+    return f"checkpoint_{step:09}"
+
+
+def checkpoint_folders(trial: Path) -> list[Path]:
+    """Return the checkpoint folders of a trial's folder, by step."""
+    return sorted(trial.glob("checkpoint_*"))
+
+
 def write_checkpoint(
     folder: Path,
     *,

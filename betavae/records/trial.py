@@ -13,13 +13,15 @@ from betavae.config import TrialConfig
 from betavae.errors import InputError
 from betavae.files import parse_json, read_json
 from betavae.metrics import Score, Scores
-from betavae.records.checkpoint import SCORES_FILE, CheckpointError, History, read_history, read_scores
+from betavae.records.checkpoint import CheckpointError, History, checkpoint_folders, read_history, read_scores
 
 PARAMS_FILE = "params.json"
 RESULT_FILE = "result.json"
 OUTCOME_FILE = "outcome.json"
 ERROR_FILE = "error.txt"
 FAILURE_FILE = "failure.json"
+
+_PREFIX = "trial_"
 
 RANK_BY = "mig"
 """The score that ranks trials, unless a sweep names another."""
@@ -103,12 +105,12 @@ class Trial:
     def _read_checkpoints(self) -> list[Checkpoint]:
         """Return the readable checkpoints: one may be damaged, or deleted by the sweep meanwhile."""
         checkpoints = []
-        for path in self.folder.glob(f"checkpoint_*/{SCORES_FILE}"):
+        for folder in checkpoint_folders(self.folder):
             try:
-                scores = read_scores(path.parent).with_scores(self.unkept.get(path.parent, {}))
+                scores = read_scores(folder).with_scores(self.unkept.get(folder, {}))
             except CheckpointError:
                 continue
-            checkpoints.append(Checkpoint(path.parent, scores))
+            checkpoints.append(Checkpoint(folder, scores))
         return checkpoints
 
     @property
@@ -156,13 +158,13 @@ def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials
     """
     trials, unreadable = [], {}
     paths = sorted(folder.iterdir()) if folder.exists() else []  # glob would ignore a folder that it cannot read
-    for path in [path for path in paths if path.name.startswith("trial_")]:
+    for path in [path for path in paths if path.name.startswith(_PREFIX)]:
         try:
             if not holds_something(path):
                 continue
             trials.append(read_trial(path, record))
         except (InputError, OSError) as error:
-            unreadable[_identifier(path)] = f"Trial {folder_in_sweep(path)} could not be read: {error}"
+            unreadable[identifier_of(path)] = f"Trial {folder_in_sweep(path)} could not be read: {error}"
     return Trials(trials, unreadable)
 
 
@@ -182,7 +184,7 @@ def read_trial(folder: Path, record: Mapping[str, Any] | None = None, *, rank_by
     planned, problems = _read_planned(folder, history, record or {})
     reports, more_problems = _read_reports(folder, history, rank_by)
     return Trial(
-        trial_id=_identifier(folder),
+        trial_id=identifier_of(folder),
         index=planned.index,
         folder=folder,
         config=planned.config,
@@ -266,13 +268,13 @@ def _read_planned(
         planned = PlannedTrial.read(folder / PARAMS_FILE)
     except (InputError, FileNotFoundError) as error:
         damage = f"its {PARAMS_FILE} is missing" if isinstance(error, FileNotFoundError) else str(error).rstrip(".")
-        if history is None or not _identifier(folder).isdecimal():
+        if history is None or not identifier_of(folder).isdecimal():
             raise InputError(
                 f"{damage}; no checkpoint tells what it trained either. Delete {folder} to have it trained anew."
             ) from error
         asked = record.get("options", {}).get("space", {}).get("precision", [history.config.precision])[0]
         config = replace(history.config, precision=asked)
-        return PlannedTrial(int(_identifier(folder)), config), (
+        return PlannedTrial(int(identifier_of(folder)), config), (
             f"Trial {folder_in_sweep(folder)}: {damage}; its values are taken from its latest checkpoint.",
         )
     if history is not None and (names := differing_fields(planned.config, history.config)):
@@ -311,7 +313,7 @@ def _rising(reports: Sequence[Report]) -> list[Report]:
 
 
 def _latest_history(folder: Path) -> History | None:
-    for checkpoint in sorted(folder.glob("checkpoint_*"), reverse=True):
+    for checkpoint in reversed(checkpoint_folders(folder)):
         try:
             return read_history(checkpoint)
         except CheckpointError:  # damaged, or deleted by the running trial
@@ -359,10 +361,16 @@ def num_ended(trials: Sequence[Trial]) -> int:
     return sum(trial.status != "unfinished" for trial in trials)
 
 
-def _identifier(folder: Path) -> str:
-    return folder.name.removeprefix("trial_")
+def trial_folder_name(index: int) -> str:
+    """Return the name of a trial's folder."""
+    return f"{_PREFIX}{index:04}"
+
+
+def identifier_of(folder: Path) -> str:
+    """Return the identifier of the trial in a folder: its number in four digits."""
+    return folder.name.removeprefix(_PREFIX)
 
 
 def folder_in_sweep(folder: Path) -> str:
     """Return a trial's folder as messages name it: its stage and its identifier."""
-    return f"{folder.parent.name}/{_identifier(folder)}"
+    return f"{folder.parent.name}/{identifier_of(folder)}"

@@ -1,4 +1,7 @@
-"""What follows the trials of a sweep while they run: adding a logger is a module here, and a line below."""
+"""Loggers, which follow the trials of a sweep while they run.
+
+To add a logger, write its class in a module here, and add the class to `LOGGERS` below.
+"""
 
 from collections.abc import Sequence
 
@@ -12,10 +15,10 @@ __all__ = ["LOGGERS", "Logger", "TensorBoardLog", "TerminalLog", "check_loggers"
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Refuse what is no logger.
+    """Refuse an unknown logger.
 
     Raises:
-        InputError: If there is none of a name; the message lists those that there are.
+        InputError: Listing the known names.
     """
     for name in names:
         if name not in LOGGERS:

@@ -1,4 +1,4 @@
-"""What follows the trials of a sweep while they run, and what it is told."""
+"""The base class of loggers, and the context that a logger receives."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 
 Report = Mapping[str, Any]
-"""What a trial reports: its step, and numbers by name."""
+"""A report of a trial: the step, and numbers by name."""
 
 
 @dataclass(frozen=True)
@@ -20,29 +20,29 @@ class LogContext:
     """The stage that a logger follows.
 
     Attributes:
-        sweep: The sweep's own folder.
-        stage: Where the stage's trials are kept.
-        options: The sweep's.
-        num_planned: Number of trials of the stage.
-        factor_names: Of the sweep's data sets.
-        known: Trials that an earlier run has begun, as they are read from their folders.
+        sweep: The sweep's folder.
+        stage: The folder of the stage's trials.
+        options: The sweep's options.
+        num_trials: The number of trials of the stage.
+        factor_names: The names of the factors of the sweep's data sets.
+        known_trials: Trials that earlier runs of the sweep have started, as read from their folders.
     """
 
     sweep: Mirror
     stage: StageFolder
     options: Options
-    num_planned: int
+    num_trials: int
     factor_names: tuple[str, ...]
-    known: tuple[Trial, ...] = ()
+    known_trials: tuple[Trial, ...] = ()
 
 
 class Logger:
-    """Follows the trials of one stage. It is used as a context, from before the first trial to after the last.
+    """Follows the trials of one stage. It is a context manager, entered before the first trial, left after the last.
 
-    A logger may raise: that costs a warning, never the trial.
+    An exception of a logger causes a warning; the trial continues.
 
     Attributes:
-        name: How `--loggers` calls it.
+        name: The logger's name for `--loggers`.
 
     Args:
         context: The stage.
@@ -57,13 +57,16 @@ class Logger:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Do nothing: an ordinary logger has nothing to close."""
+        """Do nothing: by default, there is nothing to close."""
 
     def started(self, trial: PlannedTrial) -> None:
-        """Take in that a trial starts, or is resumed."""
+        """Log the start or resume of a trial. By default, do nothing."""
 
     def reported(self, trial: PlannedTrial, report: Report) -> None:
-        """Take in a trial's report; its checkpoint is written already. A resumed trial repeats its latest report."""
+        """Log a report, after its checkpoint is written. By default, do nothing.
+
+        A resumed trial repeats its latest report.
+        """
 
     def ended(self, trial: PlannedTrial, outcome: Trial | None) -> None:
-        """Take in how a trial ended, as its folder says; None where that cannot be read."""
+        """Log the end of a trial, as read from its folder; None if it cannot be read. By default, do nothing."""

@@ -1,9 +1,9 @@
-"""TensorBoard, while trials run: a folder of events per trial, in the trial's own."""
+"""The TensorBoard logger, which writes event files to each trial's folder."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,18 @@ from tensorboard.plugins.hparams.metadata import SESSION_END_INFO_TAG, create_su
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from torch.utils.tensorboard.summary import custom_scalars, hparams, image, scalar, text
 
-from betavae.columns import shown_fields
-from betavae.config import TrialConfig
+from betavae.columns import report_column, shown_fields
+from betavae.config import PARTS, TrialConfig
 from betavae.metrics import live_metrics
-from betavae.records.checkpoint import SAMPLES_FILE, SCORES_FILE, CheckpointError, read_samples, read_scores
+from betavae.objectives import OBJECTIVES
+from betavae.records.checkpoint import (
+    SAMPLES_FILE,
+    SCORES_FILE,
+    CheckpointError,
+    checkpoint_name,
+    read_samples,
+    read_scores,
+)
 from betavae.records.trial import PlannedTrial, Trial
 from betavae.report.model_plots import tile
 from betavae.report.pictures import information_pixels
@@ -25,20 +33,20 @@ from betavae.report.portrait import latents_by_kl
 from sweeps.loggers.base import LogContext, Logger, Report
 from sweeps.loggers.event_file import EventFile
 from sweeps.storage.mirror import Mirror
-from sweeps.storage.trial_folder import TrialFolder, checkpoint_name, is_event_file
+from sweeps.storage.trial_folder import TrialFolder, is_event_file
 
-_ALWAYS = ("architecture", "objective", "seed", "steps")
-"""Hyper-parameters that the HParams tab has of every sweep, beside what trials differ in."""
+_COMMON_FIELDS = (*PARTS, "seed", "steps")
+"""Hyper-parameters that the HParams tab always has, beside a config's main fields and what the sweep tries."""
 
 _STATUS = {"finished": "STATUS_SUCCESS", "failed": "STATUS_FAILURE", "stopped": "STATUS_UNKNOWN"}
-"""What the HParams tab calls a trial that has ended; it has no word for one that was stopped."""
+"""The HParams tab's status of an ended trial. The tab has no status for a stopped trial."""
 
 
 class TensorBoardLog(Logger):
-    """Shows each trial from its start: hyper-parameters, curves, pictures of its checkpoints, and how it ended.
+    """Writes the hyper-parameters of each trial, its curves, the pictures of its checkpoints, and its outcome.
 
-    A trial that is resumed from a checkpoint continues its curves: what was drawn from that step on is drawn anew. A
-    trial whose curves cannot be drawn loses its further ones.
+    A trial that resumes from a checkpoint replaces its curves from the checkpoint's step on. After an error, nothing
+    more is written for the trial until it starts again.
 
     Args:
         context: The stage.
@@ -48,101 +56,109 @@ class TensorBoardLog(Logger):
 
     def __init__(self, context: LogContext) -> None:
         super().__init__(context)
-        self._open: dict[int, EventFile] = {}
-        self._drawn = {trial.index: trial.step for trial in context.known}
-        self._lost: set[int] = set()
+        self._files: dict[int, EventFile] = {}
+        self._latest_steps = {trial.index: trial.step for trial in context.known_trials}
+        self._failed_logs: set[int] = set()
 
     def __enter__(self) -> TensorBoardLog:
         """Write the layout of the curves."""
         events = EventFile(self.context.sweep.local)
-        events.add(custom_scalars(_layout(self.context.stage.rank_by)))  # type: ignore[no-untyped-call]
+        events.add(custom_scalars(_layout(self.context)))  # type: ignore[no-untyped-call]
         events.flush()
         _push_events(self.context.sweep)
         return self
 
     def started(self, trial: PlannedTrial) -> None:
-        """Show what is trained."""
-        self._lost.discard(trial.index)
-        with self._drawing(trial.index):
-            self._begin(trial)
+        """Begin an event file with the trial's hyper-parameters."""
+        self._failed_logs.discard(trial.index)
+        with self._published_file(trial.index):
+            self._begin_file(trial)
 
     def reported(self, trial: PlannedTrial, report: Report) -> None:
         """Add a point to every curve, and the checkpoint's pictures."""
-        if trial.index not in self._lost:
-            with self._drawing(trial.index):
-                self._draw(trial, report)
+        if trial.index not in self._failed_logs:
+            with self._published_file(trial.index):
+                self._add_report(trial, report)
 
     def ended(self, trial: PlannedTrial, outcome: Trial | None) -> None:
-        """Write how the trial ended, and close its file."""
-        if trial.index in self._lost or outcome is None:
+        """Write the trial's outcome, and close its file."""
+        if trial.index in self._failed_logs or outcome is None:
             return
-        with self._drawing(trial.index):
-            if trial.index not in self._open:  # it ended before it started
-                self._begin(trial)
+        with self._published_file(trial.index):
+            if trial.index not in self._files:  # the trial ended before `started`
+                self._begin_file(trial)
             if outcome.status in _STATUS:
                 ending = text("ending", _describe_ending(outcome))  # type: ignore[no-untyped-call]
-                self._open[trial.index].add(ending, step=outcome.step)
-                self._open[trial.index].add(_end_of_session(_STATUS[outcome.status]))
-        self._open.pop(trial.index)
+                self._files[trial.index].add(ending, step=outcome.step)
+                self._files[trial.index].add(_end_of_session(_STATUS[outcome.status]))
+        self._files.pop(trial.index)
 
     @contextmanager
-    def _drawing(self, index: int) -> Iterator[None]:
-        """Publish what is drawn of a trial; give its curves up if that cannot be done."""
+    def _published_file(self, index: int) -> Iterator[None]:
+        """Flush and push a trial's event file after a block; after an error, write no more for the trial."""
         try:
             yield
-            self._open[index].flush()
+            self._files[index].flush()
             _push_events(self.context.stage.trial(index).mirror)
         except Exception:
-            self._lost.add(index)
-            self._open.pop(index, None)
+            self._failed_logs.add(index)
+            self._files.pop(index, None)
             raise
 
-    def _draw(self, trial: PlannedTrial, report: Report) -> None:
+    def _add_report(self, trial: PlannedTrial, report: Report) -> None:
         index, step = trial.index, report["step"]
-        if step <= self._drawn.get(index, 0):
-            self._begin(trial, purge_step=step)
-        self._drawn[index] = step
+        if step <= self._latest_steps.get(index, 0):
+            self._begin_file(trial, purge_step=step)
+        self._latest_steps[index] = step
         for name, value in report.items():
             if name != "step" and isinstance(value, (int, float)):
-                self._open[index].add(scalar(name, value), step=step)  # type: ignore[no-untyped-call]
+                self._files[index].add(scalar(name, value), step=step)  # type: ignore[no-untyped-call]
         for tag, pixels in _pictures(self.context.stage.trial(index), step).items():
             picture = image(tag, pixels, dataformats="HWC"[: pixels.ndim])  # type: ignore[no-untyped-call]
-            self._open[index].add(picture, step=step)
+            self._files[index].add(picture, step=step)
 
-    def _begin(self, trial: PlannedTrial, *, purge_step: int | None = None) -> None:
-        """Begin a file of events, in the place of an earlier one."""
+    def _begin_file(self, trial: PlannedTrial, *, purge_step: int | None = None) -> None:
+        """Begin a new event file for a trial, in place of the current one."""
         index = trial.index
-        self._open[index] = EventFile(self.context.stage.trial(index).path, purge_step=purge_step)
-        metrics = dict.fromkeys(self._compared(trial.config), 0.0)
-        experiment, start, _ = hparams(_hyperparameters(trial.config), metrics)  # type: ignore[no-untyped-call]
-        self._open[index].add(experiment, start)
+        self._files[index] = EventFile(self.context.stage.trial(index).path, purge_step=purge_step)
+        metrics = dict.fromkeys(self._compared_numbers(trial.config), 0.0)
+        values = _hyperparameters(trial.config, self.context.options.varied_fields)
+        experiment, start, _ = hparams(values, metrics)  # type: ignore[no-untyped-call]
+        self._files[index].add(experiment, start)
 
-    def _compared(self, config: TrialConfig) -> list[str]:
-        """Return the reported numbers that the HParams tab compares trials by."""
+    def _compared_numbers(self, config: TrialConfig) -> list[str]:
+        """Return the names of the reported numbers that the HParams tab shows."""
         rank_by = self.context.stage.rank_by
         factors = [f"{rank_by}/{name}" for name in self.context.factor_names]
         losses = [f"loss/{term}" for term in config.objective.terms]
         return list(dict.fromkeys((rank_by, *factors, *live_metrics(), *losses)))
 
 
-def _layout(rank_by: str) -> dict[str, dict[str, list[Any]]]:
-    """Return the charts of the Custom Scalars tab."""
+def _layout(context: LogContext) -> dict[str, dict[str, list[Any]]]:
+    """Return the charts of the Custom Scalars tab, by group: every score and its factors, every term of the loss."""
+    rank_by = context.stage.rank_by
+    scores = dict.fromkeys((rank_by, *live_metrics()))
+    objectives = [OBJECTIVES[name] for name in context.options.space.names_of("objective")]
+    losses = dict.fromkeys(["loss/total_nats", *(f"loss/{term}" for each in objectives for term in each.terms)])
     return {
-        rank_by: {"mean": ["Multiline", [f"^{rank_by}$"]], "by factor": ["Multiline", [f"^{rank_by}/"]]},
-        "loss": {name: ["Multiline", [f"^loss/{name}_nats$"]] for name in ("total", "recon", "kl")},
-        "latents": {"active": ["Multiline", ["^active_units$"]]},
-        "speed": {"images per second": ["Multiline", ["^images_per_second$"]]},
+        **{name: {"mean": _chart(f"^{name}$"), "by factor": _chart(f"^{name}/")} for name in scores},
+        "loss": {report_column(name).symbol: _chart(f"^{name}$") for name in losses},
+        "speed": {"images per second": _chart("^images_per_second$")},
     }
 
 
-def _hyperparameters(config: TrialConfig) -> dict[str, Any]:
-    """Return what a trial tries; the HParams tab sorts these by name, and shows the first five."""
-    values = {name: config.value(name) for name in config.to_dict() if name in (*shown_fields([config]), *_ALWAYS)}
-    return values | config.derived()
+def _chart(pattern: str) -> list[Any]:
+    return ["Multiline", [pattern]]
+
+
+def _hyperparameters(config: TrialConfig, tried: Sequence[str]) -> dict[str, Any]:
+    """Return what a trial tries, and derived numbers. The HParams tab sorts them by name, and shows five."""
+    names = (*shown_fields([config]), *tried, *_COMMON_FIELDS)
+    return {name: config.value(name) for name in config.to_dict() if name in names} | config.derived()
 
 
 def _pictures(folder: TrialFolder, step: int) -> dict[str, np.ndarray]:
-    """Return pictures of the step's checkpoint; none where the sweep has deleted it already, or it is damaged."""
+    """Return the pictures of a step's checkpoint; none if the checkpoint has been deleted since, or is damaged."""
     name = checkpoint_name(step)
     folder.mirror.pull(lambda file: file in {f"{name}/{SAMPLES_FILE}", f"{name}/{SCORES_FILE}"})
     try:

@@ -1,4 +1,4 @@
-"""The terminal, while trials run: a line for each trial that ends, and a bar below."""
+"""The terminal logger: a line for each trial that ends, and a progress bar."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ _NUM_BEST = 5
 
 @dataclass(frozen=True)
 class _Running:
-    """A trial at its latest report.
+    """A running trial at its latest report.
 
     Attributes:
-        config: What it trains.
-        step: Its step.
-        images_per_second: Its speed.
-        at: When it reported, on the monotonic clock.
+        config: The configuration.
+        step: The step of the report.
+        images_per_second: The speed of training.
+        report_time: The time of the report, on the monotonic clock.
     """
 
     config: TrialConfig
     step: int
     images_per_second: float
-    at: float
+    report_time: float
 
     def progress(self) -> float:
-        """Return the share of its steps that it has done by now, at the speed of its latest report."""
-        since = self.images_per_second * (time.monotonic() - self.at) / self.config.batch_size
-        # no further than its next report: one that hangs makes no progress
-        return (self.step + min(since, self.config.eval_every)) / self.config.steps
+        """Estimate the share of the trial's steps done by now, at the speed of its latest report."""
+        steps_since = self.images_per_second * (time.monotonic() - self.report_time) / self.config.batch_size
+        # not beyond the next report: a trial that hangs makes no progress
+        return (self.step + min(steps_since, self.config.eval_every)) / self.config.steps
 
 
 class TerminalLog(Logger):
-    """Prints a line when a trial ends, with the best so far; on a terminal a bar shows how far the sweep is.
+    """Prints a line when a trial ends, with the best score so far; on a terminal, also shows a progress bar.
 
     Args:
         context: The stage.
-        console: Where lines are printed; the standard output if None.
+        console: The output; None for the standard output.
     """
 
     name = "terminal"
@@ -58,8 +58,8 @@ class TerminalLog(Logger):
     def __init__(self, context: LogContext, *, console: Console | None = None) -> None:
         super().__init__(context)
         self._quiet, self._verbose = context.options.sweep.quiet, context.options.sweep.verbose
-        self._num_ended, self._best = num_ended(context.known), ranked(context.known)[:_NUM_BEST]
-        self._steps_before = {trial.index: trial.step for trial in context.known}
+        self._num_ended, self._best = num_ended(context.known_trials), ranked(context.known_trials)[:_NUM_BEST]
+        self._start_steps = {trial.index: trial.step for trial in context.known_trials}
         self._running: dict[int, _Running] = {}
         self._console = console or Console(highlight=False, soft_wrap=True)
         has_bar = self._console.is_terminal and not self._quiet
@@ -72,20 +72,20 @@ class TerminalLog(Logger):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Take the bar away."""
+        """Remove the progress bar."""
         if self._live is not None:
             self._live.stop()
 
     def started(self, trial: PlannedTrial) -> None:
-        """Count the trial as one that runs."""
-        step = self._steps_before.get(trial.index, 0)
+        """Add the trial to the running trials."""
+        step = self._start_steps.get(trial.index, 0)
         self._running[trial.index] = _Running(trial.config, step, 0.0, time.monotonic())
         if self._verbose:
             self._print(f"{trial.index:04}  started")
         self._draw()
 
     def reported(self, trial: PlannedTrial, report: Report) -> None:
-        """Note how far and how fast the trial is."""
+        """Store the trial's step and speed."""
         speed = float(report["images_per_second"])
         speed = speed if math.isfinite(speed) else 0.0
         self._running[trial.index] = _Running(trial.config, int(report["step"]), speed, time.monotonic())
@@ -94,21 +94,21 @@ class TerminalLog(Logger):
         self._draw()
 
     def ended(self, trial: PlannedTrial, outcome: Trial | None) -> None:
-        """Print how the trial ended."""
+        """Print the trial's outcome."""
         self._num_ended += 1
         self._running.pop(trial.index, None)
-        others = [best for best in self._best if best.index != trial.index]
-        self._best = ranked([*others, *([] if outcome is None else [outcome])])[:_NUM_BEST]
-        count = f"[{self._num_ended}/{self.context.num_planned}]"
-        so_far = f"   best so far {self._best[0].score:.3f} ({self._best[0].trial_id})" if self._best else ""
+        other_trials = [best for best in self._best if best.index != trial.index]
+        self._best = ranked([*other_trials, *([] if outcome is None else [outcome])])[:_NUM_BEST]
+        count = f"[{self._num_ended}/{self.context.num_trials}]"
+        best_text = f"   best so far {self._best[0].score:.3f} ({self._best[0].trial_id})" if self._best else ""
         if not self._quiet:
-            ending = "its folder cannot be read" if outcome is None else _describe_ending(outcome, self._tried)
-            self._print(f"{count:>8} {trial.index:04}  {ending}{so_far}")
+            ending = "its folder cannot be read" if outcome is None else _describe_ending(outcome, self._varied_fields)
+            self._print(f"{count:>8} {trial.index:04}  {ending}{best_text}")
         self._draw()
 
     @property
-    def _tried(self) -> tuple[str, ...]:
-        return self.context.options.tried
+    def _varied_fields(self) -> tuple[str, ...]:
+        return self.context.options.varied_fields
 
     @property
     def _rank_by(self) -> str:
@@ -122,37 +122,40 @@ class TerminalLog(Logger):
             self._live.refresh()
 
     def _picture(self) -> Group:
-        """Return what the terminal shows; called at every event, and every second in a thread of rich's."""
-        return Group(*self._best_five(), self._bar())
+        """Return the live display. Called at every event, and every second from a thread of rich."""
+        return Group(*self._best_lines(), self._bar())
 
     def _bar(self) -> Table:
-        """Return how many trials have ended, how far all are, the speed, and the time left if none is stopped."""
-        running, num_planned = list(self._running.values()), self.context.num_planned
-        under_way = [trial.progress() for trial in running]
-        done = self._num_ended + sum(under_way)
+        """Return progress, number of trials, speed, and an estimate of the remaining time if no trial is stopped."""
+        running_trials, num_trials = list(self._running.values()), self.context.num_trials
+        trials_done = self._num_ended + sum(trial.progress() for trial in running_trials)
         row: list[RenderableType] = [
-            ProgressBar(num_planned, done, width=30),
-            f"{self._num_ended}/{num_planned} trials, {len(running)} running",
+            ProgressBar(num_trials, trials_done, width=30),
+            f"{self._num_ended}/{num_trials} trials, {len(running_trials)} running",
         ]
-        per_second = sum(trial.images_per_second / (trial.config.steps * trial.config.batch_size) for trial in running)
-        if per_second > 0:
-            left = min((num_planned - done) / per_second, timedelta.max.total_seconds() / 2)
-            speed = sum(trial.images_per_second for trial in running)
-            row += [f"{speed:,.0f} images/s", f"about {timedelta(seconds=round(left))} left"]
+        trials_per_second = sum(
+            trial.images_per_second / (trial.config.steps * trial.config.batch_size) for trial in running_trials
+        )
+        if trials_per_second > 0:
+            seconds_left = min((num_trials - trials_done) / trials_per_second, timedelta.max.total_seconds() / 2)
+            speed = sum(trial.images_per_second for trial in running_trials)
+            row += [f"{speed:,.0f} images/s", f"about {timedelta(seconds=round(seconds_left))} left"]
         bar = Table.grid(padding=(0, 2))
         bar.add_row(*row)
         return bar
 
-    def _best_five(self) -> list[str]:
+    def _best_lines(self) -> list[str]:
         return [
-            f"{trial.trial_id}  {trial.rank_by} {trial.score:.3f}  {_describe_config(trial.config, self._tried)}"
+            f"{trial.trial_id}  {trial.rank_by} {trial.score:.3f}  "
+            f"{_describe_config(trial.config, self._varied_fields)}"
             for trial in self._best
         ]
 
 
-def _describe_config(config: TrialConfig, tried: Sequence[str]) -> str:
-    """Return what else the sweep tries, then the objective's parameters, latents and learning rate, in columns."""
-    names = dict.fromkeys((*(name for name in tried if name not in shown_fields([config])), *shown_fields([config])))
+def _describe_config(config: TrialConfig, varied_fields: Sequence[str]) -> str:
+    """Return the sweep's other varied fields, then the config's main fields, in columns."""
+    main_fields = shown_fields([config])
+    names = dict.fromkeys((*(name for name in varied_fields if name not in main_fields), *main_fields))
     columns = [(field_column(name), config.value(name)) for name in names]
     return " ".join(f"{column.symbol} {column.write(value):<{_width(value)}}" for column, value in columns).rstrip()
 
@@ -161,16 +164,16 @@ def _width(value: object) -> int:
     return 11 if isinstance(value, str) else 5 if isinstance(value, int) else 7
 
 
-def _describe_ending(trial: Trial, tried: Sequence[str]) -> str:
+def _describe_ending(trial: Trial, varied_fields: Sequence[str]) -> str:
     if trial.error is not None:
-        place = f"{trial.folder.parent.name}/{trial.folder.name}/{ERROR_FILE}"
-        return f"FAILED: {one_line(trial.error)} (traceback: {place})"
-    how = "finished" if trial.is_complete else f"{trial.status} at {trial.step}"
-    return f"{_describe_config(trial.config, tried)}  {how:<16} {trial.rank_by} {trial.score:.3f}"
+        error_file = f"{trial.folder.parent.name}/{trial.folder.name}/{ERROR_FILE}"
+        return f"FAILED: {one_line(trial.error)} (traceback: {error_file})"
+    status = "finished" if trial.is_complete else f"{trial.status} at {trial.step}"
+    return f"{_describe_config(trial.config, varied_fields)}  {status:<16} {trial.rank_by} {trial.score:.3f}"
 
 
 def _describe_report(report: Report, rank_by: str) -> str:
     losses = [name for name in report if name.startswith("loss/")]
-    shown = [(report_column(name), report[name]) for name in (rank_by, *losses)]
-    numbers = "  ".join(f"{column.symbol} {column.write(value)}" for column, value in shown)
+    columns = [(report_column(name), report[name]) for name in (rank_by, *losses)]
+    numbers = "  ".join(f"{column.symbol} {column.write(value)}" for column, value in columns)
     return f"{numbers}  {report['images_per_second']:.0f} images/s"

@@ -1,1 +1,1 @@
-"""What a sweep can be asked for: options, presets, the command line and files of options."""
+"""The options of a sweep: from presets, configuration files and the command line."""

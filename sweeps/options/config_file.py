@@ -14,16 +14,16 @@ from betavae.errors import InputError
 from betavae.records.record import SWEEP_FILE
 from sweeps.options.fields import Option, flag, options_of
 from sweeps.options.options import GROUPS, Options
-from sweeps.search.space import shortest
+from sweeps.search.space import value_text
 
 _SPACE = "space"
 
 
 def words_of(path: Path) -> list[str]:
-    """Return a file's options as a command line would have them, so that they are checked as such.
+    """Return a file's options as command-line words, so that the same parser checks them.
 
     Raises:
-        InputError: If the file cannot be read, or holds something that is no option.
+        InputError: If the file cannot be read, or holds a name that is not an option.
     """
     try:
         content = _read(path)
@@ -39,36 +39,39 @@ def _read(path: Path) -> dict[str, Any]:
     record = json.loads(text)
     options = record.get("options") if isinstance(record, dict) else None
     if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
-        raise ValueError("it does not hold the options of a sweep.")
-    options["sweep"].pop("name", None)  # its folder is there already
+        raise ValueError("the file does not hold the options of a sweep.")
+    options["sweep"].pop("name", None)  # the folder of this name exists already
     return options
 
 
-def _known() -> dict[str, Option | None]:
-    """Return all options by name; None for the parameters of trials."""
+def _options_by_name() -> dict[str, Option | None]:
+    """Return all options by name; None in place of a trial's parts and parameters."""
     options = Options()
-    fixed = {name: each for group in GROUPS for name, each in options_of(type(getattr(options, group))).items()}
-    return {**dict.fromkeys([*PARTS, *parameters_by_name()]), **fixed}
+    fixed_options = {
+        name: option for group in GROUPS for name, option in options_of(type(getattr(options, group))).items()
+    }
+    return {**dict.fromkeys([*PARTS, *parameters_by_name()]), **fixed_options}
 
 
 def _flatten(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    known = _known()
+    """Yield names and values of the options in a file, with or without tables."""
+    options = _options_by_name()
     for name, value in content.items():
-        plain = name.replace("-", "_")
+        option_name = name.replace("-", "_")
         if name in (*GROUPS, _SPACE) and isinstance(value, dict):
             yield from _flatten(path, value)
-        elif plain in known:
-            yield plain, value
+        elif option_name in options:
+            yield option_name, value
         else:
-            near = difflib.get_close_matches(plain, [*known, *GROUPS], n=1)
-            hint = f"; did you mean {near[0]}?" if near else "."
+            similar_names = difflib.get_close_matches(option_name, [*options, *GROUPS], n=1)
+            hint = f"; did you mean {similar_names[0]}?" if similar_names else "."
             raise InputError(f"{path} must hold options of run.py, but got {name}{hint}")
 
 
 def _words(path: Path, name: str, value: Any) -> list[str]:
     if value is None:
         return []
-    option = _known()[name]
+    option = _options_by_name()[name]
     if option is not None and option.kind is bool:
         if not isinstance(value, bool):
             raise InputError(f"{name} in {path} must be true or false, but got {value!r}.")
@@ -76,4 +79,4 @@ def _words(path: Path, name: str, value: Any) -> list[str]:
             return [flag(name)]
         return [f"--no-{name}"] if option.default else []
     values = value if isinstance(value, list) else [value]
-    return [flag(name), *map(shortest, values)]
+    return [flag(name), *map(value_text, values)]

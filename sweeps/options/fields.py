@@ -1,4 +1,4 @@
-"""One option: how it is written, what it may be, and whether a resume may change it."""
+"""Options as dataclass fields: flag, type, limits, and whether a resume may change the value."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from betavae.errors import InputError
 from betavae.parts import field_helps
 
 Resume = Literal["free", "fixed", "raise"]
-"""Whether a resume may change an option: `free`; `fixed`, since it makes the study what it is; only `raise` it."""
+"""What a resume may do with an option: `free`, change the value; `fixed`, nothing: the study depends on the value;
+`raise`, only increase the value."""
 
 _METADATA = "option"
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What holds for an option.
+    """The rules of an option.
 
     Attributes:
-        letter: Its short form on the command line; none if empty.
+        letter: The letter of the short flag; empty for none.
         least: The smallest value; None for no limit.
         most: The largest value; None for no limit.
-        resume: Whether a resume may change it.
-        is_recorded: Whether a sweep's record keeps it.
-        metavar: What the help calls its value; by its kind if empty.
+        resume: What a resume may do with the value.
+        is_recorded: Whether a sweep's record holds the value.
+        metavar: The placeholder of the value in `--help`; if empty, it follows from the type.
     """
 
     letter: str = ""
@@ -43,7 +44,7 @@ def option(default: Any, **rules: Any) -> Any:
     """Return a dataclass field for an option.
 
     Args:
-        default: Its value where none is given.
+        default: The default value.
         rules: The attributes of `Rules`.
     """
     return field(default=default, metadata={_METADATA: Rules(**rules)})
@@ -54,12 +55,12 @@ class Option:
     """An option of a command.
 
     Attributes:
-        name: The field's.
-        kind: bool, int, str or Path.
-        is_list: Whether it takes several values.
-        choices: The values that it may have; empty for any.
-        default: Its value where none is given.
-        rules: See there.
+        name: The name of the field.
+        kind: The type of a value: bool, int, str or Path.
+        is_list: Whether the option takes several values.
+        choices: The allowed values; empty for any.
+        default: The default value.
+        rules: The rules; see `Rules`.
         help: The docstring of the field.
     """
 
@@ -73,14 +74,14 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """Its name on the command line."""
+        """The option's name on the command line."""
         return flag(self.name)
 
     def parse(self, words: list[str]) -> Any:
-        """Read its value.
+        """Return the value that command-line words give.
 
         Raises:
-            InputError: If it must be something else.
+            InputError: If a word is not a value of this option.
         """
         values = tuple(map(self._parse_word, words))
         return values if self.is_list else values[0]
@@ -94,10 +95,10 @@ class Option:
             raise InputError(f"{self.flag} must be a whole number, but got {word!r}.") from None
 
     def check(self, value: Any) -> None:
-        """Refuse a value outside its limits.
+        """Refuse a value outside the limits.
 
         Raises:
-            InputError: Naming the option, what must hold, and what came.
+            InputError: Naming the option, its limits and the value.
         """
         least, most = self.rules.least, self.rules.most
         if value is None or least is None or (least <= value and (most is None or value <= most)):
@@ -107,12 +108,12 @@ class Option:
 
 
 def flag(name: str) -> str:
-    """Return how an option is written on the command line."""
+    """Return the name of an option on the command line."""
     return "--" + name.replace("_", "-")
 
 
 def options_of(owner: type) -> Mapping[str, Option]:
-    """Return the options of a dataclass by name, in order; fields of any other type are left out."""
+    """Return the options of a dataclass by name, in order. Fields that are not made by `option` are left out."""
     key: Any = owner
     return _read_options(key)
 
@@ -120,19 +121,19 @@ def options_of(owner: type) -> Mapping[str, Option]:
 @functools.cache
 def _read_options(owner: Any) -> Mapping[str, Option]:
     hints, helps = get_type_hints(owner), field_helps(owner)
-    found = {}
+    options = {}
     for item in fields(owner):
         if _METADATA in item.metadata:
             kind, is_list, choices = _kind_of(hints[item.name])
             rules = item.metadata[_METADATA]
-            found[item.name] = Option(item.name, kind, is_list, choices, item.default, rules, helps[item.name])
-    return found
+            options[item.name] = Option(item.name, kind, is_list, choices, item.default, rules, helps[item.name])
+    return options
 
 
 def _kind_of(annotation: Any) -> tuple[type, bool, tuple[str, ...]]:
-    """Return the kind of `int | None`, `tuple[str, ...]`, a `Literal` and the like."""
+    """Return kind, is_list and choices of an annotation such as `int | None`, `tuple[str, ...]` or a `Literal`."""
     if get_origin(annotation) in (Union, types.UnionType):
-        (annotation,) = (each for each in get_args(annotation) if each is not type(None))
+        (annotation,) = (argument for argument in get_args(annotation) if argument is not type(None))
     if get_origin(annotation) is tuple:
         kind, _, choices = _kind_of(get_args(annotation)[0])
         return kind, True, choices

@@ -1,4 +1,4 @@
-"""What a sweep can be asked for: typed options, whose docstrings are the `--help`."""
+"""Typed options of a sweep. The docstrings of classes and fields are the `--help`."""
 
 from __future__ import annotations
 
@@ -22,49 +22,50 @@ Scheduler = Literal["none", "asha", "median", "hyperband", "percentile"]
 Origin = Literal["default", "preset", "sweep", "file", "command line"]
 
 EMERGENCE_IMAGES = 48_000
-"""Images after which a trial's `mig` ranks it. Its rank correlation with the score at 96,000 images is 0.12 at 16,000,
-0.76 at 32,000 and 0.98 at 48,000 (measured with batches of 32). It is the default grace of a stopping rule."""
+"""Training images after which `mig` ranks trials; the default grace of a stopping rule. The rank correlation with `mig`
+at 96,000 images is 0.12 at 16,000, 0.76 at 32,000 and 0.98 at 48,000 images (measured with batches of 32)."""
 
 _NUM_SEEDS = 5
 
 MAX_SEEDS = 1_000
-"""Seeds that one configuration may be trained with."""
+"""The most seeds of one configuration."""
 
 MAX_TRIALS = 500_000
-"""Trials of a search."""
+"""The most trials of a search."""
 
 SEEDS_PER_SWEEP = 1_000_000
-"""A sweep's trials have seeds from this many times its own on, so that no two sweeps share one."""
+"""The seeds of a sweep's trials start at the sweep's seed times this number, so that no two sweeps share a seed."""
 
 MAX_SEED = 2**63 // SEEDS_PER_SWEEP - 1
-"""A sweep's largest seed: its trials' seeds must be below 2**63."""
+"""The largest seed of a sweep: the seeds of its trials must be below 2**63."""
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """The sweep: where it is kept, and what is shown of it."""
+    """The sweep: folder, record and output."""
 
     preset: PresetName | None = option(None, resume="fixed")
-    """Values for all options that are not given. `quick`: minutes on two cores; `full`: the field's sizes, for GPUs;
-    `seed-study`: the study that this lab corrects. Default: `quick` without a GPU, `full` with one."""
+    """Take the values of all other options from this preset, unless given. `quick`: minutes on two cores; `full`:
+    training lengths and model sizes of the literature, for GPUs; `seed-study`: the study that this project corrects.
+    Default: `quick` without a GPU, `full` with a GPU."""
 
     config: Path | None = option(None, is_recorded=False, metavar="FILE")
-    """Read options from this file, under the names they have here, in tables or not: TOML, or a sweep's `sweep.json`,
-    which asks for the same sweep again. The command line overrides the file."""
+    """Read options from this file: TOML with the option names of this help, with or without tables; or the `sweep.json`
+    of a sweep, to run the same sweep again. The command line overrides the file."""
 
     dry_run: bool = option(False, is_recorded=False)
-    """Print every option and its origin, and time and disk estimated from three seconds of training; start and write
-    nothing. With `--address`, join the cluster to ask what it has."""
+    """Print every option with its origin, and an estimate of time and disk space from three seconds of training. Start
+    no trial and write nothing. With `--address`, join the cluster to read its resources."""
 
     name: str | None = option(None, resume="fixed")
-    """Name of this sweep's folder below `--results`; it must not exist. Default: the preset and the time."""
+    """Name of the sweep's folder in `--results`; the folder must not exist. Default: preset and time."""
 
     results: str = option("results", resume="fixed", metavar="FOLDER")
-    """Where sweeps are kept: a folder, or a URL such as s3://BUCKET/FOLDER, with its keys in the environment."""
+    """Folder that holds the sweeps' folders, or its URL, such as s3://BUCKET/FOLDER, with keys in the environment."""
 
     resume: str | None = option(None, is_recorded=False, metavar="FOLDER")
-    """Resume the sweep in this folder or at this URL. No option may change the study; `--trials`, `--confirm` and
-    `--seeds` may be raised."""
+    """Resume the sweep in this folder or at this URL. Options that define the study must stay the same; `--trials`,
+    `--confirm` and `--seeds` may be raised."""
 
     retry_failed: bool = option(False, is_recorded=False)
     """With `--resume`: run the failed trials again, from their latest checkpoints."""
@@ -73,128 +74,136 @@ class SweepOptions:
     """Write the report, `report/index.html`, when the sweep ends."""
 
     loggers: tuple[str, ...] | None = option(None, metavar="NAME")
-    """What follows the trials while they run: `terminal` prints a line for each that ends, `tensorboard` writes curves
-    and pictures. Default: all."""
+    """Loggers to use while trials run. `terminal`: print a line when a trial ends; `tensorboard`: write curves and
+    pictures. Default: all."""
 
     quiet: bool = option(False, is_recorded=False)
-    """Print the final table and errors only."""
+    """Print only the final table and errors."""
 
     verbose: bool = option(False, is_recorded=False)
-    """Print a line for every start and every report too."""
+    """Also print a line at every start and every report of a trial."""
 
     seed: int = option(0, letter="s", least=0, most=MAX_SEED, resume="fixed")
-    """Fixes the search, and the seed of every trial, which fixes its initial weights, order of images and noise."""
+    """Seed of the search; the seeds of all trials follow from it. A trial's seed determines its initial weights, its
+    order of images and its noise."""
 
 
 @dataclass(frozen=True)
 class ResourceOptions:
-    """The resources: what the sweep may use."""
+    """The resources: machines, GPUs and CPU cores."""
 
     address: str | None = option(None, metavar="HOST:PORT")
-    """Join a Ray cluster: `auto` for the one of this machine, or HOST:PORT. Default: start a Ray on this machine."""
+    """Join the Ray cluster at this address; `auto` for the cluster of this machine. Default: start Ray on this machine
+    alone."""
 
     num_gpus: int | None = option(None, least=0)
-    """GPUs in all. With 0, trials run on CPUs, one core and one thread each. On a cluster it may be more than there are
-    now: machines that join later are used. Default: every GPU there is."""
+    """Total number of GPUs. With 0, each trial runs on one CPU core in one thread. On a cluster, the number may exceed
+    the present GPUs: machines that join later are used. Default: all GPUs."""
 
     trials_per_gpu: int = option(1, least=1)
-    """Trials that share a GPU; these models fill only part of one."""
+    """Number of trials that share a GPU; one of these models does not fill a GPU."""
 
     num_cpus: int | None = option(None, least=1)
-    """CPU cores in all. Default: all that this process may use, by its affinity and its control group's quota."""
+    """Total number of CPU cores. Default: all cores that this process may use, by its affinity and its control group's
+    quota."""
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """The search: which trials are tried, and which are stopped early."""
+    """The search: which trials run, and which are stopped early."""
 
     search: Search = option("grid", resume="fixed")
-    """`grid`: every combination of the values; `random`: drawn from values and ranges; `optuna`: proposed by
-    `--sampler`, which learns from the trials so far."""
+    """`grid`: try every combination of the values; `random`: draw from values and ranges; `optuna`: let `--sampler`
+    propose configurations, from the scores so far."""
 
     sampler: Sampler = option("tpe", resume="fixed")
     """With `--search optuna`: `tpe`, a tree-structured Parzen estimator; `gp`, a Gaussian process; `qmc`, a
     low-discrepancy sequence; `random`."""
 
     trials: int | None = option(None, least=1, most=MAX_TRIALS, resume="raise")
-    """Number of configurations. Default: all points of a grid. If a grid has more points, so many are drawn."""
+    """Number of configurations. From a larger grid, this many points are drawn. Default: all points of the grid."""
 
     repeats: int | None = option(None, least=1, most=MAX_SEEDS, resume="fixed")
     """Train every configuration with the same N seeds, so that configurations can be compared in pairs. Default: train
-    each once, with a seed of its own."""
+    each configuration once, with a seed of its own."""
 
     scheduler: Scheduler = option("none", resume="fixed")
-    """`none`: every trial runs to its end; `asha`: stop a trial at a rung if it is below the best third of those before
-    it; `median`: stop a trial below the median of the others; `hyperband`, `percentile`: by Optuna's pruners."""
+    """Rule that stops trials early. `none`: stop none; `asha`: at each rung (grace, 3 x grace, 9 x grace ... steps),
+    stop a trial below the best third of the trials that reached the rung before it; `median`: stop a trial below the
+    median of the others; `hyperband`, `percentile`: use Optuna's pruners."""
 
     grace_steps: int | None = option(None, least=1, resume="fixed")
-    """Steps before which no trial is stopped. Default: 48,000 images, before which scores hardly rank trials, or half
-    of the steps if that is less."""
+    """Number of steps before which no trial is stopped. Default: the steps of 48,000 images, before which scores hardly
+    predict the final ranking, or half of all steps if that is less."""
 
     rank_by: str = option("mig", resume="fixed", metavar="SCORE")
-    """The score that search, stopping rule, ranking and confirmation use."""
+    """Score that search, stopping rule, ranking and confirmation use."""
 
 
 @dataclass(frozen=True)
 class ConfirmOptions:
-    """The confirmation: the best are trained again, with seeds that took no part in the choice."""
+    """The confirmation: train the best configurations again, with seeds that took no part in their selection."""
 
     confirm: int | None = option(None, least=1, resume="raise")
-    """After the search, train this many of the best configurations again, each with the same `--seeds` new seeds and
-    to the end. The result of one is the median over these."""
+    """After the search, train this many of the best configurations again for all steps, each with the same `--seeds`
+    new seeds. The result of a configuration is its median score over these seeds."""
 
     seeds: int | None = option(None, least=1, most=MAX_SEEDS, resume="raise")
-    """With `--confirm`: new seeds of each configuration that is confirmed. Default: 5."""
+    """With `--confirm`: number of new seeds of each configuration. Default: 5."""
 
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """The report: what it shows."""
+    """The report: its content."""
 
     top: int = option(3, least=1)
     """Show this many of the best models, beside the median and the worst."""
 
     exact: int = option(1, least=0)
-    """Compute the exact MIG of this many of the best models, from the full posterior of all images: about a minute each
-    on two cores, kept in the checkpoint; of a confirmed configuration for each of its seeds. 0 for none."""
+    """Compute the exact MIG of this many of the best models, from the full posterior of all images, and store it in
+    their checkpoints; for a confirmed configuration, of the models of all its seeds. A model takes about a minute on
+    two cores. 0 for none."""
 
     def check(self) -> None:
-        """Refuse what is impossible.
+        """Refuse a value outside its limits.
 
         Raises:
-            InputError: Naming the option, what must hold, and what came.
+            InputError: Naming the option, its limits and the value.
         """
         check_limits(self)
 
 
 @dataclass(frozen=True)
 class AnalysisOptions:
-    """Write one offline page of a sweep, with its figures (PNG and PDF), its table (CSV) and a summary (JSON).
+    """Write the report of a sweep: a page to read offline, figures (PNG, PDF), a table (CSV) and a summary (JSON).
 
-    It reads the sweep's folder alone: a sweep that has ended, that runs or that was killed, or a copy on another
-    machine. Exit codes: 0 done; 2 bad input, nothing written.
+    The report needs the sweep's folder alone. The sweep may have ended, still run, or have been killed; the folder may
+    be a copy on another machine.
+
+    Exit codes: 0 success; 2 bad input, nothing written.
     """
 
     folder: str
     output: Path | None = option(None, metavar="FOLDER")
-    """Write the report here: a new folder, or an earlier report, which is replaced. Default: `report` in the sweep's
-    folder."""
+    """Write the report to this folder. The folder must be new, or hold an earlier report, which is replaced. Default:
+    `report` in the sweep's folder."""
 
     export: Path | None = option(None, metavar="FOLDER")
-    """Also write the best model to this new folder: weights, config, scores, a card and a script that draws it."""
+    """Also write the best model to this new folder: weights, configuration, scores, a model card, and a script that
+    draws latent traversals."""
 
     report: ReportOptions = field(default_factory=ReportOptions)
 
 
 @dataclass(frozen=True)
 class Options:
-    """Train VAEs on a data set whose factors are known, and rank them by a score of disentanglement.
+    """Train VAEs on a data set with known factors, and rank them by a score of disentanglement.
 
-    Each trial trains one model, scores it on 10,000 images of the whole set, and leaves a folder from which it can be
-    resumed, scored again and drawn. A preset gives the values of all options that the command line does not.
+    Each trial trains one model, scores it on 10,000 images drawn from the whole data set, and writes checkpoints, from
+    which it can be resumed, scored again and drawn. Options that are not given have the values of a preset.
 
-    Exit codes: 0 done; 1 a trial, the report or the storage failed, or a bug; 2 bad
-    input, nothing started; 129, 130, 143 interrupted.
+    Exit codes: 0 success; 1 a trial, the report or the storage failed, or a bug occurred; 2 bad input, nothing started;
+    129, 130, 143 interrupted.
     """
 
     sweep: SweepOptions = field(default_factory=SweepOptions)
@@ -206,14 +215,15 @@ class Options:
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
 
     @property
-    def tried(self) -> tuple[str, ...]:
-        """What the trials may differ in, by name: parts, then parameters."""
+    def varied_fields(self) -> tuple[str, ...]:
+        """The names of the fields in which trials may differ: kinds of parts, then parameters."""
         kinds = [kind for kind in PARTS if len(self.space.names_of(kind)) > 1]
-        return tuple(dict.fromkeys([*kinds, *(name for branch in self.space.branches() for name in branch.tried)]))
+        axes = (name for branch in self.space.branches() for name in branch.varied_axes)
+        return tuple(dict.fromkeys([*kinds, *axes]))
 
     @property
     def num_seeds(self) -> int:
-        """New seeds of each configuration that is confirmed, decided."""
+        """Number of new seeds of each confirmed configuration: `--seeds` or its default."""
         return _NUM_SEEDS if self.confirm.seeds is None else self.confirm.seeds
 
     @property
@@ -223,21 +233,21 @@ class Options:
 
     @property
     def grace_steps(self) -> int:
-        """Steps before which no trial is stopped, decided: for the smallest batch, if there are several."""
-        asked = self.search.grace_steps
-        ranked_from = math.ceil(EMERGENCE_IMAGES / min(self._numbers("batch_size")))
-        return min(ranked_from, math.ceil(self.max_steps / 2)) if asked is None else asked
+        """Steps before which no trial is stopped: `--grace-steps`, or its default for the smallest batch size."""
+        grace = self.search.grace_steps
+        emergence_steps = math.ceil(EMERGENCE_IMAGES / min(self._numbers("batch_size")))
+        return min(emergence_steps, math.ceil(self.max_steps / 2)) if grace is None else grace
 
     def _numbers(self, name: str) -> tuple[int, ...]:
         axis = self.space.axis(name)
-        assert axis is not None  # every trial has it
+        assert axis is not None  # every trial has the parameter
         return tuple(map(int, ends(axis)))
 
     def check(self) -> None:
-        """Refuse what can be refused without looking at the machine.
+        """Refuse options that are wrong on any machine.
 
         Raises:
-            InputError: Naming the option, what must hold, what came, and the fix.
+            InputError: Naming the option, what must hold, the value, and the fix.
         """
         for group in GROUPS:
             check_limits(getattr(self, group))
@@ -246,7 +256,7 @@ class Options:
         if self.sweep.retry_failed and self.sweep.resume is None:
             raise InputError("--retry-failed needs --resume, the folder of the sweep whose trials failed.")
         if self.sweep.quiet and self.sweep.verbose:
-            raise InputError("--quiet and --verbose cannot both hold; give one of them.")
+            raise InputError("--quiet and --verbose exclude each other; give one of them.")
         try:
             self.space.check()
         except ParameterError as error:
@@ -257,33 +267,34 @@ class Options:
     def _check_confirm(self) -> None:
         if self.confirm.seeds is not None and self.confirm.confirm is None:
             raise InputError(
-                f"--seeds {self.confirm.seeds} needs --confirm, the number of configurations that get them; to train "
-                "every configuration of the search with several seeds give --repeats."
+                f"--seeds {self.confirm.seeds} needs --confirm, the number of configurations to confirm; to train "
+                "every configuration of the search with several seeds, give --repeats."
             )
 
     def _check_search(self) -> None:
-        for name, axis in self.space.resolved().axes.items():
+        for name, axis in self.space.with_defaults().axes.items():
             if self.search.search == "grid" and isinstance(axis, Range):
                 raise InputError(
-                    f"--search grid needs values, but {flag(name)} is the range {axis}; give values or take "
-                    "--search random."
+                    f"--search grid needs values, but {flag(name)} is the range {axis}; give values, or give --search "
+                    "random."
                 )
         if self.search.search != "grid" and self.search.trials is None:
             raise InputError(f"--search {self.search.search} needs --trials, the number of configurations to draw.")
 
 
 GROUPS = ("sweep", "resources", "search", "confirm", "report")
-"""The groups of options whose names are fixed; the others are the parameters of a trial."""
+"""The attributes of `Options` that hold a group of fixed options. The other options are a trial's parts and parameters,
+in `space`."""
 
 
 def check_limits(group: Any) -> None:
     """Refuse an option outside its limits.
 
     Raises:
-        InputError: Naming the option, what must hold, and what came.
+        InputError: Naming the option, its limits and the value.
     """
-    for name, each in options_of(type(group)).items():
-        each.check(getattr(group, name))
+    for name, item in options_of(type(group)).items():
+        item.check(getattr(group, name))
 
 
 def _check_name(name: str | None) -> None:
@@ -292,6 +303,6 @@ def _check_name(name: str | None) -> None:
 
 
 def _check_rank_by(name: str) -> None:
-    known = [each for each, metric in METRICS.items() if metric.can_rank()]
-    if name not in known:
-        raise InputError(f"--rank-by must be one of {', '.join(known)}, but got {name!r}.")
+    scores = [score for score, metric in METRICS.items() if metric.can_rank()]
+    if name not in scores:
+        raise InputError(f"--rank-by must be one of {', '.join(scores)}, but got {name!r}.")

@@ -1,4 +1,4 @@
-"""Presets: the options of a sweep where the command line gives none, as data."""
+"""Presets: named sets of default options."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ PRESETS: dict[PresetName, Options] = {
 }
 """Options by preset.
 
-quick: `python sweeps/run.py`. Eight trials, 7 min 19 s on two cores in float32, best `mig` 0.227. A small scan chose
-the values: at beta 16 and 48,000 images, ten runs with batches of 16 had a median `mig` of 0.15 and a best of 0.36, one
-run with batches of 32 had 0.15, and two with batches of 8 had 0.10 and 0.02. ASHA never stops the first trials at a
-rung, so the larger beta comes first.
-full: `python sweeps/run.py --preset full`. 60 trials of the field's sizes (Locatello et al. 2019). It has not been run
-on a GPU.
+quick: `python sweeps/run.py`. Eight trials, 7 min 19 s on two cores in float32, best `mig` 0.227. The values come from
+a small scan at beta 16 and 48,000 images: ten runs with batches of 16 had a median `mig` of 0.15 and a maximum of 0.36;
+one run with batches of 32 had 0.15; two with batches of 8 had 0.10 and 0.02. The larger beta comes first, since ASHA
+never stops the first trials at a rung.
+full: `python sweeps/run.py --preset full`. 60 trials with the training lengths and model sizes of Locatello et al.
+2019; not yet run on a GPU.
 seed-study: `python sweeps/run.py --preset seed-study`. Five seeds of each beta, trained for 20 epochs of the first
-10,000 images, as the study trained. By its protocol the medians were 0.0103, 0.0101 and 0.0169, when each trial had a
+10,000 images, as in the seed study. By its protocol the medians were 0.0103, 0.0101 and 0.0169, when each trial had a
 seed of its own (docs/results.md).
 """

@@ -1,4 +1,4 @@
-"""Options as a sweep's record keeps them."""
+"""Conversion of options to and from a sweep's record."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _SPACE = "space"
 
 
 def options_from_dict(groups: Mapping[str, Any]) -> Options:
-    """Read what `options_to_dict` gives.
+    """Return the options that `options_to_dict` has converted.
 
     Raises:
-        InputError: If a group, a name or a value is not one that the options have.
+        InputError: If a group is missing, or a name or value is unknown.
     """
     for group in (*GROUPS, _SPACE):
         if not isinstance(groups.get(group), Mapping):
@@ -43,29 +43,29 @@ def options_from_dict(groups: Mapping[str, Any]) -> Options:
 
 
 def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:
-    """Return the options as JSON has them, group by group; a range as it is written on the command line."""
+    """Return the recorded options as JSON values, by group and name. A range is text, as on the command line."""
     groups = {
         group: {
             name: getattr(getattr(options, group), name)
-            for name, each in options_of(_KINDS[group]).items()
-            if each.rules.is_recorded
+            for name, option in options_of(_KINDS[group]).items()
+            if option.rules.is_recorded
         }
         for group in GROUPS
     }
-    return {**groups, _SPACE: {name: _plain(axis) for name, axis in options.space.axes.items()}}
+    return {**groups, _SPACE: {name: _json_value(axis) for name, axis in options.space.axes.items()}}
 
 
 def _read_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    known = options_of(_KINDS[group])
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise InputError(f"The options of a sweep must be those that run.py has, but got {unknown[0]}.")
+    options = options_of(_KINDS[group])
+    unknown_names = [name for name in values if name not in options]
+    if unknown_names:
+        raise InputError(f"A sweep's record must hold options of run.py, but holds {unknown_names[0]}.")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _read_axis(name: str, value: Any) -> Axis:
     if name not in PARTS and name not in parameters_by_name():
-        raise InputError(f"The options of a sweep must be those that run.py has, but got {name}.")
+        raise InputError(f"A sweep's record must hold options of run.py, but holds {name}.")
     if isinstance(value, list):
         return tuple(value)
     if name in PARTS or not isinstance(value, str):
@@ -73,5 +73,5 @@ def _read_axis(name: str, value: Any) -> Axis:
     return parse_axis(parameters_by_name()[name], [value])
 
 
-def _plain(axis: Axis) -> str | list[Any]:
+def _json_value(axis: Axis) -> str | list[Any]:
     return str(axis) if isinstance(axis, Range) else list(axis)

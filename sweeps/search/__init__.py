@@ -1,1 +1,1 @@
-"""Which trials are tried, in which order, and which are stopped early."""
+"""The search: which trials a sweep runs, in which order, and which of them are stopped early."""

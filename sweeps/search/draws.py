@@ -1,4 +1,4 @@
-"""Where the configurations of a search come from: a plan, or Optuna."""
+"""Sources of a search's configurations: a fixed plan, or an Optuna sampler."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from sweeps.search.plan import num_configurations, search_seed, trial_config
 from sweeps.search.space import Axis, Branch, Point, Range
 
 _MAX_STARTUP_TRIALS = 10
-"""The first configurations are drawn at random: a third of them, at most so many, so that a short search learns too."""
+"""The most configurations that a sampler draws at random before it learns. In a short search, it is a third of all."""
 
 
 class Draw(Protocol):
-    """Where new trials come from."""
+    """A source of new trials."""
 
     def next(self, index: int) -> PlannedTrial:
-        """Return the trial of that number."""
+        """Return the trial with this number."""
         ...
 
     def begin(self, trial: PlannedTrial) -> None:
-        """Take in a trial that an earlier run has begun."""
+        """Add a trial that an earlier run of the sweep has started."""
         ...
 
     def end(self, index: int, score: float | None) -> None:
-        """Take in the score of a trial that has ended; None if it failed."""
+        """Add the score of a trial that has ended; None if the trial failed."""
         ...
 
 
 class PlannedDraw:
-    """A plan made beforehand.
+    """A fixed plan.
 
     Args:
-        planned: The trials by number.
+        trials: The trials by number.
     """
 
-    def __init__(self, planned: Mapping[int, PlannedTrial]) -> None:
-        self._planned = planned
+    def __init__(self, trials: Mapping[int, PlannedTrial]) -> None:
+        self._trials = trials
 
     def next(self, index: int) -> PlannedTrial:
-        """Return the trial of that number."""
-        return self._planned[index]
+        """Return the trial with this number."""
+        return self._trials[index]
 
     def begin(self, trial: PlannedTrial) -> None:
         """Do nothing: a fixed plan does not learn."""
@@ -62,31 +62,31 @@ class PlannedDraw:
 
 
 class OptunaDraw:
-    """One of Optuna's samplers, which learns the mean score of a configuration over its seeds.
+    """An Optuna sampler, which learns from the mean score of a configuration over its seeds.
 
-    After a resume it is told again everything that it knew.
+    After a resume, `begin` and `end` of all earlier trials restore the study.
 
     Args:
-        options: The sweep's.
-        num_known: How many trials an earlier run has begun.
+        options: The sweep's options.
+        num_known_trials: Number of trials that earlier runs of the sweep have started.
     """
 
-    def __init__(self, options: Options, *, num_known: int) -> None:
+    def __init__(self, options: Options, *, num_known_trials: int) -> None:
         self._options, self._branches = options, options.space.branches()
         self._repeats = options.search.repeats or 1
         self._study_numbers: dict[int, int] = {}
         self._points: dict[int, Point] = {}
         self._scores: dict[int, dict[int, float | None]] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        startup = min(_MAX_STARTUP_TRIALS, math.ceil(num_configurations(options) / 3))
-        # after a resume it must not draw its first configurations again; numpy's generator takes 32 bits
-        seed = (options.sweep.seed + 7919 * num_known) % 2**32
+        num_startup = min(_MAX_STARTUP_TRIALS, math.ceil(num_configurations(options) / 3))
+        # a resumed sampler must not draw its first configurations again; numpy's generator takes 32 bits
+        seed = (options.sweep.seed + 7919 * num_known_trials) % 2**32
         self._study = optuna.create_study(
-            direction="maximize", sampler=_SAMPLERS[options.search.sampler](startup, seed)
+            direction="maximize", sampler=_SAMPLERS[options.search.sampler](num_startup, seed)
         )
 
     def next(self, index: int) -> PlannedTrial:
-        """Return the trial of that number, of the configuration that the sampler proposes."""
+        """Return the trial with this number; if it begins a new configuration, ask the sampler for one."""
         number = index // self._repeats
         if number not in self._points:
             trial = self._study.ask()
@@ -95,7 +95,7 @@ class OptunaDraw:
         return PlannedTrial(index, trial_config(self._points[number], seed=search_seed(self._options, index)))
 
     def begin(self, trial: PlannedTrial) -> None:
-        """Add the trial's configuration to the study, as one that runs."""
+        """Add the trial's configuration to the study, in state RUNNING."""
         number = trial.index // self._repeats
         if number in self._points:
             return
@@ -108,37 +108,37 @@ class OptunaDraw:
         )
 
     def end(self, index: int, score: float | None) -> None:
-        """Tell the sampler the mean score of a configuration when all of its trials have ended."""
+        """Add the mean score of a configuration to the study once all of its trials have ended."""
         number = index // self._repeats
         scores = self._scores.setdefault(number, {})
         scores[index] = score
         if len(scores) < self._repeats:
             return
-        known = [score for score in scores.values() if score is not None]
-        if known:
-            self._study.tell(self._study_numbers[number], float(np.mean(known)))
+        valid_scores = [score for score in scores.values() if score is not None]
+        if valid_scores:
+            self._study.tell(self._study_numbers[number], float(np.mean(valid_scores)))
         else:
             self._study.tell(self._study_numbers[number], state=TrialState.FAIL)
 
     def _suggest(self, trial: optuna.Trial) -> Point:
-        """Ask for the parts, then for the parameters that they have."""
+        """Let the sampler choose the parts, then the parameters that these parts own."""
         parts = {}
         for kind in PARTS:
             names = self._options.space.names_of(kind)
             parts[kind] = trial.suggest_categorical(kind, names) if len(names) > 1 else names[0]
         branch = self._branch(parts)
-        known = parameters_by_name()
-        return {**parts, **{name: _suggest(trial, known[name], axis) for name, axis in branch.axes.items()}}
+        parameters = parameters_by_name()
+        return {**parts, **{name: _suggest(trial, parameters[name], axis) for name, axis in branch.axes.items()}}
 
     def _distributions(self, config: TrialConfig) -> dict[str, BaseDistribution]:
-        """Return the distributions of what `_suggest` would have asked for."""
+        """Return the distributions that `_suggest` would have used for a config."""
         kinds = {kind: self._options.space.names_of(kind) for kind in PARTS}
         parts: dict[str, BaseDistribution] = {
             kind: CategoricalDistribution(names) for kind, names in kinds.items() if len(names) > 1
         }
         branch = self._branch({kind: config.value(kind) for kind in PARTS})
-        known = parameters_by_name()
-        return parts | {name: _distribution(known[name], axis) for name, axis in branch.tried.items()}
+        parameters = parameters_by_name()
+        return parts | {name: _distribution(parameters[name], axis) for name, axis in branch.varied_axes.items()}
 
     def _branch(self, parts: Mapping[str, str]) -> Branch:
         return next(branch for branch in self._branches if branch.parts == parts)
@@ -160,32 +160,32 @@ def _distribution(parameter: Parameter, axis: Axis) -> BaseDistribution:
     return FloatDistribution(axis.low, axis.high, log=parameter.limits.log)
 
 
-def _tpe(startup: int, seed: int) -> BaseSampler:
+def _tpe(num_startup: int, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return TPESampler(
             multivariate=True,
-            group=True,  # parameters of different parts are told apart
-            constant_liar=True,  # several trials run at once: the liar keeps them apart
-            n_startup_trials=startup,
+            group=True,  # needed for parameters that only some parts own
+            constant_liar=True,  # several trials run at once: assume low scores near them, to propose other points
+            n_startup_trials=num_startup,
             seed=seed,
         )
 
 
-def _gp(startup: int, seed: int) -> BaseSampler:
+def _gp(num_startup: int, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return GPSampler(n_startup_trials=startup, seed=seed)
+        return GPSampler(n_startup_trials=num_startup, seed=seed)
 
 
-def _qmc(startup: int, seed: int) -> BaseSampler:
+def _qmc(num_startup: int, seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        # after a resume the seed is another: so is the sequence
+        # a resume changes the seed, and with it the sequence
         return QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
 
 
-def _random(startup: int, seed: int) -> BaseSampler:
+def _random(num_startup: int, seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
@@ -195,4 +195,4 @@ _SAMPLERS: Mapping[Sampler, Callable[[int, int], BaseSampler]] = {
     "qmc": _qmc,
     "random": _random,
 }
-"""By name: a function of the number of random configurations at the start, and of the seed."""
+"""For each `--sampler`, a function that makes it from the number of random configurations at the start and a seed."""

@@ -1,4 +1,4 @@
-"""Which hyper-parameter decided the score, as far as so few trials can say."""
+"""Importance of the hyper-parameters: how much of the score each decides, estimated from a sweep's few trials."""
 
 from __future__ import annotations
 
@@ -21,50 +21,50 @@ from betavae.records.trial import Trial, ranked
 from betavae.report.findings import CHANCE, Importances
 
 MIN_TRIALS = 10
-"""Fewer scored trials than this say nothing of any hyper-parameter."""
+"""Below this number of scored trials, no importance is estimated."""
 
 _MIN_BEST = 5
-"""PED-ANOVA needs so many trials among the best ones; they are a tenth, or more of a small sweep."""
+"""PED-ANOVA compares the best tenth of the trials with all, but at least this many."""
 
 _NUM_REPEATS = 10
 
 
 def importances(trials: Sequence[Trial]) -> Importances:
-    """Ask optuna's evaluators how much of the score each varied hyper-parameter decides.
+    """Estimate by Optuna's evaluators how much of the score each varied hyper-parameter decides.
 
-    fANOVA splits the variance of the score; PED-ANOVA asks what sets the best trials apart. Each is asked
-    several times, with another random number (CHANCE) beside the hyper-parameters: its importance is noise.
+    fANOVA splits the variance of the score over all trials; PED-ANOVA compares the best trials with all. Each runs
+    several times with a new random number (CHANCE) as one more hyper-parameter, whose importance shows the noise.
 
     Args:
-        trials: Those without a score are left out.
+        trials: The trials. Trials without a score are left out.
 
     Returns:
-        Nothing where fewer than two hyper-parameters that all trials have vary, too few trials have a score, or all
-        have the same.
+        Shares by evaluator and hyper-parameter, one per repeat. Empty if fewer than two hyper-parameters that all
+        trials have vary, fewer than `MIN_TRIALS` trials have a score, or all scores are equal.
 
     Source:
         Hutter et al. 2014 (fANOVA); Watanabe et al. 2023, arXiv:2304.10255 (PED-ANOVA).
     """
-    scored = ranked(trials)
-    tried = tried_fields([trial.config for trial in scored])
-    names = [name for name in tried if all(trial.config.value(name) is not None for trial in scored)]
-    if len(names) < 2 or len(scored) < MIN_TRIALS or scored[0].score == scored[-1].score:
+    scored_trials = ranked(trials)
+    varied_names = tried_fields([trial.config for trial in scored_trials])
+    names = [name for name in varied_names if all(trial.config.value(name) is not None for trial in scored_trials)]
+    if len(names) < 2 or len(scored_trials) < MIN_TRIALS or scored_trials[0].score == scored_trials[-1].score:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    best = max(0.1, _MIN_BEST / len(scored))
+    best_share = max(0.1, _MIN_BEST / len(scored_trials))
     shares: dict[str, dict[str, np.ndarray]] = {
         "fANOVA: the whole range": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
-        f"PED-ANOVA: the best {best:.0%}": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
+        f"PED-ANOVA: the best {best_share:.0%}": {name: np.zeros(_NUM_REPEATS) for name in (*names, CHANCE)},
     }
     for repeat in range(_NUM_REPEATS):
-        study = _study(scored, names, np.random.default_rng(repeat))
+        study = _study(scored_trials, names, np.random.default_rng(repeat))
         evaluators: list[BaseImportanceEvaluator] = [
             FanovaImportanceEvaluator(seed=repeat),
-            PedAnovaImportanceEvaluator(target_quantile=best),
+            PedAnovaImportanceEvaluator(target_quantile=best_share),
         ]
-        for repeats, evaluator in zip(shares.values(), evaluators, strict=True):
+        for shares_by_name, evaluator in zip(shares.values(), evaluators, strict=True):
             for name, share in get_param_importances(study, evaluator=evaluator).items():
-                repeats[name][repeat] = share
+                shares_by_name[name][repeat] = share
     return shares
 
 
@@ -87,7 +87,7 @@ def _study(trials: Sequence[Trial], names: Sequence[str], generator: np.random.G
 
 
 def _distribution(name: str, values: Sequence[Any]) -> BaseDistribution:
-    """Return a distribution of a parameter, or of the names of parts, that holds all values."""
+    """Return a distribution that contains all values of a parameter or all names of parts."""
     parameter = parameters_by_name().get(name)
     if parameter is None or parameter.kind not in (int, float):
         return CategoricalDistribution(list(dict.fromkeys(values)))

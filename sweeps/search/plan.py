@@ -1,4 +1,4 @@
-"""What a sweep will try, before anything is started; and what of that a resume may change."""
+"""The plan of a sweep: its trials with their seeds, and which options a resume may change."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from betavae.errors import InputError
 from betavae.records.trial import PlannedTrial
 from sweeps.options.fields import flag, options_of
 from sweeps.options.options import GROUPS, MAX_SEEDS, MAX_TRIALS, SEEDS_PER_SWEEP, Options
-from sweeps.search.space import Point, Space, complete, draw_point, written
+from sweeps.search.space import Point, Space, axis_text, draw_point, with_eval_every
 
 _FIRST_CONFIRMING = MAX_TRIALS
-"""The first of a sweep's seeds that its confirmation uses: the search uses those before."""
+"""Offset of the confirmation's seeds among a sweep's seeds. The search uses the seeds below it."""
 
 
 def planned_trials(options: Options) -> list[PlannedTrial]:
     """Return the trials of a grid or a random search, by number: each configuration with all of its seeds.
 
     Raises:
-        InputError: If more configurations are asked for than a grid has.
+        InputError: If `--trials` exceeds the number of points of a grid.
     """
     points, repeats = _points(options), options.search.repeats or 1
-    planned = [(point, repeat) for point in points for repeat in range(repeats)]
+    repeated_points = [(point, repeat) for point in points for repeat in range(repeats)]
     return [
         PlannedTrial(index, trial_config(point, seed=search_seed(options, index)))
-        for index, (point, _) in enumerate(planned)
+        for index, (point, _) in enumerate(repeated_points)
     ]
 
 
 def trial_config(point: Point, *, seed: int) -> TrialConfig:
     """Return the config of a point of a space."""
-    return TrialConfig.from_dict({**complete(point), "seed": seed})
+    return TrialConfig.from_dict({**with_eval_every(point), "seed": seed})
 
 
 def search_seed(options: Options, index: int) -> int:
-    """Return the seed of a trial of the search: its own, or with `--repeats` one that all configurations share."""
+    """Return the seed of a trial of the search. With `--repeats`, all configurations have the same seeds."""
     number = index if options.search.repeats is None else index % options.search.repeats
     return options.sweep.seed * SEEDS_PER_SWEEP + number
 
@@ -47,8 +47,8 @@ def search_seed(options: Options, index: int) -> int:
 def starting_order(options: Options) -> Sequence[int]:
     """Return the trials' numbers in the order in which they start.
 
-    A plan starts every configuration once before any has its second seed. A search that learns needs all seeds of a
-    configuration first.
+    A fixed plan starts every configuration once before it starts any with a second seed. Optuna learns from the mean
+    over a configuration's seeds, and so starts all seeds of a configuration first.
     """
     count, repeats = num_trials(options), options.search.repeats or 1
     if options.search.search == "optuna":
@@ -56,18 +56,18 @@ def starting_order(options: Options) -> Sequence[int]:
     return sorted(range(count), key=lambda index: (index % repeats, index))
 
 
-def confirming_trials(options: Options, chosen: Sequence[TrialConfig]) -> dict[int, PlannedTrial]:
+def confirming_trials(options: Options, configs: Sequence[TrialConfig]) -> dict[int, PlannedTrial]:
     """Return the trials of a confirmation by number, in the order in which they start.
 
-    Every configuration gets the same seeds, and all have their first before any has its second. A trial's number stays
-    the same when more configurations or more seeds are asked for.
+    All configurations have the same seeds; every configuration starts once before any starts with a second seed. A
+    trial keeps its number when `--confirm` or `--seeds` is raised.
     """
-    planned = {}
-    for number, (choice, config) in itertools.product(range(options.num_seeds), enumerate(chosen)):
-        index = choice * MAX_SEEDS + number
+    trials = {}
+    for number, (rank, config) in itertools.product(range(options.num_seeds), enumerate(configs)):
+        index = rank * MAX_SEEDS + number
         point = {**config.to_dict(), "seed": confirming_seed(options, index)}
-        planned[index] = PlannedTrial(index, TrialConfig.from_dict(point))
-    return planned
+        trials[index] = PlannedTrial(index, TrialConfig.from_dict(point))
+    return trials
 
 
 def confirming_seed(options: Options, index: int) -> int:
@@ -85,79 +85,79 @@ def num_configurations(options: Options) -> int:
     return options.search.trials or len(_points(options))
 
 
-def num_confirming(options: Options) -> int:
-    """Return the number of trials of the confirmation, if the search has so many configurations."""
+def num_confirming_trials(options: Options) -> int:
+    """Return the most trials that the confirmation can have: fewer if the search has fewer configurations."""
     return (options.confirm.confirm or 0) * options.num_seeds
 
 
-def check_resume(asked: Options, known: Options) -> None:
-    """Refuse what would change a study that has begun.
+def check_resume(new: Options, old: Options) -> None:
+    """Refuse a resume that would change the study.
 
     Args:
-        asked: For the resume.
-        known: What the sweep was started with, or last resumed with.
+        new: The options of the resume.
+        old: The options of the sweep's start or of its last resume.
 
     Raises:
         InputError: Naming the first such option.
     """
     for group in GROUPS:
-        for name, each in options_of(type(getattr(known, group))).items():
-            was, now = getattr(getattr(known, group), name), getattr(getattr(asked, group), name)
-            if each.rules.resume == "fixed" and was != now:
-                raise _changed(name, was, now)
-    axes = [known.space.resolved().axes, asked.space.resolved().axes]
+        for name, option in options_of(type(getattr(old, group))).items():
+            old_value, new_value = getattr(getattr(old, group), name), getattr(getattr(new, group), name)
+            if option.rules.resume == "fixed" and old_value != new_value:
+                raise _change_error(name, old_value, new_value)
+    axes = [old.space.with_defaults().axes, new.space.with_defaults().axes]
     for name in dict.fromkeys([*axes[0], *axes[1]]):
         if axes[0].get(name) != axes[1].get(name):
-            raise _changed(name, axes[0].get(name), axes[1].get(name))
-    if known.search.trials != asked.search.trials and not _extends(asked, known):
-        raise _changed("trials", known.search.trials, asked.search.trials)
-    _check_confirmation(asked, known)
+            raise _change_error(name, axes[0].get(name), axes[1].get(name))
+    if old.search.trials != new.search.trials and not _extends(new, old):
+        raise _change_error("trials", old.search.trials, new.search.trials)
+    _check_confirmation(new, old)
 
 
-def _check_confirmation(asked: Options, known: Options) -> None:
-    if known.confirm.confirm is None:
+def _check_confirmation(new: Options, old: Options) -> None:
+    if old.confirm.confirm is None:
         return
-    counts = {"confirm": (known.confirm.confirm, asked.confirm.confirm), "seeds": (known.num_seeds, asked.num_seeds)}
-    for name, (was, now) in counts.items():
-        if now is None or now < was:
-            raise InputError(f"{flag(name)} may be raised when a sweep is resumed, but was {was}, and got {now}.")
+    counts = {"confirm": (old.confirm.confirm, new.confirm.confirm), "seeds": (old.num_seeds, new.num_seeds)}
+    for name, (old_count, new_count) in counts.items():
+        if new_count is None or new_count < old_count:
+            raise InputError(f"{flag(name)} must be at least {old_count}, as in this sweep, but got {new_count}.")
 
 
-def _changed(name: str, was: Any, now: Any) -> InputError:
+def _change_error(name: str, old_value: Any, new_value: Any) -> InputError:
     return InputError(
-        f"{flag(name)} must stay {_shown(was)} in this sweep, but got {_shown(now)}; leave it out, or start another "
-        "sweep for that."
+        f"{flag(name)} must stay {_option_text(old_value)} in this sweep, but got {_option_text(new_value)}; leave it "
+        "out, or start a new sweep."
     )
 
 
-def _shown(value: Any) -> str:
-    return "as it was, not given," if value is None else written(value)
+def _option_text(value: Any) -> str:
+    return "unset" if value is None else axis_text(value)
 
 
-def _extends(asked: Options, known: Options) -> bool:
-    """Whether the trials asked for are those that there were to be, and more after them."""
-    before = num_trials(known)
-    if num_trials(asked) < before:
+def _extends(new: Options, old: Options) -> bool:
+    """Return whether the new trials are the old trials and perhaps more after them."""
+    num_old = num_trials(old)
+    if num_trials(new) < num_old:
         return False
-    return asked.search.search == "optuna" or planned_trials(asked)[:before] == planned_trials(known)
+    return new.search.search == "optuna" or planned_trials(new)[:num_old] == planned_trials(old)
 
 
 def _points(options: Options) -> list[Point]:
     generator = np.random.default_rng(options.sweep.seed)
     if options.search.search == "grid":
         return _grid_points(options.space, options.search.trials, generator)
-    assert options.search.trials is not None  # checked with the options
+    assert options.search.trials is not None  # Options.check
     return [draw_point(options.space, generator) for _ in range(options.search.trials)]
 
 
 def _grid_points(space: Space, num_points: int | None, generator: np.random.Generator) -> list[Point]:
-    """Return every combination once; a draw of them if fewer are asked for."""
+    """Return all points of a grid, or `num_points` of them, drawn without replacement."""
     grid = [point for branch in space.branches() for point in branch.points()]
     if num_points is None or num_points == len(grid):
         return grid
     if num_points > len(grid):
         raise InputError(
-            f"--trials must be at most {len(grid)}, the points of the grid, but got {num_points}; to train each "
-            "configuration with several seeds give --repeats."
+            f"--trials must be at most {len(grid)}, the number of points of the grid, but got {num_points}; to train "
+            "each configuration with several seeds, give --repeats."
         )
     return [grid[index] for index in generator.permutation(len(grid))[:num_points]]

@@ -1,4 +1,4 @@
-"""A stage of a sweep in Ray: its trials are started, stopped early, and started again after a resume."""
+"""A stage of a sweep in Ray: start its trials, stop them early, and restart them after a resume."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from sweeps.cluster import Resources
 from sweeps.options.options import Options
 from sweeps.search.draws import Draw, OptunaDraw, PlannedDraw
 from sweeps.search.plan import num_trials, planned_trials, starting_order
-from sweeps.search.stopping import NoStopping, StoppingRule, stopping_rule, told
+from sweeps.search.stopping import NoStopping, StoppingRule, replay_trials, stopping_rule
 from sweeps.storage.stage_folder import StageFolder
-from sweeps.storage.trial_folder import UNWRITTEN
+from sweeps.storage.trial_folder import WRITE_FAILURE
 
 _RAY_FOLDER = ".ray"
-"""Ray's own notes, below the sweep's folder: written, since it must, and never read."""
+"""Folder below the sweep's for Ray's own state, which Ray insists on writing. It is never read."""
 
-_WAITING = (RayTrial.PENDING, RayTrial.PAUSED)
-"""What Ray calls a trial that may run; the first kind goes first."""
+_WAITING_STATUSES = (RayTrial.PENDING, RayTrial.PAUSED)
+"""Ray's statuses of a trial that is ready to run; trials of the first status run first."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Trials that are run together: a sweep's search, or the confirmation of its best.
+    """A stage of a sweep: the search, or the confirmation of the search's best configurations.
 
     Attributes:
-        folder: Where the trials are kept.
-        planned: Their numbers, in the order in which they start.
-        draw: Where their configurations come from.
-        rule: What stops one early.
-        rank_by: The reported score that search and rule maximise.
+        folder: The folder of the trials.
+        indices: The trials' numbers, in the order in which they start.
+        draw: The source of the configurations.
+        rule: The stopping rule.
+        rank_by: The reported score that draw and rule maximise.
     """
 
     folder: StageFolder
-    planned: Sequence[int]
+    indices: Sequence[int]
     draw: Draw
     rule: StoppingRule
     rank_by: str
 
 
-def search_stage(options: Options, folder: StageFolder, *, num_known: int = 0) -> Stage:
-    """Return the search that is asked for; `num_known` of its trials have begun before."""
+def search_stage(options: Options, folder: StageFolder, *, num_known_trials: int = 0) -> Stage:
+    """Return the search; earlier runs of the sweep have started `num_known_trials` of its trials."""
     draw: Draw = (
-        OptunaDraw(options, num_known=num_known)
+        OptunaDraw(options, num_known_trials=num_known_trials)
         if options.search.search == "optuna"
         else PlannedDraw(dict(enumerate(planned_trials(options))))
     )
@@ -58,47 +58,51 @@ def search_stage(options: Options, folder: StageFolder, *, num_known: int = 0) -
     return Stage(folder, starting_order(options), draw, stopping_rule(options), options.search.rank_by)
 
 
-def confirmation_stage(options: Options, folder: StageFolder, planned: Mapping[int, PlannedTrial]) -> Stage:
-    """Return the confirmation: every planned trial runs to its end."""
-    return Stage(folder, list(planned), PlannedDraw(planned), NoStopping(), options.search.rank_by)
+def confirmation_stage(options: Options, folder: StageFolder, trials: Mapping[int, PlannedTrial]) -> Stage:
+    """Return the confirmation, in which every trial runs all its steps."""
+    return Stage(folder, list(trials), PlannedDraw(trials), NoStopping(), options.search.rank_by)
 
 
 def run_stage(
     stage: Stage,
     *,
     trainable: Callable[..., None],
-    known: Trials,
+    known_trials: Trials,
     resources: Resources,
     callbacks: Sequence[tune.Callback],
 ) -> Mapping[str, str]:
-    """Run every trial of a stage that has not ended, in a Ray that has been started.
+    """Run every trial of a stage that has not ended. Ray must be running.
 
     Args:
-        stage: What is tried, and where it is kept.
-        trainable: Called with a trial's config and `stage_folder`, in a process of its own, as often as that is lost.
-        known: Trials that are there already. Draw and rule are told those that have ended; the others are resumed
-            before any new one starts. Trials that cannot be read are left alone.
-        resources: What one trial takes, and how many run at a time.
-        callbacks: Told every report, after it is written down.
+        stage: The stage.
+        trainable: The function that trains a trial, given its config and `stage_folder`. It runs in a process of its
+            own, and again in a new process if the process dies.
+        known_trials: Trials that earlier runs of the sweep have started. Unfinished ones resume before any new trial
+            starts; the others are added to draw and rule. Unreadable ones are not run.
+        resources: The resources of one trial, and the number of trials that run at once.
+        callbacks: Ray callbacks. They receive every report after it is written to the trial's folder.
 
     Returns:
-        By identifier, why a trial could not write to its folder; all others have written there how they ended.
+        By trial's identifier, why the trial could not write to its folder. The folders of all other trials hold their
+        outcomes.
 
     Raises:
-        OSError: If what the sweep has decided cannot be written.
+        OSError: If a decision of the stopping rule cannot be written.
     """
-    search = SweepSearch(stage, known=known)
-    if search.num_left == 0:
+    search = SweepSearch(stage, known_trials=known_trials)
+    if search.num_remaining == 0:
         return {}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(trainable, stage_folder=stage.folder), resources.per_trial),
         tune_config=tune.TuneConfig(
             metric=stage.rank_by,
             mode="max",
-            num_samples=search.num_left,
+            num_samples=search.num_remaining,
             max_concurrent_trials=resources.num_concurrent,
             search_alg=search,
-            scheduler=RuleScheduler(told(stage.rule, known.read), rank_by=stage.rank_by, folder=stage.folder),
+            scheduler=RuleScheduler(
+                replay_trials(stage.rule, known_trials.read), rank_by=stage.rank_by, folder=stage.folder
+            ),
             reuse_actors=True,
             trial_dirname_creator=_ray_folder,
         ),
@@ -107,66 +111,67 @@ def run_stage(
             storage_path=str(stage.folder.path.parent),
             verbose=0,
             callbacks=list(callbacks),
-            failure_config=tune.FailureConfig(max_failures=-1),  # train_trial says itself when it is enough
+            failure_config=tune.FailureConfig(max_failures=-1),  # no limit: train_trial counts errors and deaths
         ),
     )
     try:
         tuner.fit()
     except TuneError as error:
-        raise _failed_write(error) or error from None
-    return search.unwritten
+        raise _os_error_behind(error) or error from None
+    return search.write_failures
 
 
 class SweepSearch(Searcher):
-    """Gives Ray the trials that have not ended, then new ones, and writes each down before it starts.
+    """Gives Ray the unfinished trials, then new ones. The plan of a new trial is written before the trial starts.
 
     Args:
-        stage: What is tried, and where it is kept.
-        known: Trials that are there already.
+        stage: The stage.
+        known_trials: Trials that earlier runs of the sweep have started.
 
     Attributes:
-        num_left: Trials that are still to be run.
-        unwritten: By identifier, why a trial could not write to its folder.
+        num_remaining: Number of trials that have not ended.
+        write_failures: By trial's identifier, why the trial could not write to its folder.
     """
 
-    def __init__(self, stage: Stage, *, known: Trials) -> None:
+    def __init__(self, stage: Stage, *, known_trials: Trials) -> None:
         super().__init__(metric=stage.rank_by, mode="max")
         self._folder, self._draw = stage.folder, stage.draw
-        self.unwritten: dict[str, str] = {}
+        self.write_failures: dict[str, str] = {}
         self._unfinished = []
-        for trial in sorted(known.read, key=lambda trial: trial.index):
-            planned = PlannedTrial(trial.index, trial.config)
-            self._draw.begin(planned)
+        for trial in sorted(known_trials.read, key=lambda trial: trial.index):
+            plan = PlannedTrial(trial.index, trial.config)
+            self._draw.begin(plan)
             if trial.status == "unfinished":
-                self._unfinished.append(planned)
+                self._unfinished.append(plan)
             else:
                 self._draw.end(trial.index, _score(trial))
-        taken = {trial.index for trial in known.read} | {int(name) for name in known.unreadable if name.isdecimal()}
-        self._new = [index for index in stage.planned if index not in taken]
-        self.num_left = len(self._unfinished) + len(self._new)
+        unreadable_indices = {int(name) for name in known_trials.unreadable if name.isdecimal()}
+        known_indices = {trial.index for trial in known_trials.read} | unreadable_indices
+        self._new = [index for index in stage.indices if index not in known_indices]
+        self.num_remaining = len(self._unfinished) + len(self._new)
         self._running: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Return the next trial: its number and all of its parameters."""
+        """Return the number and all parameters of the next trial."""
         if self._unfinished:
-            planned = self._unfinished.pop(0)
+            trial = self._unfinished.pop(0)
         else:
-            planned = self._draw.next(self._new.pop(0))
-            self._folder.trial(planned.index).plan(planned)
-        self._running[trial_id] = planned.index
-        return planned.to_dict()
+            trial = self._draw.next(self._new.pop(0))
+            self._folder.trial(trial.index).plan(trial)
+        self._running[trial_id] = trial.index
+        return trial.to_dict()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take in why a trial cannot write to its folder; all else is read there."""
-        if UNWRITTEN in result:
-            self.unwritten[f"{self._running[trial_id]:04}"] = result[UNWRITTEN]
+        """Store why a trial cannot write to its folder. All other results are read from the folder."""
+        if WRITE_FAILURE in result:
+            self.write_failures[f"{self._running[trial_id]:04}"] = result[WRITE_FAILURE]
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Tell the draw how a trial ended, as its folder says; one whose folder cannot be read counts as failed."""
+        """Add the trial's score to the draw, from the trial's folder. A trial that cannot be read counts as failed."""
         index = self._running.pop(trial_id)
         try:
             score = _score(self._folder.read(index))
-        except (ValueError, OSError):  # the sweep names it at its end, when it reads all folders again
+        except (ValueError, OSError):  # reported at the end of the sweep, which reads all folders again
             score = None
         self._draw.end(index, score)
 
@@ -175,12 +180,12 @@ class SweepSearch(Searcher):
 
 
 class RuleScheduler(FIFOScheduler):
-    """Ray's scheduler, first in first out, that stops the trials that a rule stops.
+    """Ray's first-in-first-out scheduler with a stopping rule.
 
     Args:
-        rule: What decides.
-        rank_by: The reported score that it decides by.
-        folder: Where it is written down that a trial was stopped.
+        rule: The stopping rule.
+        rank_by: The reported score that the rule uses.
+        folder: The trials' folder; a stopped trial is recorded there.
     """
 
     def __init__(self, rule: StoppingRule, *, rank_by: str, folder: StageFolder) -> None:
@@ -188,8 +193,8 @@ class RuleScheduler(FIFOScheduler):
         self._rule, self._rank_by, self._folder = rule, rank_by, folder
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Ask the rule; the last report ends the trial anyway."""
-        if self._rank_by not in result:  # Ray's own, of a trial that failed before its first report
+        """Apply the rule. After its last report a trial ends by itself, and counts as finished, not as stopped."""
+        if self._rank_by not in result:  # a result of Ray's own, for a trial that failed before its first report
             return TrialScheduler.CONTINUE
         index, step = trial.config["index"], result["step"]
         stops = self._rule.stops(index, step=step, score=result[self._rank_by])
@@ -202,23 +207,25 @@ class RuleScheduler(FIFOScheduler):
         return TrialScheduler.STOP
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Return the first that waits, of those that have not ended; Ray's own looks through all trials every time."""
-        waiting = [trial for trial in tune_controller.get_live_trials() if trial.status in _WAITING]
-        return min(waiting, key=lambda trial: (_WAITING.index(trial.status), trial.trial_id), default=None)
+        """Return the first waiting trial. Ray's own method would search all trials at each call, ended ones too."""
+        waiting_trials = [trial for trial in tune_controller.get_live_trials() if trial.status in _WAITING_STATUSES]
+        return min(
+            waiting_trials, key=lambda trial: (_WAITING_STATUSES.index(trial.status), trial.trial_id), default=None
+        )
 
 
-def _failed_write(error: BaseException | None) -> OSError | None:
-    """Return the error of the system that Ray has wrapped, once or twice; None if it was another."""
+def _os_error_behind(error: BaseException | None) -> OSError | None:
+    """Return the OSError that Ray has wrapped, once or twice, in its own; None if the cause is another error."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
 
 
 def _score(trial: Trial) -> float | None:
-    """Return what the draw learns of a trial that has ended."""
+    """Return the score of an ended trial for the draw; None if the trial failed or has no report."""
     return trial.score if trial.reports and trial.status != "failed" else None
 
 
 def _ray_folder(trial: Any) -> str:
-    """Return a short name: Ray's default holds the whole config, and grows past what file systems take."""
+    """Return a short folder name. Ray's default contains the whole config, which file systems may find too long."""
     return str(trial.trial_id)

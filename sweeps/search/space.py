@@ -1,4 +1,7 @@
-"""The search space: what each parameter of a trial may be, for the parts that own it."""
+"""The search space: for each parameter of a trial, one value, several values or a range.
+
+A part (a data set, an architecture or an objective) owns parameters; they vary only in trials that use the part.
+"""
 
 from __future__ import annotations
 
@@ -20,67 +23,67 @@ _RANGE = re.compile(r"(.+?)\.\.(.+)")
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included."""
+    """The numbers from `low` to `high`, both included."""
 
     low: float
     high: float
 
     def __str__(self) -> str:
-        return f"{shortest(self.low)}..{shortest(self.high)}"
+        return f"{value_text(self.low)}..{value_text(self.high)}"
 
 
 Values: TypeAlias = tuple[Any, ...]
 Axis: TypeAlias = Values | Range
-"""What one parameter may be: some values, or a range."""
+"""The values that a parameter may take: a list, or a range."""
 
 Point: TypeAlias = dict[str, Any]
-"""Parameters of a trial by name, flat, without its seed."""
+"""One configuration: the names of its parts and its parameters in one flat dict, without the seed."""
 
 
 @dataclass(frozen=True)
 class Branch:
-    """The part of a space that one choice of parts spans.
+    """The subspace of one combination of parts.
 
     Attributes:
         parts: The name of the part of each kind.
-        axes: What each parameter of these parts, and of every trial, may be; the last one varies fastest.
+        axes: The axis of each parameter that these parts own or that every trial has. The last one varies fastest.
     """
 
     parts: Mapping[str, str]
     axes: Mapping[str, Axis]
 
     @property
-    def tried(self) -> dict[str, Axis]:
+    def varied_axes(self) -> dict[str, Axis]:
         """The axes of more than one value."""
         return {name: axis for name, axis in self.axes.items() if isinstance(axis, Range) or len(axis) > 1}
 
     def points(self) -> Iterator[Point]:
-        """Give every combination of the values; no axis may be a range."""
+        """Yield every combination of the values. No axis may be a range."""
         for values in itertools.product(*self.axes.values()):  # type: ignore[arg-type]
             yield {**self.parts, **dict(zip(self.axes, values, strict=True))}
 
 
 @dataclass(frozen=True)
 class Space:
-    """What the trials of a sweep may be.
+    """The search space of a sweep.
 
     Attributes:
-        axes: By parameter, or by kind of part, what it may be; all others have their default.
+        axes: Axes by name of a parameter or kind of part. Names without an axis have their default value.
     """
 
     axes: Mapping[str, Axis] = field(default_factory=dict)
 
     def names_of(self, kind: str) -> tuple[str, ...]:
         """Return the names of the parts of a kind: `dataset`, `architecture`, `objective`."""
-        named = self.axes.get(kind, (default_part(kind).name,))
-        assert not isinstance(named, Range)
-        return named
+        names = self.axes.get(kind, (default_part(kind).name,))
+        assert not isinstance(names, Range)
+        return names
 
     def parts_of(self, kind: str) -> list[type[Part]]:
         """Return the parts of a kind.
 
         Raises:
-            ParameterError: If there is no part of a name.
+            ParameterError: If no part has one of the names.
         """
         return [PARTS[kind].find(name) for name in self.names_of(kind)]
 
@@ -90,34 +93,38 @@ class Space:
         return [self._branch(dict(zip(PARTS, parts, strict=True))) for parts in choices]
 
     def _branch(self, parts: Mapping[str, type[Part]]) -> Branch:
-        owned = [each for part in parts.values() for each in parameters_of(part).values()]
-        owned += [each for each in parameters_of(TrialConfig).values() if each.name not in ("seed", "eval_every")]
-        axes: dict[str, Axis] = {each.name: self.axes.get(each.name, (each.default,)) for each in owned}
+        parameters = [parameter for part in parts.values() for parameter in parameters_of(part).values()]
+        common = parameters_of(TrialConfig).values()
+        parameters += [parameter for parameter in common if parameter.name not in ("seed", "eval_every")]
+        axes: dict[str, Axis] = {
+            parameter.name: self.axes.get(parameter.name, (parameter.default,)) for parameter in parameters
+        }
         if "eval_every" in self.axes:
             axes["eval_every"] = self.axes["eval_every"]
         return Branch({kind: part.name for kind, part in parts.items()}, axes)
 
-    def resolved(self) -> Space:
-        """Return the same space with every axis written out, and without those that no part of it owns."""
+    def with_defaults(self) -> Space:
+        """Return the space with the axes of defaults that all branches share, and without axes that no part owns."""
         kinds: dict[str, Axis] = {kind: self.names_of(kind) for kind in PARTS}
-        owned = {name: axis for branch in self.branches() for name, axis in branch.axes.items() if name in self.axes}
-        others = {name: axis for branch in self.branches() for name, axis in branch.axes.items() if _agree(self, name)}
-        return Space({**kinds, **others, **owned})
+        axes = [(name, axis) for branch in self.branches() for name, axis in branch.axes.items()]
+        given_axes = {name: axis for name, axis in axes if name in self.axes}
+        common_axes = {name: axis for name, axis in axes if _is_equal_in_all_branches(self, name)}
+        return Space({**kinds, **common_axes, **given_axes})
 
     def axis(self, name: str) -> Axis | None:
-        """Return what a parameter may be in any branch; None if no branch has it."""
-        found = [branch.axes[name] for branch in self.branches() if name in branch.axes]
-        if not found:
+        """Return the axis of a parameter over all branches; None if no branch has the parameter."""
+        axes = [branch.axes[name] for branch in self.branches() if name in branch.axes]
+        if not axes:
             return None
-        if any(isinstance(axis, Range) for axis in found):
-            return found[0]
-        return tuple(dict.fromkeys(value for axis in found if not isinstance(axis, Range) for value in axis))
+        if any(isinstance(axis, Range) for axis in axes):
+            return axes[0]
+        return tuple(dict.fromkeys(value for axis in axes if not isinstance(axis, Range) for value in axis))
 
     def check(self) -> None:
-        """Refuse an impossible space.
+        """Refuse a space with a point that no trial can have.
 
         Raises:
-            ParameterError: Naming the parameter, what must hold, and what came.
+            ParameterError: Naming the parameter, what must hold, and the value.
         """
         for name, axis in self.axes.items():
             _check_axis(name, axis)
@@ -127,36 +134,37 @@ class Space:
                     self._check_corner({**branch.parts, **_corner(branch), name: value})
 
     def _check_corner(self, point: Point) -> None:
-        TrialConfig.from_dict(complete(point))
+        TrialConfig.from_dict(with_eval_every(point))
 
-    def unlike(self, config: TrialConfig) -> str:
-        """Say in which value a config does not lie in this space; return nothing if it does."""
-        flat = config.to_dict()
+    def mismatch(self, config: TrialConfig) -> str:
+        """Return the first value by which a config lies outside this space, and what it must be; empty if none."""
+        values = config.to_dict()
         branches = [
-            branch for branch in self.branches() if all(flat[kind] == name for kind, name in branch.parts.items())
+            branch for branch in self.branches() if all(values[kind] == name for kind, name in branch.parts.items())
         ]
         if not branches:
-            kind = next(kind for kind in PARTS if flat[kind] not in self.names_of(kind))
-            return f"{kind} {flat[kind]}, not {written(self.names_of(kind))}"
+            kind = next(kind for kind in PARTS if values[kind] not in self.names_of(kind))
+            return f"{kind} {values[kind]}, not {axis_text(self.names_of(kind))}"
         for name, axis in branches[0].axes.items():
-            if not contains(axis, flat[name]):
-                return f"{name} {flat[name]}, not {written(axis)}"
-        expected = complete({name: value for name, value in flat.items() if name != "eval_every"})["eval_every"]
-        if "eval_every" not in branches[0].axes and flat["eval_every"] != expected:
-            return f"eval_every {flat['eval_every']}, not {expected}"
+            if not contains(axis, values[name]):
+                return f"{name} {values[name]}, not {axis_text(axis)}"
+        other_values = {name: value for name, value in values.items() if name != "eval_every"}
+        default = with_eval_every(other_values)["eval_every"]
+        if "eval_every" not in branches[0].axes and values["eval_every"] != default:
+            return f"eval_every {values['eval_every']}, not {default}"
         return ""
 
 
-def complete(point: Point) -> Point:
-    """Return a point with its `eval_every`: a quarter of the steps where it has none."""
+def with_eval_every(point: Point) -> Point:
+    """Return a point with `eval_every`: by default a quarter of the steps."""
     return point if "eval_every" in point else {**point, "eval_every": math.ceil(point["steps"] / 4)}
 
 
 def parse_axis(parameter: Parameter, words: Sequence[str]) -> Axis:
-    """Read an axis as it is written on the command line: `1 4 10`, or a range `1..32`.
+    """Parse an axis as written on the command line: `1 4 10`, or a range `1..32`.
 
     Raises:
-        ParameterError: If a word is no value of the parameter.
+        ParameterError: If a word is not a value of the parameter.
     """
     if not words:
         raise ParameterError(parameter.name, "must be a value, several values, or a range LOW..HIGH, but got nothing.")
@@ -167,36 +175,36 @@ def parse_axis(parameter: Parameter, words: Sequence[str]) -> Axis:
 
 
 def contains(axis: Axis, value: Any) -> bool:
-    """Whether a value lies on an axis."""
+    """Return whether a value lies on an axis."""
     return axis.low <= value <= axis.high if isinstance(axis, Range) else value in axis
 
 
 def ends(axis: Axis) -> Values:
-    """Return the values between which all others lie: both ends of a range, else all."""
+    """Return both ends of a range, or all values of a list."""
     return (axis.low, axis.high) if isinstance(axis, Range) else axis
 
 
-def written(value: object) -> str:
-    """Return a value, or an axis, as it is written on the command line."""
-    return " ".join(map(shortest, value)) if isinstance(value, tuple) else shortest(value)
+def axis_text(value: object) -> str:
+    """Return an axis, or one value, as written on the command line."""
+    return " ".join(map(value_text, value)) if isinstance(value, tuple) else value_text(value)
 
 
-def shortest(value: object) -> str:
-    """Return a number in as few digits as give it back; any other value as text."""
+def value_text(value: object) -> str:
+    """Return a value as text: a float in the fewest digits that parse to the same float."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, float):
         return str(value)
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
+    short_text = f"{value:g}"
+    return short_text if float(short_text) == value else repr(value)
 
 
 def draw(parameter: Parameter, axis: Axis, generator: np.random.Generator) -> Any:
-    """Draw a value: each of several with the same probability, a range uniformly on the scale of its parameter."""
+    """Draw a value: one of a list with equal probability, or from a range uniformly on the parameter's scale."""
     if not isinstance(axis, Range):
         return axis[generator.integers(len(axis))]
     is_whole, is_log = parameter.kind is int, parameter.limits.log
-    low, high = axis.low, axis.high + is_whole  # each whole number has its share of the scale
+    low, high = axis.low, axis.high + is_whole  # so that the interval of `high`, too, has its share of the scale
     if is_log:
         low, high = math.log(low), math.log(high)
     value = float(generator.uniform(low, high))
@@ -205,21 +213,21 @@ def draw(parameter: Parameter, axis: Axis, generator: np.random.Generator) -> An
 
 
 def draw_point(space: Space, generator: np.random.Generator) -> Point:
-    """Draw the parts, then a value of each of their parameters."""
+    """Draw a combination of parts, then a value of each of their parameters."""
     branches = space.branches()
     branch = branches[generator.integers(len(branches))]
-    known = parameters_by_name()
-    return {**branch.parts, **{name: draw(known[name], axis, generator) for name, axis in branch.axes.items()}}
+    parameters = parameters_by_name()
+    return {**branch.parts, **{name: draw(parameters[name], axis, generator) for name, axis in branch.axes.items()}}
 
 
-def _agree(space: Space, name: str) -> bool:
-    """Whether all branches that have a parameter give it the same axis."""
+def _is_equal_in_all_branches(space: Space, name: str) -> bool:
+    """Return whether all branches that have a parameter have the same axis for it."""
     axes = [branch.axes[name] for branch in space.branches() if name in branch.axes]
     return all(axis == axes[0] for axis in axes)
 
 
 def _corner(branch: Branch) -> Point:
-    """Return the smallest value of each axis, and the largest number of steps, which every `eval_every` must allow."""
+    """Return the first value of each axis but the last number of steps: an `eval_every` must not exceed the steps."""
     return {name: ends(axis)[-1] if name == "steps" else ends(axis)[0] for name, axis in branch.axes.items()}
 
 
@@ -232,9 +240,9 @@ def _parse_value(parameter: Parameter, word: str) -> Any:
     try:
         return kind(word)
     except ValueError:
-        what = "a whole number" if kind is int else "a number"
+        number = "a whole number" if kind is int else "a number"
         raise ParameterError(
-            parameter.name, f"must be {what}, several, or a range LOW..HIGH, but got {word!r}."
+            parameter.name, f"must be {number}, several numbers, or a range LOW..HIGH, but got {word!r}."
         ) from None
 
 
@@ -251,14 +259,14 @@ def _check_axis(name: str, axis: Axis) -> None:
         if isinstance(axis, Range) and parameter.limits.log and axis.low <= 0:
             raise ParameterError(name, f"must be a range LOW..HIGH with LOW above 0, but got {axis}.")
     if not isinstance(axis, Range) and len(set(axis)) < len(axis):
-        raise ParameterError(name, f"must name each value once, but got {written(axis)}.")
+        raise ParameterError(name, f"must name each value once, but got {axis_text(axis)}.")
 
 
 def check_owned(space: Space, name: str) -> None:
-    """Refuse a parameter that was asked for and that no chosen part has.
+    """Refuse a parameter that is given but owned by none of the space's parts.
 
     Raises:
-        InputError: Naming the parts that have it.
+        InputError: Naming the parts that own the parameter.
     """
     if name in PARTS or space.axis(name) is not None:
         return
@@ -269,6 +277,6 @@ def check_owned(space: Space, name: str) -> None:
     )
     flag = "--" + name.replace("_", "-")
     raise InputError(
-        f"{flag} needs --{kind} {' or '.join(owners)}, which has it, but got {written(space.names_of(kind))}; leave "
-        f"{flag} out, or choose such {'an' if kind[0] in 'ao' else 'a'} {kind}."
+        f"{flag} needs --{kind} {' or '.join(owners)}, but got {axis_text(space.names_of(kind))}; leave {flag} out, or "
+        f"choose {'an' if kind[0] in 'ao' else 'a'} {kind} that has it."
     )

@@ -1,7 +1,7 @@
-"""Which trials run on: early stopping that can be told what happened before.
+"""Stopping rules, which stop trials early and can be restored after a resume.
 
-Ray's own schedulers forget everything when the driver ends. These rules decide from the reports of the trials and from
-which trials have ended, and from nothing else: after a resume they are told both again, and know what they knew.
+The state of Ray's own schedulers is lost when the driver ends. These rules decide from the trials' reports and from
+which trials have finished, and from nothing else: `replay_trials` restores a rule from the trials' folders.
 """
 
 from __future__ import annotations
@@ -18,51 +18,51 @@ from betavae.records.trial import Trial
 from sweeps.options.options import Options, Scheduler
 
 _KEEP_ONE_OF = 3
-"""Of so many trials that reach a rung, one runs on."""
+"""The reduction factor: one of this many trials at a rung continues."""
 
 
 class StoppingRule(Protocol):
-    """Decides, report by report, whether a trial is stopped."""
+    """Decides at each report of a trial whether to stop the trial."""
 
     def stops(self, trial: int, *, step: int, score: float) -> bool:
-        """Take in a trial's report, and return whether that is its last.
+        """Add a report, and return whether to stop the trial. Adding a report twice changes nothing.
 
         Args:
-            trial: Its number.
-            step: Of the report. One that has been taken in before changes nothing.
-            score: The higher the better.
+            trial: The trial's number.
+            step: The report's step.
+            score: The report's score; higher is better.
         """
         ...
 
     def ended(self, trial: int) -> None:
-        """Take in that a trial has run to its end."""
+        """Add that a trial has run all its steps."""
         ...
 
 
 class NoStopping:
-    """Every trial runs to its end."""
+    """Stops no trial."""
 
     def stops(self, trial: int, *, step: int, score: float) -> bool:
-        """Return False: every trial runs to its end."""
+        """Return False: every trial runs all its steps."""
         return False
 
     def ended(self, trial: int) -> None:
-        """Do nothing: no decision depends on it."""
+        """Do nothing: no decision depends on other trials."""
 
 
 class SuccessiveHalving:
-    """ASHA: at rungs of grace, grace * keep_one_of, grace * keep_one_of^2 ... steps only the best share runs on.
+    """ASHA: at rungs of grace, grace * keep_one_of, grace * keep_one_of^2 ... steps, only the best trials continue.
 
-    A trial is judged when it first reports at or beyond a rung, against those that were there before: no trial waits,
-    and the first ones always run on.
+    A trial is compared at its first report at or beyond a rung, with the trials that reached the rung before it: no
+    trial waits, and the first trial at a rung always continues.
 
     Args:
         grace_steps: The first rung.
-        max_steps: Where trials end; no rung lies there or beyond.
-        keep_one_of: At a rung, a trial below the best 1 / keep_one_of of those there is stopped.
+        max_steps: The most steps of a trial; all rungs lie below.
+        keep_one_of: The reduction factor: a trial stops if it is below the best 1 / keep_one_of at its rung.
 
     Source:
-        Li et al. 2020, arXiv:1810.05934; there the best are promoted, here the others are stopped, as Ray does it.
+        Li et al. 2020, arXiv:1810.05934. The paper promotes the best trials; this rule stops the others, as Ray does.
     """
 
     def __init__(self, *, grace_steps: int, max_steps: int, keep_one_of: int) -> None:
@@ -74,25 +74,25 @@ class SuccessiveHalving:
             rung *= keep_one_of
 
     def stops(self, trial: int, *, step: int, score: float) -> bool:
-        """Judge the trial at the highest rung that it has reached, once."""
-        reached = [rung for rung in self._rungs if rung <= step]
-        if not reached or trial in self._rungs[reached[-1]]:
+        """Compare the trial once at the highest rung that it has reached; return False for later reports there."""
+        reached_rungs = [rung for rung in self._rungs if rung <= step]
+        if not reached_rungs or trial in self._rungs[reached_rungs[-1]]:
             return False
-        scores = self._rungs[reached[-1]]
+        scores = self._rungs[reached_rungs[-1]]
         others = list(scores.values())
         scores[trial] = score
         return bool(others) and score < float(np.quantile(others, 1 - 1 / self._keep_one_of))
 
     def ended(self, trial: int) -> None:
-        """Do nothing: trials are judged against others that run."""
+        """Do nothing: decisions depend on reports alone."""
 
 
 class MedianStopping:
-    """Stops a trial whose best score so far is below the median of the others' mean scores up to the same step.
+    """Stops a trial whose best score so far is below the median of the other trials' mean scores up to the same step.
 
     Args:
-        grace_steps: No trial is stopped before.
-        min_others: No trial is stopped while fewer others have reached its step.
+        grace_steps: No trial is stopped before this step.
+        min_others: No trial is stopped before this many other trials have reached its step.
 
     Source:
         Golovin et al. 2017, Google Vizier, section 3.2.2.
@@ -103,63 +103,66 @@ class MedianStopping:
         self._scores: dict[int, dict[int, float]] = {}
 
     def stops(self, trial: int, *, step: int, score: float) -> bool:
-        """Compare the trial with all that have reported at this step or later."""
-        own = self._scores.setdefault(trial, {})
-        own[step] = score
-        others = [
-            float(np.mean([value for at, value in scores.items() if at <= step]))
+        """Compare the trial with all trials that have reported at this step or later."""
+        trial_scores = self._scores.setdefault(trial, {})
+        trial_scores[step] = score
+        other_means = [
+            float(np.mean([value for other_step, value in scores.items() if other_step <= step]))
             for other, scores in self._scores.items()
             if other != trial and max(scores) >= step and min(scores) <= step
         ]
-        if step < self._grace_steps or len(others) < self._min_others:
+        if step < self._grace_steps or len(other_means) < self._min_others:
             return False
-        return max(own.values()) < float(np.median(others))
+        return max(trial_scores.values()) < float(np.median(other_means))
 
     def ended(self, trial: int) -> None:
-        """Do nothing: trials are judged against others that run."""
+        """Do nothing: decisions depend on reports alone."""
 
 
 class OptunaPruning:
-    """Stops the trials that one of Optuna's pruners prunes.
+    """Stops the trials that an Optuna pruner prunes.
 
     Args:
-        pruner: What decides.
+        pruner: The pruner.
     """
 
     def __init__(self, pruner: BasePruner) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # Hyperband assigns brackets by this name and the trial's number
+        # the name is fixed: Hyperband derives a trial's bracket from it and the trial's number
         self._study = optuna.create_study(study_name="sweep", direction="maximize", pruner=pruner)
         self._trials: list[optuna.Trial] = []
-        self._last: dict[int, tuple[int, float]] = {}
-        self._ended: set[int] = set()
+        self._latest: dict[int, tuple[int, float]] = {}
+        self._finished_trials: set[int] = set()
 
     def stops(self, trial: int, *, step: int, score: float) -> bool:
-        """Report to the study, and ask the pruner."""
-        while len(self._trials) <= trial:  # the study numbers its trials as the sweep does
+        """Add the report to the study, and return the pruner's decision."""
+        while len(self._trials) <= trial:  # so that study and sweep have the same numbers
             self._trials.append(self._study.ask())
-        if step <= self._last.get(trial, (0, 0.0))[0]:
+        if step <= self._latest.get(trial, (0, 0.0))[0]:
             return False
-        self._last[trial] = step, score
+        self._latest[trial] = step, score
         self._trials[trial].report(score, step)
         return self._trials[trial].should_prune()
 
     def ended(self, trial: int) -> None:
-        """Tell the study: some pruners judge by trials that have ended."""
-        if trial in self._last and trial not in self._ended:
-            self._study.tell(trial, self._last[trial][1])
-            self._ended.add(trial)
+        """Complete the trial in the study: some pruners compare with completed trials."""
+        if trial in self._latest and trial not in self._finished_trials:
+            self._study.tell(trial, self._latest[trial][1])
+            self._finished_trials.add(trial)
 
 
 def stopping_rule(options: Options) -> StoppingRule:
-    """Return the rule of `--scheduler`, which has seen nothing yet."""
+    """Return the rule of `--scheduler`, without any reports."""
     grace = min(options.grace_steps, options.max_steps)
     return _RULES[options.search.scheduler](grace, options.max_steps)
 
 
-def told(rule: StoppingRule, known: Sequence[Trial]) -> StoppingRule:
-    """Tell a rule what trials reported before, and which have ended; what it decided then is in their folders."""
-    for trial in known:
+def replay_trials(rule: StoppingRule, trials: Sequence[Trial]) -> StoppingRule:
+    """Add the reports and ends of earlier trials to a rule, and return the rule.
+
+    Its decisions are ignored here: the trials' folders hold those that were taken.
+    """
+    for trial in trials:
         for report in trial.reports:
             rule.stops(trial.index, step=report["step"], score=report[trial.rank_by])
         if trial.status == "finished":
@@ -180,10 +183,10 @@ def _percentile(grace_steps: int, max_steps: int) -> StoppingRule:
 
 
 _RULES: Mapping[Scheduler, Callable[[int, int], StoppingRule]] = {
-    "none": lambda grace, most: NoStopping(),
-    "asha": lambda grace, most: SuccessiveHalving(grace_steps=grace, max_steps=most, keep_one_of=_KEEP_ONE_OF),
-    "median": lambda grace, most: MedianStopping(grace_steps=grace, min_others=_KEEP_ONE_OF),
+    "none": lambda grace, steps: NoStopping(),
+    "asha": lambda grace, steps: SuccessiveHalving(grace_steps=grace, max_steps=steps, keep_one_of=_KEEP_ONE_OF),
+    "median": lambda grace, steps: MedianStopping(grace_steps=grace, min_others=_KEEP_ONE_OF),
     "hyperband": _hyperband,
     "percentile": _percentile,
 }
-"""By name: a function of the grace and of the steps of the longest trial."""
+"""For each `--scheduler`, a function that makes a rule from the grace steps and the most steps of a trial."""

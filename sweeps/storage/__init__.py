@@ -1,1 +1,1 @@
-"""Where results are kept: the folders of sweeps, stages and trials, here or on remote storage."""
+"""Storage of results: the folders of sweeps, stages and trials, on this machine or on remote storage."""

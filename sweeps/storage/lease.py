@@ -1,4 +1,4 @@
-"""One process at a time on a remote folder, where the system's locks do not reach."""
+"""A lock on a remote folder, where the operating system's file locks do not work."""
 
 from __future__ import annotations
 
@@ -20,28 +20,29 @@ _DEAD_AFTER_BEATS = 3
 
 
 class Lease:
-    """A remote file that its holder rewrites again and again; one that stays the same is of a holder that is gone.
+    """A lock in the form of a remote file, which its holder rewrites periodically: the heartbeat.
 
-    No clocks are compared: whoever wants the folder watches the file for a while. What the file cannot do: two that
-    come in the same second may both find it free, and then the later one holds it and the earlier one ends.
+    A process that wants the lock watches the file for a few beats; if the file does not change, its holder is dead.
+    Clocks of different machines are never compared. The lock is not strict: if two processes acquire it within the
+    same second, both may find it free. The later one then holds it, and the earlier one ends at its next beat.
 
     Args:
-        mirror: What is held.
-        name: The file's.
-        beat_seconds: How often it is rewritten.
+        mirror: The folder to lock.
+        name: The name of the file.
+        beat_seconds: The time between two beats.
     """
 
     def __init__(self, mirror: Mirror, name: str, *, beat_seconds: float = _BEAT_SECONDS) -> None:
         self._mirror, self._name, self._beat_seconds = mirror, name, beat_seconds
         self._token = str(uuid.uuid4())
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._is_released = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def acquire(self) -> None:
-        """Take it, and keep it until `release` or this process's end.
+        """Take the lock, and hold it until `release` or the end of this process.
 
         Raises:
-            InputError: If another process holds it.
+            InputError: If another process holds the lock.
         """
         holder = self._read()
         if holder is not None and not _is_dead(holder):
@@ -49,31 +50,32 @@ class Lease:
                 time.sleep(self._beat_seconds)
                 if self._read() != holder:
                     raise InputError(
-                        f"{self._mirror.location} is being worked on by another run.py, process {holder['pid']} of "
-                        f"{holder['host']}; wait for it, or end it first."
+                        f"{self._mirror.location} is in use by another run.py, process {holder['pid']} on "
+                        f"{holder['host']}; wait until it ends, or stop it."
                     )
         self._write(beat=0)
         self._thread.start()
 
     def release(self) -> None:
-        """Let go of it, if it was taken."""
+        """Release the lock, if this process has acquired it."""
         if self._thread.is_alive():
-            self._ended.set()
+            self._is_released.set()
             self._thread.join()
-            if self._is_held():
+            if self._is_holder():
                 self._mirror.delete(self._name)
 
-    def _keep(self) -> None:
+    def _beat(self) -> None:
+        """Rewrite the file until the lock is released; end this process if another one has taken the lock."""
         beat = 0
-        while not self._ended.wait(self._beat_seconds):
-            if not self._is_held():
+        while not self._is_released.wait(self._beat_seconds):
+            if not self._is_holder():
                 print(f"error: another run.py has taken over {self._mirror.location}", file=sys.stderr, flush=True)
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             beat += 1
             self._write(beat=beat)
 
-    def _is_held(self) -> bool:
+    def _is_holder(self) -> bool:
         holder = self._read()
         return holder is not None and holder["token"] == self._token
 
@@ -87,7 +89,7 @@ class Lease:
 
 
 def _is_dead(holder: dict[str, Any]) -> bool:
-    """Whether it was a process of this machine that is no more."""
+    """Return whether the holder was a process of this machine that has ended."""
     if holder["host"] != socket.gethostname():
         return False
     try:
@@ -95,5 +97,5 @@ def _is_dead(holder: dict[str, Any]) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass  # it lives, as another user's
+        pass  # the process runs, under another user
     return False

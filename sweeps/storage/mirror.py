@@ -1,7 +1,7 @@
-"""Where results are kept: a folder, or one on `s3://` and whatever else pyarrow reaches.
+"""A folder of results: on this machine, or a local copy of one on `s3://` or other storage that pyarrow supports.
 
-What is on other storage is worked on in a local copy, a `Mirror`: files are written there and pushed, so that the code
-that reads and writes a sweep knows folders only. The remote files are the truth; a copy may be deleted at any time.
+Code that reads and writes a sweep works on local folders only. A `Mirror` copies files from and to remote storage. The
+remote files are authoritative; a local copy may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -20,35 +20,36 @@ from betavae.errors import InputError
 from betavae.records.checkpoint import MANIFEST_FILE
 from betavae.records.record import SWEEP_COPY_FILE, SWEEP_FILE
 from sweeps.storage import remote_files
-from sweeps.storage.locations import is_remote, joined, resolved
+from sweeps.storage.locations import child_location, full_location, is_remote
 from sweeps.storage.private_folder import copies_folder, make_private
-from sweeps.storage.remote_files import patiently
+from sweeps.storage.remote_files import call_with_retries
 
 _NUM_THREADS = 16
 
-Wants = Callable[[str], bool]
-"""Which files to copy, by their paths below a folder."""
+FileFilter = Callable[[str], bool]
+"""Returns whether to copy a file, given its path relative to the folder."""
 
 
 def is_sweep_file(name: str) -> bool:
-    """Whether a file below a sweep's folder is its record, or the copy of that."""
+    """Return whether a file of a sweep's folder is the sweep's record or the copy of the record."""
     return name in (SWEEP_FILE, SWEEP_COPY_FILE)
 
 
 def is_record(name: str) -> bool:
-    """Whether a file below a sweep's folder tells how it went: all but weights, pictures, curves and the report."""
+    """Return whether a file of a sweep's folder records its course: not weights, pictures, curves or the report."""
     return name.endswith((".json", ".txt")) and not name.startswith("report/")
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """A folder of this machine, and the remote one it is a copy of, if it is.
+    """A local folder, and the remote folder that it is a copy of, if any.
 
-    Without a remote one, nothing here does anything. Storage that is away is waited for.
+    Without a remote folder, `clear`, `push`, `drop`, `pull` and `check_writable` do nothing. If remote storage is
+    unreachable, methods retry for ten minutes, except where noted.
 
     Attributes:
-        local: Where files are read and written.
-        url: Where they are kept; None if that is `local` itself.
+        local: The folder to read and write.
+        url: The remote folder; None if `local` holds the results itself.
     """
 
     local: Path
@@ -56,14 +57,14 @@ class Mirror:
 
     @classmethod
     def at(cls, location: str, *, make: bool = True) -> Mirror:
-        """The folder itself if it is one of this machine; else a place for a copy, the same in every process of a user.
+        """Return the mirror of a location. All processes of a user share the local copy of a URL.
 
         Args:
-            location: A path, or a URL.
-            make: Whether to make the folder that holds a user's copies.
+            location: A path or a URL.
+            make: Whether to make the folder that holds the user's copies.
 
         Raises:
-            InputError: If this user's folder for copies is not safe.
+            InputError: If the user's folder for copies is not private.
         """
         if not is_remote(location):
             return cls(Path(location))
@@ -75,30 +76,30 @@ class Mirror:
 
     @property
     def location(self) -> str:
-        """Where the files are kept, for people."""
+        """The URL, or else the local path; for messages."""
         return self.url or str(self.local)
 
     @property
     def lock_file(self) -> Path:
-        """A file to lock, for what this machine's processes must not do at once; its folder is made."""
+        """The file to lock against other processes of this machine. Its folder is made."""
         path = self.local / ".lock" if self.url is None else self.local.with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def child(self, name: str) -> Mirror:
-        """The same, of a folder below."""
-        return Mirror(self.local / name, None if self.url is None else joined(self.url, name))
+        """Return the mirror of a subfolder."""
+        return Mirror(self.local / name, None if self.url is None else child_location(self.url, name))
 
     def clear(self) -> None:
-        """Delete the copy, never the original."""
+        """Delete the local copy, never the results themselves."""
         if self.url is not None:
             shutil.rmtree(self.local, ignore_errors=True)
 
     def push(self, name: str) -> None:
-        """Copy a file, or a folder whose manifest comes last: without one it does not count.
+        """Copy a file or folder to remote storage; a manifest last, since a checkpoint without one is ignored.
 
         Raises:
-            OSError: If storage stays away.
+            OSError: If storage stays unreachable.
         """
         if self.url is None:
             return
@@ -108,38 +109,41 @@ class Mirror:
             self._write(str(file.relative_to(self.local)), file.read_bytes())
 
     def drop(self, name: str) -> None:
-        """Delete a folder of the remote one; its manifest first.
+        """Delete a subfolder from remote storage, its manifest first.
 
         Raises:
-            OSError: If storage stays away.
+            OSError: If storage stays unreachable.
         """
         if self.url is None:
             return
-        folder = joined(self.url, name)
-        for known in sorted(patiently(remote_files.names_below, folder), key=lambda known: known != MANIFEST_FILE):
-            patiently(remote_files.delete, joined(folder, known))
+        folder = child_location(self.url, name)
+        files = call_with_retries(remote_files.names_below, folder)
+        for file in sorted(files, key=lambda file: file != MANIFEST_FILE):
+            call_with_retries(remote_files.delete, child_location(folder, file))
 
-    def pull(self, wants: Wants = lambda name: True) -> None:
-        """Copy the remote files; half a checkpoint is left out.
+    def pull(self, file_filter: FileFilter = lambda name: True) -> None:
+        """Copy the remote files here, except those of checkpoints without a manifest, which are incomplete.
 
         Raises:
-            OSError: If storage stays away.
+            OSError: If storage stays unreachable.
         """
         if self.url is None:
             return
-        names = patiently(remote_files.names_below, self.url)
-        whole = {name.rpartition("/")[0] for name in names if name.endswith(MANIFEST_FILE)}
-        wanted = [
-            name for name in names if wants(name) and ("checkpoint_" not in name or name.rpartition("/")[0] in whole)
+        names = call_with_retries(remote_files.names_below, self.url)
+        complete_folders = {name.rpartition("/")[0] for name in names if name.endswith(MANIFEST_FILE)}
+        selected_names = [
+            name
+            for name in names
+            if file_filter(name) and ("checkpoint_" not in name or name.rpartition("/")[0] in complete_folders)
         ]
         with ThreadPoolExecutor(_NUM_THREADS) as threads:
-            list(threads.map(self._fetch, wanted))
+            list(threads.map(self._fetch, selected_names))
 
     def exists(self) -> bool:
-        """Whether anything is kept there. Storage that is away is an error at once.
+        """Return whether the folder exists, with any content. Does not retry.
 
         Raises:
-            InputError: If a URL's storage cannot be read.
+            InputError: If remote storage cannot be read.
         """
         if self.url is None:
             return self.local.exists()
@@ -149,37 +153,37 @@ class Mirror:
             raise InputError(f"{self.url} must be on storage that can be reached, but: {error}") from error
 
     def check_writable(self) -> None:
-        """Write to a URL's storage, and delete it again. Storage that is away is an error at once.
+        """Write a file to remote storage, and delete it. Does not retry.
 
         Raises:
-            InputError: If that cannot be done.
+            InputError: If the file cannot be written or deleted.
         """
         if self.url is None:
             return
         try:
-            probe = joined(self.url, f".probe-{uuid.uuid4()}")
+            probe = child_location(self.url, f".probe-{uuid.uuid4()}")
             remote_files.write(probe, b"")
             remote_files.delete(probe)
         except (OSError, ValueError) as error:
             raise InputError(f"{self.url} must be on storage that can be written, but: {error}") from error
 
     def read_text(self, name: str) -> str | None:
-        """A file as it is kept now; None if there is none.
+        """Return the current content of a file, from remote storage if there is one; None if the file is missing.
 
         Raises:
-            OSError: If storage stays away.
+            OSError: If storage stays unreachable.
         """
         if self.url is None:
             path = self.local / name
             return path.read_text() if path.exists() else None
-        content = patiently(remote_files.read, joined(self.url, name))
+        content = call_with_retries(remote_files.read, child_location(self.url, name))
         return None if content is None else content.decode()
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file where it is kept, without a copy.
+        """Write a file to remote storage without a local copy; without remote storage, write it locally.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If the file cannot be written.
         """
         if self.url is None:
             (self.local / name).write_text(text)
@@ -187,14 +191,14 @@ class Mirror:
             self._write(name, text.encode())
 
     def delete(self, name: str) -> None:
-        """Delete a file, here and where it is kept, if there is one.
+        """Delete a file locally and from remote storage, if it exists.
 
         Raises:
-            OSError: If that cannot be done.
+            OSError: If the file cannot be deleted.
         """
         (self.local / name).unlink(missing_ok=True)
         if self.url is not None:
-            patiently(remote_files.delete, joined(self.url, name))
+            call_with_retries(remote_files.delete, child_location(self.url, name))
 
     @property
     def _url(self) -> str:
@@ -202,24 +206,24 @@ class Mirror:
         return self.url
 
     def _fetch(self, name: str) -> None:
-        content = patiently(remote_files.read, joined(self._url, name))
-        if content is not None:  # deleted meanwhile
+        content = call_with_retries(remote_files.read, child_location(self._url, name))
+        if content is not None:  # None: deleted since it was listed
             path = self.local / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
     def _write(self, name: str, content: bytes) -> None:
-        patiently(remote_files.write, joined(self._url, name), content)
+        call_with_retries(remote_files.write, child_location(self._url, name), content)
 
 
 @contextmanager
-def fetched(location: str, wants: Wants = lambda name: True) -> Iterator[Mirror]:
-    """A folder to read: itself if it is one of this machine, else a passing copy.
+def local_copy(location: str, file_filter: FileFilter = lambda name: True) -> Iterator[Mirror]:
+    """Give a folder to read: a temporary copy of a URL, or a folder of this machine itself.
 
     Raises:
-        InputError: If a URL's storage cannot be reached, or nothing is kept there.
+        InputError: If a URL's storage is unreachable, or the URL has no content.
     """
-    location = resolved(location)
+    location = full_location(location)
     if not is_remote(location):
         yield Mirror(Path(location))
         return
@@ -227,5 +231,5 @@ def fetched(location: str, wants: Wants = lambda name: True) -> Iterator[Mirror]
         mirror = Mirror(Path(folder, location.rpartition("/")[2]), location)
         if not mirror.exists():
             raise InputError(f"{location} must be a sweep's folder, but nothing is there.")
-        mirror.pull(wants)
+        mirror.pull(file_filter)
         yield mirror

@@ -1,4 +1,4 @@
-"""This user's folder for copies of remote files and for locks, which nobody else can enter."""
+"""The user's private folder for copies of remote files and for locks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from betavae.errors import InputError
 
 
 def copies_folder() -> Path:
-    """Return this user's folder for copies and locks; Windows has a temporary folder per user anyway."""
+    """Return the path of the user's private folder. Windows has a temporary folder per user, so the name has no ID."""
     user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""
     return Path(tempfile.gettempdir(), f"betavae-lab{user}")
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder that only this user can enter, or see that it is one; several processes may do so at once."""
+    """Make a folder that only this user can enter, unless it exists. Several processes may call this at once.
+
+    Raises:
+        InputError: If the folder exists and is not private.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
@@ -27,7 +31,11 @@ def make_private(folder: Path) -> None:
 
 
 def check_private(folder: Path) -> None:
-    """Refuse a folder in which others could read, or plant links; one that is not there yet is made as it must be."""
+    """Refuse a folder in which others could read or plant links. Accept a missing folder: `make_private` makes it.
+
+    Raises:
+        InputError: Naming the folder, the problem and the fix.
+    """
     try:
         status = folder.lstat()
     except FileNotFoundError:

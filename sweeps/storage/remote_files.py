@@ -1,4 +1,4 @@
-"""Files on other storage, by URL: one at a time, through pyarrow."""
+"""Read, write, list and delete single files on remote storage, by URL, through pyarrow."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 600.0
-"""How long storage may be away before it counts as an error."""
+MAX_RETRY_SECONDS = 600.0
+"""`call_with_retries` raises once storage has been unreachable for this long."""
 
 _PAUSE_SECONDS = 2.0
 
 
-def patiently(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do it, again and again while storage is away.
+def call_with_retries(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return the result of an action; repeat the action while storage is unreachable.
 
     Raises:
-        OSError: If it stays away.
+        OSError: If storage is unreachable for longer than `MAX_RETRY_SECONDS`.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_RETRY_SECONDS
     while True:
         try:
             return action(*args, **kwargs)
@@ -35,53 +35,53 @@ def patiently(action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 @functools.cache
-def _reach(root: str) -> tuple[Any, str]:
-    """The file system of a URL's server or bucket, and that one's path on it."""
-    from pyarrow import fs  # late: most sweeps are on this machine
+def _file_system(root: str) -> tuple[Any, str]:
+    """Return the file system of a server's or bucket's URL, and the path of this URL on it."""
+    from pyarrow import fs  # late: most sweeps are stored on this machine
 
     filesystem, path = fs.FileSystem.from_uri(root)
     return filesystem, path
 
 
-def _place(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path on it."""
+def _file_system_and_path(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the URL's path on it."""
     parts = urlsplit(url)
-    filesystem, root = _reach(f"{parts.scheme}://{parts.netloc}/")
+    filesystem, root = _file_system(f"{parts.scheme}://{parts.netloc}/")
     return filesystem, root.rstrip("/") + parts.path
 
 
 def exists(url: str) -> bool:
-    """Whether there is such a file or folder.
+    """Return whether a file or folder exists.
 
     Raises:
-        OSError: If storage is away, or lets nobody in.
+        OSError: If storage is unreachable or denies access.
     """
     from pyarrow import fs
 
-    filesystem, path = _place(url)
+    filesystem, path = _file_system_and_path(url)
     return bool(filesystem.get_file_info(path).type != fs.FileType.NotFound)
 
 
 def names_below(url: str) -> list[str]:
-    """Paths of all files of a folder, from there; none where there is no such folder.
+    """Return the paths of all files below a folder, relative to the folder; none if the folder is missing.
 
     Raises:
-        OSError: If storage is away, or lets nobody in.
+        OSError: If storage is unreachable or denies access.
     """
     from pyarrow import fs
 
-    filesystem, path = _place(url)
-    found = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
-    return sorted(info.path[len(path) + 1 :] for info in found if info.is_file)
+    filesystem, path = _file_system_and_path(url)
+    infos = filesystem.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    return sorted(info.path[len(path) + 1 :] for info in infos if info.is_file)
 
 
 def read(url: str) -> bytes | None:
-    """A file's content; None if there is no such file.
+    """Return the content of a file; None if the file is missing.
 
     Raises:
-        OSError: If storage is away, or lets nobody in.
+        OSError: If storage is unreachable or denies access.
     """
-    filesystem, path = _place(url)
+    filesystem, path = _file_system_and_path(url)
     try:
         with filesystem.open_input_stream(path) as file:
             return bytes(file.read())
@@ -90,29 +90,29 @@ def read(url: str) -> bytes | None:
 
 
 def write(url: str, content: bytes) -> None:
-    """Write a file that is there in full or not at all.
+    """Write a file atomically: readers find the whole content or no file.
 
     Raises:
-        OSError: If storage is away, or lets nobody in.
+        OSError: If storage is unreachable or denies access.
     """
-    filesystem, path = _place(url)
-    is_s3 = filesystem.type_name == "s3"  # has no folders, and shows a file when it is closed
-    place = path if is_s3 else f"{path}.part-{uuid.uuid4()}"
+    filesystem, path = _file_system_and_path(url)
+    is_s3 = filesystem.type_name == "s3"  # S3 has no folders, and shows a file only once it is closed
+    temporary_path = path if is_s3 else f"{path}.part-{uuid.uuid4()}"
     if not is_s3:
         filesystem.create_dir(path.rpartition("/")[0])
-    with filesystem.open_output_stream(place) as file:
+    with filesystem.open_output_stream(temporary_path) as file:
         file.write(content)
     if not is_s3:
-        filesystem.move(place, path)
+        filesystem.move(temporary_path, path)
 
 
 def delete(url: str) -> None:
-    """Delete a file, if there is one.
+    """Delete a file if it exists.
 
     Raises:
-        OSError: If storage is away, or lets nobody in.
+        OSError: If storage is unreachable or denies access.
     """
-    filesystem, path = _place(url)
+    filesystem, path = _file_system_and_path(url)
     try:
         filesystem.delete_file(path)
     except FileNotFoundError:

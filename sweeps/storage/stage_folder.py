@@ -1,4 +1,4 @@
-"""Where the trials of a search, or of its confirmation, are kept."""
+"""The folder of one stage: the trials of a search, or of its confirmation."""
 
 from __future__ import annotations
 
@@ -7,17 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from betavae.records.trial import PARAMS_FILE, Trial, Trials, folder_in_sweep, read_trial, read_trials
+from betavae.records.trial import (
+    PARAMS_FILE,
+    Trial,
+    Trials,
+    folder_in_sweep,
+    identifier_of,
+    read_trial,
+    read_trials,
+    trial_folder_name,
+)
 from sweeps.storage.mirror import Mirror, is_record
 from sweeps.storage.trial_folder import TrialFolder
 
 
 @dataclass(frozen=True)
 class StageFolder:
-    """Where the trials of one stage are kept: a folder each, numbered as they were planned.
+    """The folder of one stage, with a subfolder per trial, named after the trial's number.
 
     Attributes:
-        mirror: Where it is.
+        mirror: The folder.
         rank_by: The score that ranks the trials.
     """
 
@@ -26,15 +35,15 @@ class StageFolder:
 
     @property
     def path(self) -> Path:
-        """Where it is, or where the driver's copy is."""
+        """The local path: of the folder, or of the driver's copy."""
         return self.mirror.local
 
     def trial(self, index: int) -> TrialFolder:
-        """Return the folder of the trial of that number."""
-        return TrialFolder(self.mirror.child(f"trial_{index:04}"), rank_by=self.rank_by)
+        """Return the folder of a trial, by the trial's number."""
+        return TrialFolder(self.mirror.child(trial_folder_name(index)), rank_by=self.rank_by)
 
     def read(self, index: int) -> Trial:
-        """Read the trial of that number as it is by now.
+        """Read the current state of a trial, by the trial's number.
 
         Raises:
             ValueError: If a file is damaged.
@@ -45,28 +54,28 @@ class StageFolder:
         return read_trial(folder.path, rank_by=self.rank_by)
 
     def read_all(self, record: Mapping[str, Any]) -> Trials:
-        """Read every trial that has a folder here; one whose number is not that of its folder counts as unreadable.
+        """Read every trial of the stage. A trial whose number differs from its folder's counts as unreadable.
 
         Args:
-            record: The sweep's, see `read_trials`.
+            record: The sweep's record; see `read_trials`.
         """
         self.mirror.pull(is_record)
         trials = read_trials(self.path, record)
         for trial in trials.read.copy():
-            expected = self.trial(trial.index).path
-            if trial.folder != expected:
-                refuse(
+            expected_folder = self.trial(trial.index).path
+            if trial.folder != expected_folder:
+                mark_unreadable(
                     trials,
                     trial,
-                    f"its {PARAMS_FILE} says that it is trial {trial.index}, whose folder is {expected.name}. If it is "
-                    f"a copy, move it out of {self.path}.",
+                    f"its {PARAMS_FILE} says that it is trial {trial.index}, whose folder is {expected_folder.name}. "
+                    f"If it is a copy, move it out of {self.path}.",
                 )
         return trials
 
 
-def refuse(trials: Trials, trial: Trial, reason: str) -> None:
-    """Count a trial as one that cannot be read."""
+def mark_unreadable(trials: Trials, trial: Trial, reason: str) -> None:
+    """Move a trial from the readable to the unreadable trials, with the reason."""
     trials.read.remove(trial)
-    trials.unreadable[trial.folder.name.removeprefix("trial_")] = (
+    trials.unreadable[identifier_of(trial.folder)] = (
         f"Trial {folder_in_sweep(trial.folder)} could not be read: {reason}"
     )

@@ -1,4 +1,4 @@
-"""A sweep's folder: made once, never written over, and the record of what was asked for and what came."""
+"""A sweep's folder, which is never overwritten, and its record: options, data, environment and outcome."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ from sweeps.options.options import Options
 from sweeps.options.recorded import options_from_dict, options_to_dict
 from sweeps.search.plan import check_resume, confirming_seed, search_seed
 from sweeps.storage.lease import Lease
-from sweeps.storage.locations import joined, resolved
-from sweeps.storage.mirror import Mirror, fetched, is_sweep_file
-from sweeps.storage.stage_folder import StageFolder, refuse
+from sweeps.storage.locations import child_location, full_location
+from sweeps.storage.mirror import Mirror, is_sweep_file, local_copy
+from sweeps.storage.stage_folder import StageFolder, mark_unreadable
 
 _LEASE_FILE = ".driver"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")
 
 
-class _TakenError(InputError):
-    """Another process of this machine works on the folder."""
+class _InUseError(InputError):
+    """Another process of this machine has locked the folder."""
 
 
 class SweepFolder:
-    """A sweep's folder, held by this process alone, with its record.
+    """A sweep's folder, locked by this process, with the sweep's record.
 
-    Use `create` or `resume`, and `close`.
+    Open it by `create` or `resume`, and `close` it.
 
     Attributes:
-        mirror: Where it is, and where the driver's copy is if it is on other storage.
-        options: What the sweep is asked for, in all: a resume may raise the number of trials.
+        mirror: The folder.
+        options: The sweep's options, including those that a resume has changed.
     """
 
     def __init__(self, mirror: Mirror, options: Options) -> None:
@@ -57,10 +57,10 @@ class SweepFolder:
         self._lock = FileLock(mirror.lock_file, timeout=0)
         self._lease = None if mirror.url is None else Lease(mirror, _LEASE_FILE)
         try:
-            self._lock.acquire()  # the system lets go of it when this process ends, however it ends
+            self._lock.acquire()  # the operating system releases the lock when this process ends in any way
         except Timeout as error:
-            raise _TakenError(
-                f"{mirror.location} is being worked on by another run.py; wait for it, or end it first."
+            raise _InUseError(
+                f"{mirror.location} is in use by another run.py; wait until it ends, or stop it."
             ) from error
         if self._lease is not None:
             mirror.check_writable()
@@ -68,13 +68,13 @@ class SweepFolder:
 
     @classmethod
     def create(cls, options: Options, *, data: Mapping[str, FactorImages], arguments: Sequence[str]) -> SweepFolder:
-        """Make a new folder, and write down what was asked for.
+        """Make a new folder and write its record.
 
         Raises:
-            FileExistsError: If there is one of that name: nothing is ever written over.
-            InputError: If it cannot be written.
+            FileExistsError: If `--name` names an existing folder, which is never overwritten.
+            InputError: If the folder cannot be written.
         """
-        folder = cls._at_new(options)
+        folder = cls._claim(options)
         mirror = folder.mirror
         mirror.clear()
         mirror.local.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,9 @@ class SweepFolder:
                 "format": FORMAT,
                 "options": options_to_dict(options),
                 "decided": {"grace_steps": options.grace_steps},
-                "data": {name: {"source": each.source, "sha256": each.fingerprint} for name, each in data.items()},
+                "data": {
+                    name: {"source": images.source, "sha256": images.fingerprint} for name, images in data.items()
+                },
                 **_provenance(arguments),
                 "start": _now(),
             }
@@ -91,45 +93,45 @@ class SweepFolder:
         return folder
 
     @classmethod
-    def _at_new(cls, options: Options) -> SweepFolder:
-        """Take the name that was asked for, or the first default one that no other driver has, whoever comes first."""
-        for mirror in _new_places(options):
+    def _claim(cls, options: Options) -> SweepFolder:
+        """Make and lock the folder of `--name`, or the first default folder that no other driver has made."""
+        for mirror in _candidate_folders(options):
             try:
-                _check_new(mirror)
+                _make_new(mirror)
                 return cls(mirror, options)
-            except (FileExistsError, _TakenError):
+            except (FileExistsError, _InUseError):
                 if options.sweep.name is not None:
                     raise
-        raise AssertionError("there is always one more name")
+        raise AssertionError("the default names are endless")
 
     @classmethod
     def resume(cls, options: Options, *, data: Mapping[str, FactorImages], arguments: Sequence[str]) -> SweepFolder:
-        """Take up the sweep that `options.sweep.resume` names, and write down that this was done.
+        """Open the sweep that `options.sweep.resume` names, and record the resume.
 
         Raises:
-            InputError: If it is no sweep's folder, another process works on it, an option would change the study, or
-                the data are not those it was started with.
+            InputError: If the folder is not a sweep's, another process uses it, an option would change the study, or
+                the data differ from those that the sweep was started with.
         """
         assert options.sweep.resume is not None
         check_resumable(options, data=data)
-        mirror = Mirror.at(resolved(options.sweep.resume))
+        mirror = Mirror.at(full_location(options.sweep.resume))
         folder = cls(mirror, options)
         mirror.clear()
         mirror.pull(is_sweep_file)
         record, problems = read_record_and_problems(mirror.local)
         folder._record = record
-        resumed = {**_provenance(arguments), "start": _now()}
+        resumption = {**_provenance(arguments), "start": _now()}
         record.pop("outcome", None)
-        folder._write({"options": options_to_dict(options), "resumed": [*record.get("resumed", []), resumed]})
+        folder._write({"options": options_to_dict(options), "resumed": [*record.get("resumed", []), resumption]})
         _warn(problems)
-        for kept in (folder.search, folder.confirmation):
-            for trial in folder.mended_trials(kept).read:
+        for stage in (folder.search, folder.confirmation):
+            for trial in folder.read_and_mend(stage).read:
                 if options.sweep.retry_failed:
-                    kept.trial(trial.index).forget_failure()
+                    stage.trial(trial.index).forget_failure()
         return folder
 
     def close(self) -> None:
-        """Let the next process work on it."""
+        """Unlock the folder; with remote storage, delete the driver's copy."""
         if self._lease is not None:
             self._lease.release()
             self.mirror.clear()
@@ -137,164 +139,171 @@ class SweepFolder:
 
     @property
     def location(self) -> str:
-        """Where it is kept: a path, or a URL."""
+        """The folder's path or URL."""
         return self.mirror.location
 
     @property
     def search(self) -> StageFolder:
-        """Where the search's trials are."""
+        """The folder of the search."""
         return StageFolder(self.mirror.child(SEARCH_FOLDER), self.options.search.rank_by)
 
     @property
     def confirmation(self) -> StageFolder:
-        """Where the trials are that confirm the search's best."""
+        """The folder of the confirmation."""
         return StageFolder(self.mirror.child(CONFIRM_FOLDER), self.options.search.rank_by)
 
     @property
     def resume_command(self) -> str:
-        """What goes on with this sweep."""
+        """The command that resumes this sweep."""
         return shlex.join(["python", "sweeps/run.py", "--resume", self.location])
 
-    def trials(self, kept: StageFolder | None = None) -> Trials:
-        """Read the trials of a stage, of the search if none is named; those of no use to this sweep as unreadable."""
-        kept = kept or self.search
-        trials = kept.read_all(self._record)
+    def trials(self, stage: StageFolder | None = None) -> Trials:
+        """Read the trials of a stage, by default of the search. A trial that this sweep cannot use is unreadable."""
+        stage = stage or self.search
+        trials = stage.read_all(self._record)
         for trial in trials.read.copy():
-            if difference := self._difference(kept, trial):
-                refuse(
+            if mismatch := self._mismatch(stage, trial):
+                mark_unreadable(
                     trials,
                     trial,
-                    f"its {PARAMS_FILE} says {difference} as the sweep has it. Mend the file, or delete {trial.folder} "
-                    "to have it trained anew.",
+                    f"its {PARAMS_FILE} says {mismatch} as in the sweep's options. Correct the file, or delete "
+                    f"{trial.folder} to train the trial anew.",
                 )
         return trials
 
-    def _difference(self, kept: StageFolder, trial: Trial) -> str:
-        """Say which value this sweep would not give to a trial; return nothing if there is none."""
-        seed_of = search_seed if kept.path == self.search.path else confirming_seed
+    def _mismatch(self, stage: StageFolder, trial: Trial) -> str:
+        """Return which value of a trial's config contradicts the sweep's options; empty if none does."""
+        seed_of = search_seed if stage.path == self.search.path else confirming_seed
         seed = seed_of(self.options, trial.index)
         if trial.config.seed != seed:
             return f"seed {trial.config.seed}, not {seed}"
-        return self.options.space.unlike(trial.config)
+        return self.options.space.mismatch(trial.config)
 
-    def mended_trials(self, kept: StageFolder) -> Trials:
-        """Read the trials that are kept there while none of them runs; mend what is damaged, and say so."""
-        trials = self.trials(kept)
+    def read_and_mend(self, stage: StageFolder) -> Trials:
+        """Read the trials of a stage, repair damaged files and warn of them. None of the trials may be running."""
+        trials = self.trials(stage)
         for trial in trials.read:
             if trial.problems:
-                kept.trial(trial.index).mend(trial)
+                stage.trial(trial.index).mend(trial)
                 _warn(trial.problems)
         return trials
 
     def choose(self, count: int, trials: Sequence[Trial]) -> list[TrialConfig]:
-        """Return the configurations to be confirmed: those of the highest median score, with seed 0.
+        """Return the configurations to confirm: those with the highest median score, with seed 0.
 
-        What has once been chosen is written down and stays chosen, whatever the search finds later; a larger `count`
-        adds the best of those that are left.
+        A choice is recorded and final, whatever the search finds later; a larger `count` adds the best of the rest.
         """
-        recorded = self._record.get("chosen", [])
-        chosen = [TrialConfig.from_dict(values) for values in recorded[:count]]
+        recorded_configs = self._record.get("chosen", [])
+        configs = [TrialConfig.from_dict(values) for values in recorded_configs[:count]]
         for setting in settings_of([trial for trial in trials if trial.status != "failed"]):
-            if len(chosen) < count and setting.config not in chosen:
-                chosen.append(setting.config)
-        if len(chosen) > len(recorded):
-            self._write({"chosen": [config.to_dict() for config in chosen]})
-        return chosen
+            if len(configs) < count and setting.config not in configs:
+                configs.append(setting.config)
+        if len(configs) > len(recorded_configs):
+            self._write({"chosen": [config.to_dict() for config in configs]})
+        return configs
 
-    def keep(self, name: str, text: str) -> str:
-        """Write a file into the folder, whatever it held, and return where it is."""
+    def write_file(self, name: str, text: str) -> str:
+        """Write or replace a file of the folder, and return the file's location."""
         replace_text(self.mirror.local / name, text)
         self.mirror.push(name)
-        return joined(self.location, name)
+        return child_location(self.location, name)
 
     def note_resources(self, cluster_resources: Mapping[str, float]) -> None:
-        """Write down what the sweep runs on."""
+        """Record the resources of the machines that the sweep runs on."""
         kinds = {name: value for name, value in cluster_resources.items() if ":" not in name}  # no addresses of nodes
         self._write({"resources": kinds})
 
-    def note_end(self, trials: Sequence[Trial], *, done: Mapping[str, bool], lost: Mapping[str, str]) -> None:
-        """Write down how each stage and all of its trials ended.
+    def note_end(
+        self, trials: Sequence[Trial], *, completion: Mapping[str, bool], lost_trials: Mapping[str, str]
+    ) -> None:
+        """Record how each stage and its trials ended.
 
         Args:
-            trials: Those that can be read.
-            done: By stage that was asked for, whether all of its trials have ended.
-            lost: By name, why a trial could not be read or could not write.
+            trials: The trials that can be read.
+            completion: By name of each requested stage, whether all of its trials have ended.
+            lost_trials: By trial's name, why the trial could not be read or could not write.
         """
-        outcome = {name: "done" if is_done else "interrupted" for name, is_done in done.items()}
-        failures = {name_in_sweep(trial): trial.error for trial in trials if trial.error} | dict(lost)
+        outcome = {name: "done" if is_done else "interrupted" for name, is_done in completion.items()}
+        failures = {name_in_sweep(trial): trial.error for trial in trials if trial.error} | dict(lost_trials)
         counts = Counter(trial.status for trial in trials)
         self._write({"end": _now(), "outcome": {**outcome, **counts, "failures": failures}})
 
     def _write(self, values: Mapping[str, Any]) -> None:
         self._record |= values
-        for name in (SWEEP_FILE, SWEEP_COPY_FILE):  # one after the other: whatever happens, one of them is whole
+        for name in (SWEEP_FILE, SWEEP_COPY_FILE):  # in turn, so that one file is intact at any time
             replace_json(self.mirror.local / name, self._record)
             self.mirror.push(name)
 
 
 def check_destination(options: Options, *, data: Mapping[str, FactorImages]) -> str:
-    """Where a sweep would go, if it can.
+    """Return the location that a sweep would write to; make nothing.
 
     Raises:
-        FileExistsError: If there is one of that name.
-        InputError: If a sweep that is to be resumed cannot be.
+        FileExistsError: If `--name` names an existing folder.
+        InputError: If the sweep cannot be resumed.
     """
     if options.sweep.resume is not None:
         check_resumable(options, data=data)
-        return resolved(options.sweep.resume)
-    for mirror in _new_places(options, make=False):
+        return full_location(options.sweep.resume)
+    for mirror in _candidate_folders(options, make=False):
         if not mirror.exists():
             return mirror.location
         if options.sweep.name is not None:
-            raise FileExistsError(_exists(mirror))
-    raise AssertionError("there is always one more name")
+            raise FileExistsError(_exists_message(mirror))
+    raise AssertionError("the default names are endless")
 
 
 def check_resumable(options: Options, *, data: Mapping[str, FactorImages]) -> None:
-    """See that what `options.sweep.resume` names can be gone on with, as asked and with these data.
+    """Refuse a sweep that these options or these data cannot resume.
 
     Raises:
-        InputError: If not.
+        InputError: Naming the option or the data.
     """
     assert options.sweep.resume is not None
-    with fetched(options.sweep.resume, is_sweep_file) as mirror:
+    with local_copy(options.sweep.resume, is_sweep_file) as mirror:
         record = read_record(mirror.local)
     check_resume(options, options_from_dict(record.get("options", {})))
-    for name, each in data.items():
+    for name, images in data.items():
         fingerprint = record.get("data", {}).get(name, {}).get("sha256", "unknown")
-        if fingerprint != each.fingerprint:
+        if fingerprint != images.fingerprint:
             raise InputError(
-                f"{options.sweep.resume} was started with {name} data of SHA-256 {fingerprint[:12]}..., but this "
-                f"machine has {each.fingerprint[:12]}...: scores would not compare. Use the same source of the data."
+                f"{options.sweep.resume} must resume with the {name} data of SHA-256 {fingerprint[:12]}..., but this "
+                f"machine has {images.fingerprint[:12]}..., and scores would not be comparable: use the same source of "
+                "the data."
             )
 
 
-def _new_places(options: Options, *, make: bool = True) -> Iterator[Mirror]:
-    """Give the place with the name that was asked for; else without end those of the preset and the time."""
+def _candidate_folders(options: Options, *, make: bool = True) -> Iterator[Mirror]:
+    """Yield the folder of `--name`, or of preset and time; then the same name with a number: 2, 3, ..."""
     name = options.sweep.name or f"{options.sweep.preset}-{datetime.now():%Y%m%d-%H%M%S}"
     for count in itertools.count(1):
-        numbered = name if count == 1 else f"{name}-{count}"
-        yield Mirror.at(joined(resolved(options.sweep.results), numbered), make=make)
+        numbered_name = name if count == 1 else f"{name}-{count}"
+        yield Mirror.at(child_location(full_location(options.sweep.results), numbered_name), make=make)
 
 
-def _check_new(mirror: Mirror) -> None:
-    """See that there is no such folder yet; one of this machine is made."""
+def _make_new(mirror: Mirror) -> None:
+    """Make a folder on this machine, or check that a remote one is missing.
+
+    Raises:
+        FileExistsError: If the folder exists.
+        OSError: If the folder cannot be made.
+    """
     try:
         if mirror.url is None:
             mirror.local.mkdir(parents=True)
         elif mirror.exists():
             raise FileExistsError
     except FileExistsError as error:
-        raise FileExistsError(_exists(mirror)) from error
+        raise FileExistsError(_exists_message(mirror)) from error
     except OSError as error:
         raise OSError(
             f"--results must be a folder that can be written, but {mirror.location}: {error.strerror}."
         ) from error
 
 
-def _exists(mirror: Mirror) -> str:
-    place = mirror.location
-    return f"{place} exists, and is not written over; give another --name, or go on with it by --resume {place}."
+def _exists_message(mirror: Mirror) -> str:
+    folder = mirror.location
+    return f"{folder} exists, and a sweep is never overwritten; give another --name, or resume with --resume {folder}."
 
 
 def _provenance(arguments: Sequence[str]) -> dict[str, Any]:
@@ -317,7 +326,7 @@ def _now() -> str:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of this code, and whether it was changed since; None outside a git checkout."""
+    """Return the commit of this code, and whether files were modified since; None outside a git checkout."""
     try:
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "modified": bool(_git("status", "--porcelain", "--untracked-files=no"))}

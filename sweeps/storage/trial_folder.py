@@ -1,15 +1,15 @@
-"""A trial's folder: all that is known of the trial, written by the one process that trains it.
+"""A trial's folder: the whole state of a trial, written by the one process that trains it.
 
-    params.json            what it trains
-    result.json            a line per report
-    checkpoint_000000875/  at a step: the best, the latest, and the one before that
-    outcome.json           once it has been stopped by the scheduler
-    error.txt              once it has failed: the traceback
-    failure.json           whether another try would fail in the same way
-    attempts.json          where it was started from, and what went wrong
+    params.json            the configuration
+    result.json            one report per line
+    checkpoint_000000875/  a checkpoint, by step: the best, the latest, and the one before the latest
+    outcome.json           if the scheduler has stopped the trial: the step
+    error.txt              if the trial has failed: the traceback
+    failure.json           if the trial has failed: whether another attempt would fail in the same way
+    attempts.json          step and machine of every start, and the errors raised since
 
-Nothing else is state: a trial goes on from here alone, wherever and however its process ended. On remote storage the
-process works on a copy of its own, and pushes every change.
+A trial resumes from these files alone, on any machine, however its process ended. With remote storage the process
+works on its own local copy, and pushes every change.
 """
 
 from __future__ import annotations
@@ -29,7 +29,14 @@ from filelock import FileLock, Timeout
 
 from betavae.files import read_json, replace_json, replace_text
 from betavae.metrics import Scores
-from betavae.records.checkpoint import CheckpointError, check_checkpoint, read_history, read_scores
+from betavae.records.checkpoint import (
+    CheckpointError,
+    check_checkpoint,
+    checkpoint_folders,
+    checkpoint_name,
+    read_history,
+    read_scores,
+)
 from betavae.records.trial import (
     ERROR_FILE,
     FAILURE_FILE,
@@ -49,38 +56,39 @@ from sweeps.storage.mirror import Mirror
 
 _ATTEMPTS_FILE = "attempts.json"
 _OWNER_FILE = ".owner"
-"""On remote storage: which process trains."""
+"""With remote storage: the token of the process that trains."""
 
 _LOCK_SECONDS = 600.0
 _NUM_LATEST = 2
-"""Checkpoints kept beside the best: should the latest be damaged, the trial goes on from the one before."""
+"""Number of latest checkpoints to keep: if the last one is damaged, the trial resumes from the one before."""
 
 NUM_KEPT = 1 + _NUM_LATEST
-"""Checkpoints that a trial leaves, at most: its best one too."""
+"""The most checkpoints that a trial leaves: the best and the latest."""
 
 MAX_ERRORS = 2
-"""A trial that raises is tried once more; what raises twice would do so for ever."""
+"""A trial fails at its second error: an error that occurs twice is taken to recur at every attempt."""
 
 MAX_DEATHS = 4
-"""A trial whose process dies so often on one machine without getting on is given up; one on lost machines is not."""
+"""A trial fails when its process has died this often at the same step on the same machine. Deaths on different machines
+do not add up, since machines of a cluster may be taken away."""
 
 
-UNWRITTEN = "unwritten"
-"""Under this name a trial that cannot write to its folder reports why: to the driver alone, since it cannot write."""
+WRITE_FAILURE = "write_failure"
+"""Key of the report that a trial sends to the driver, with the reason, if it cannot write to its folder."""
 
 
 class LostTrialError(RuntimeError):
-    """A trial that another process has taken over, since this one was believed to be dead."""
+    """Another process has taken over the trial, since this process was believed to be dead."""
 
 
 class TrialFolder:
-    """One trial's folder; see the module.
+    """The folder of one trial; see the module's docstring.
 
     Attributes:
-        mirror: Where it is, and where the copy is that is worked on if it is on other storage.
+        mirror: The folder.
 
     Args:
-        rank_by: The score by which the best checkpoint is kept.
+        rank_by: The score that selects the best checkpoint.
     """
 
     def __init__(self, mirror: Mirror, *, rank_by: str = RANK_BY) -> None:
@@ -90,61 +98,63 @@ class TrialFolder:
 
     @property
     def path(self) -> Path:
-        """Where it is, or where the copy is."""
+        """The local path: of the folder, or of its copy."""
         return self.mirror.local
 
     @property
     def name(self) -> str:
-        """How messages name the trial: its stage and its number."""
+        """The trial's name in messages: stage and number."""
         return folder_in_sweep(self.path)
 
     @property
     def reports(self) -> tuple[Report, ...]:
-        """What was reported up to the checkpoint that the trial resumed from, and has been committed since."""
+        """The reports up to the checkpoint that the trial resumed from, and those committed since."""
         return self._reports
 
-    def plan(self, planned: PlannedTrial) -> None:
-        """Write down what is to be trained, before anything is.
+    def plan(self, trial: PlannedTrial) -> None:
+        """Write the configuration, before the trial starts.
 
         Raises:
-            FileExistsError: If the folder holds a trial: none is ever planned over.
-            OSError: If it cannot be written.
+            FileExistsError: If the folder already holds a trial, which is never overwritten.
+            OSError: If the folder cannot be written.
         """
         if holds_something(self.path):
-            raise FileExistsError(f"{self.path} holds a trial, which is not planned over.")
+            raise FileExistsError(f"{self.path} already holds a trial, which is never overwritten.")
         self.path.mkdir(parents=True, exist_ok=True)
-        replace_json(self.path / PARAMS_FILE, planned.to_dict())
+        replace_json(self.path / PARAMS_FILE, trial.to_dict())
         self.mirror.push(PARAMS_FILE)
 
     @contextmanager
     def held(self) -> Iterator[TrialFolder]:
-        """The folder to train in, with other processes kept out, such as one that lost its driver and does not know.
+        """Lock the trial and give the folder to train in. With remote storage, it is a fresh local copy.
+
+        The lock excludes other processes, such as one that trains on after its driver has died.
 
         Raises:
-            FileNotFoundError: If this machine does not see what the driver wrote.
-            TimeoutError: If another process of this machine trains here still.
+            FileNotFoundError: If this machine cannot read what the driver wrote.
+            TimeoutError: If another process of this machine still trains the trial.
         """
         if self.mirror.url is None:
-            self._check_seen()
-            with _locked(self.mirror.lock_file):
+            self._check_visible()
+            with _file_lock(self.mirror.lock_file):
                 yield self
             return
         copy = Mirror.at(self.mirror.url)
-        with _locked(copy.lock_file):
+        with _file_lock(copy.lock_file):
             copy.clear()
             copy.pull(lambda name: not is_event_file(name))
             folder = TrialFolder(copy, rank_by=self._rank_by)
-            folder._check_seen()
-            folder._take()
+            folder._check_visible()
+            folder._take_over()
             try:
                 yield folder
             finally:
                 copy.clear()
 
     def resume_point(self) -> Path | None:
-        """The latest checkpoint that is whole, with `result.json` written again as it was then; None without one.
+        """Return the latest undamaged checkpoint, and restore `result.json` to it; return None if there is none.
 
-        A damaged checkpoint is put aside under another name.
+        A damaged checkpoint is renamed to `damaged_checkpoint_*`.
         """
         for leftover in self.path.glob(".checkpoint_*"):
             shutil.rmtree(leftover)
@@ -152,10 +162,10 @@ class TrialFolder:
             try:
                 check_checkpoint(checkpoint)
             except CheckpointError:
-                aside = checkpoint.with_name(f"damaged_{checkpoint.name}")
-                shutil.rmtree(aside, ignore_errors=True)
-                checkpoint.rename(aside)
-                self.mirror.push(aside.name)
+                damaged_folder = checkpoint.with_name(f"damaged_{checkpoint.name}")
+                shutil.rmtree(damaged_folder, ignore_errors=True)
+                checkpoint.rename(damaged_folder)
+                self.mirror.push(damaged_folder.name)
                 self.mirror.drop(checkpoint.name)
                 continue
             self._write_reports(read_history(checkpoint).reports)
@@ -165,17 +175,17 @@ class TrialFolder:
         return None
 
     def checkpoints(self) -> list[Path]:
-        """All of them, by step."""
-        return sorted(self.path.glob("checkpoint_*"))
+        """Return the folders of all checkpoints, by step."""
+        return checkpoint_folders(self.path)
 
     def commit(self, run: TrainingRun, *, scores: Scores, report: Report) -> None:
-        """Keep a checkpoint and its report; then let go of those that are no longer needed.
+        """Write a checkpoint and its report; then delete the checkpoints that are no longer needed.
 
         Raises:
-            LostTrialError: If another process has taken over.
+            LostTrialError: If another process has taken over the trial.
             OSError: If a file cannot be written.
         """
-        self._check_taken()
+        self._check_owner()
         checkpoint = checkpoint_name(run.step)
         run.save(self.path / checkpoint, scores=scores, report=report, earlier=self._reports)
         self.mirror.push(checkpoint)
@@ -183,77 +193,78 @@ class TrialFolder:
         self._prune()
 
     def stop(self, step: int) -> None:
-        """Note that the scheduler has stopped the trial."""
+        """Record that the scheduler has stopped the trial."""
         replace_json(self.path / OUTCOME_FILE, {"status": "stopped", "step": step})
         self.mirror.push(OUTCOME_FILE)
 
     def note_start(self, *, step: int, node: str) -> int:
-        """Note where the trial goes on from, and return how often its process has died there, on this machine."""
+        """Record a start. Return how many starts in a row, at this step and machine, ended in the process's death."""
         attempts = self._attempts()
-        raised = {start for start, _ in attempts["errors"]}
+        starts_with_error = {start for start, _ in attempts["errors"]}
         deaths = 0
         for number, start in reversed(list(enumerate(attempts["starts"], start=1))):
             if start != [step, node]:
                 break
-            deaths += number not in raised
+            deaths += number not in starts_with_error
         self._write_attempts(attempts | {"starts": [*attempts["starts"], [step, node]]})
         return deaths
 
     def note_error(self, error: Exception) -> int:
-        """Note that the trial raised since its last start, and return how often it has."""
+        """Record an error since the last start, and return the number of errors so far."""
         attempts = self._attempts()
         errors = [*attempts["errors"], [len(attempts["starts"]), repr(error)]]
         self._write_attempts(attempts | {"errors": errors})
         return len(errors)
 
     def fail(self, error: BaseException, *, would_recur: bool) -> None:
-        """Note that the trial has failed, and why: the last line says it.
+        """Record that the trial has failed. The last line of `error.txt` is the error.
 
         Args:
-            error: Why.
-            would_recur: Whether another try would fail in the same way.
+            error: The reason.
+            would_recur: Whether another attempt would fail in the same way.
         """
         replace_json(self.path / FAILURE_FILE, {"would_recur": would_recur})
         self.mirror.push(FAILURE_FILE)
-        replace_text(self.path / ERROR_FILE, printable("".join(traceback.format_exception(error))))  # through no link
+        # `replace_text` follows no link that someone has planted under this name
+        replace_text(self.path / ERROR_FILE, printable("".join(traceback.format_exception(error))))
         self.mirror.push(ERROR_FILE)
 
     def forget_failure(self) -> None:
-        """Let a trial that has failed be tried again."""
+        """Delete the record of a failure, so that the trial is run again."""
         for name in (ERROR_FILE, FAILURE_FILE, _ATTEMPTS_FILE):
             self.mirror.delete(name)
 
     def refresh(self) -> None:
-        """See what its process has written meanwhile, if that works on a copy of its own."""
+        """Pull what the trial's process has pushed, with remote storage; checkpoints excepted."""
         self.mirror.pull(_is_small)
 
-    def _check_seen(self) -> None:
+    def _check_visible(self) -> None:
         if not (self.path / PARAMS_FILE).exists():
             raise FileNotFoundError(
-                f"{socket.gethostname()} must see {self.mirror.location}, but does not: a sweep's folder must be on "
-                "storage that all machines share."
+                f"{socket.gethostname()} must find {PARAMS_FILE} in {self.mirror.location}, but does not: a sweep's "
+                "folder must be on storage that all machines share."
             )
 
-    def _take(self) -> None:
+    def _take_over(self) -> None:
         self._token = str(uuid.uuid4())
         self.mirror.write_text(_OWNER_FILE, self._token)
 
-    def _check_taken(self) -> None:
+    def _check_owner(self) -> None:
         if self._token is not None and self.mirror.read_text(_OWNER_FILE) != self._token:
             raise LostTrialError(f"{self.mirror.location} has been taken over by another process.")
 
     def mend(self, trial: Trial) -> None:
-        """Write again what was read of the trial in spite of damage, so that its files say so themselves.
+        """Rewrite damaged files of the trial with the values that were recovered.
 
         Args:
-            trial: As it was read from here.
+            trial: The trial as read from this folder.
         """
         replace_json(self.path / PARAMS_FILE, PlannedTrial(trial.index, trial.config).to_dict())
         self.mirror.push(PARAMS_FILE)
         self._write_reports(trial.reports)
 
     def _write_reports(self, reports: tuple[Report, ...]) -> None:
-        """Write `result.json` whole: a line that was damaged meanwhile is whole again."""
+        """Rewrite the whole of `result.json`: this also repairs damaged lines."""
         replace_text(self.path / RESULT_FILE, "".join(json.dumps(report, allow_nan=False) + "\n" for report in reports))
         self.mirror.push(RESULT_FILE)
         self._reports = reports
@@ -263,20 +274,20 @@ class TrialFolder:
         best = max(checkpoints, key=self._score)
         for checkpoint in checkpoints[:-_NUM_LATEST]:
             if checkpoint != best:
-                doomed = checkpoint.with_name(f".{checkpoint.name}")  # at once out of sight, then slowly gone
-                checkpoint.rename(doomed)
-                shutil.rmtree(doomed)
+                hidden_folder = checkpoint.with_name(f".{checkpoint.name}")  # renaming is atomic, deleting is not
+                checkpoint.rename(hidden_folder)
+                shutil.rmtree(hidden_folder)
                 self.mirror.drop(checkpoint.name)
 
     def _score(self, checkpoint: Path) -> float:
-        """Return a checkpoint's score; the lowest of all for one that is damaged."""
+        """Return a checkpoint's score; minus infinity for a damaged checkpoint."""
         try:
             return read_scores(checkpoint)[self._rank_by].value
         except (CheckpointError, KeyError):
             return -math.inf
 
     def _attempts(self) -> dict[str, list[list[Any]]]:
-        """Read where the trial was started from; a file that is damaged counts as none."""
+        """Return starts and errors; none if the file is missing or damaged."""
         try:
             attempts = read_json(self.path / _ATTEMPTS_FILE)
         except (ValueError, FileNotFoundError):
@@ -289,30 +300,27 @@ class TrialFolder:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _file_lock(path: Path) -> Iterator[None]:
     lock = FileLock(path, timeout=_LOCK_SECONDS)
     try:
         lock.acquire()
     except Timeout as error:
-        raise TimeoutError(f"{path} is held by another process, {_LOCK_SECONDS:g} s long.") from error
+        raise TimeoutError(
+            f"{path} is locked by another process, and was not released within {_LOCK_SECONDS:g} s."
+        ) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def checkpoint_name(step: int) -> str:
-    """The name of the checkpoint's folder at this step."""
-    return f"checkpoint_{step:09}"
-
-
 def is_event_file(name: str) -> bool:
-    """Whether it is TensorBoard's."""
+    """Return whether a file is TensorBoard's."""
     return "events.out.tfevents" in name
 
 
 def _is_attempts(value: object) -> TypeGuard[dict[str, list[list[Any]]]]:
-    """Whether it holds pairs: step and machine of each start; number of the start and exception of each error."""
+    """Return whether a value has pairs (step, machine) as `starts`, and pairs (start's number, error) as `errors`."""
     if not isinstance(value, dict) or value.keys() != {"starts", "errors"}:
         return False
     return all(
@@ -323,5 +331,5 @@ def _is_attempts(value: object) -> TypeGuard[dict[str, list[list[Any]]]]:
 
 
 def _is_small(name: str) -> bool:
-    """Whether it is one of the files that tell how the trial goes, and no part of a checkpoint."""
+    """Return whether a file lies in the trial's folder itself, not in a checkpoint, and is not TensorBoard's."""
     return "/" not in name and not is_event_file(name)

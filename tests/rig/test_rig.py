@@ -162,5 +162,5 @@ def test_the_head_is_killed_and_the_sweep_resumed(undisturbed: Numbers) -> None:
     resumed = run(f"--no-report --resume {RIG}/results/head")
     output = resumed.communicate()[0]
     assert resumed.returncode == 0, output
-    assert "0 ended, 2 to go on" in output
+    assert "0 ended, 2 to resume" in output
     assert reported("head") == undisturbed

@@ -27,7 +27,7 @@ from betavae.report.findings import CHANCE
 from betavae.text import one_line
 from sweeps.analyze import BAD_INPUT, DONE, main
 from sweeps.interrupts import Interruption
-from sweeps.printing import say
+from sweeps.printing import print_escaped
 from sweeps.run import _write_report
 from sweeps.search.importance import MIN_TRIALS, importances
 from sweeps.tables import describe_curves
@@ -55,7 +55,7 @@ def test_a_report_is_made_and_the_exact_score_taken_once(make_sweep, capsys: pyt
     ("arguments", "message"),
     [
         ("{tmp}/nothing", "must be a sweep's folder, but has no sweep.json"),
-        ("{empty}", "must hold a trial with a finished evaluation, but none of its trials has one yet"),
+        ("{empty}", "must hold a trial with a finished evaluation, but no trial has one yet"),
         ("{sweep} --top 0", "--top must be at least 1"),
         ("{sweep} --exact -1", "--exact must be at least 0"),
         ("{sweep} --output {sweep}/search", "must be a new folder or an earlier report"),
@@ -157,7 +157,7 @@ def test_an_exact_score_that_cannot_be_kept_is_shown(
     monkeypatch.setattr("sweeps.analyze.add_scores", fail_to_keep)
     assert main([str(folder), "--top", "1", "--output", str(output), "--export", str(exported)]) == DONE
     assert (
-        "Trial a has an exact MIG, which is shown here, but its checkpoint could not keep it" in capsys.readouterr().err
+        "Trial a has an exact MIG, shown here, which could not be written to its checkpoint" in capsys.readouterr().err
     )
     (row,) = json.loads((output / "summary.json").read_text())["trials"]
     assert f"{row['mig_exact']:.4f}" in (output / "index.html").read_text()
@@ -180,8 +180,8 @@ def test_a_sweep_that_cannot_be_written_names_the_option_for_another_place(
 @pytest.mark.parametrize(
     ("trials", "damaged", "message"),
     [
-        ({}, False, "but none of its trials has one yet; none has started."),
-        ({"a": {"migs": []}}, False, "but none of its trials has one yet; wait for the first."),
+        ({}, False, "but no trial has one yet; no trial has started."),
+        ({"a": {"migs": []}}, False, "but no trial has one yet; wait for the first."),
         ({"a": {"migs": [], "error": "E: why"}}, False, "but 1 trial failed (a: E: why)."),
         (
             {name: {"migs": [], "error": f"E: {name}"} for name in "abcde"},
@@ -226,7 +226,7 @@ def test_a_reader_that_has_gone_away_is_no_error() -> None:
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
         for _ in range(2):
-            say("a line", file=stream)
+            print_escaped("a line", file=stream)
 
 
 def test_what_a_file_says_reaches_the_terminal_as_text(make_sweep, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,7 +246,7 @@ def test_printed_commands_are_quoted(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert _write_report(SimpleNamespace(location=location, options=SimpleNamespace(report=None))) == 1
     (said, command) = capsys.readouterr().err.splitlines()
     assert said == "error: no report: the reason"
-    assert shlex.split(command.removeprefix("make it with: ")) == ["python", "sweeps/analyze.py", location]
+    assert shlex.split(command.removeprefix("write it with: ")) == ["python", "sweeps/analyze.py", location]
 
 
 HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) ![i](https://e.org/i.png) `a|b`\n| c | $\\frac \u202e"

@@ -130,6 +130,9 @@ def test_the_cores_are_those_that_this_process_may_use(capsys: pytest.CaptureFix
         assert main(asked.split()) == DONE
         assert "CPU cores all of 1\n" in capsys.readouterr().out
         assert main([*asked.split(), "--num-cpus", "2"]) == BAD_INPUT
-        assert "--num-cpus asks for 2 cores, but this process may use 1 " in capsys.readouterr().err
+        assert (
+            "--num-cpus must be at most 1, the number of cores that this process may use, but got 2;"
+            in capsys.readouterr().err
+        )
     finally:
         os.sched_setaffinity(0, allowed)

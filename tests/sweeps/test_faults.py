@@ -150,7 +150,7 @@ def test_the_driver_killed_at_four_moments(jump: Path, sweep: RunningSweep, undi
     assert not (sweep.folder / "report").exists()
     sweep.resume("--report")
     output, _ = sweep.end()
-    assert "2 ended, 0 to run on" in output
+    assert "2 ended, 0 to resume" in output
     assert (sweep.folder / "report" / "index.html").exists()
     check_whole(sweep.folder, undisturbed, with_confirmation=True)
 
@@ -160,7 +160,7 @@ def test_signals_the_end_of_ray_a_second_driver_and_a_flipped_bit(sweep: Running
     wait_for(lambda: processes_of_ray(sweep, "gcs_server"))
     sweep.process.send_signal(signal.SIGTERM)  # while Ray starts, which takes the signal for itself
     _, errors = sweep.end(code=143)
-    assert errors == f"interrupted; go on with: python sweeps/run.py --resume {sweep.folder}\n"
+    assert errors == f"interrupted; resume with: python sweeps/run.py --resume {sweep.folder}\n"
 
     sweep.resume()
     wait_for(lambda: has_report(sweep))
@@ -170,14 +170,14 @@ def test_signals_the_end_of_ray_a_second_driver_and_a_flipped_bit(sweep: Running
     assert "Raylet is terminated" not in output  # with pages of Ray's state
     assert errors == (
         "error: Ray's raylet has ended, killed or out of memory; no checkpoint is lost\n"
-        f"go on with: python sweeps/run.py --resume {sweep.folder}\n"
+        f"resume with: python sweeps/run.py --resume {sweep.folder}\n"
     )
 
     sweep.resume()
     wait_for(lambda: len(steps_started_from(sweep)) >= 2)
     sweep.process.send_signal(signal.SIGTERM)
     output, errors = sweep.end(code=143)
-    assert errors == f"interrupted; go on with: python sweeps/run.py --resume {sweep.folder}\n"
+    assert errors == f"interrupted; resume with: python sweeps/run.py --resume {sweep.folder}\n"
     assert "checkpoint_" in output  # the table so far
     assert read_record(sweep.folder)["outcome"]["search"] == "interrupted"
 
@@ -194,7 +194,7 @@ def test_signals_the_end_of_ray_a_second_driver_and_a_flipped_bit(sweep: Running
     command = [sys.executable, "sweeps/run.py", "--resume", str(sweep.folder)]
     second = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert (second.returncode, second.stdout) == (2, "")
-    assert "is being worked on by another run.py" in second.stderr
+    assert "is in use by another run.py" in second.stderr
     wait_for(lambda: (latest.parent / f"damaged_{latest.name}").exists())
     sweep.process.send_signal(signal.SIGINT)
     time.sleep(0.3)
@@ -218,7 +218,7 @@ def test_a_trial_that_raises_is_tried_once_more_and_others_go_on(sweep: RunningS
     (sweep.trial(0) / "result.json").rmdir()
     sweep.resume("--retry-failed")
     output, _ = sweep.end()
-    assert "1 ended, 1 to run on" in output
+    assert "1 ended, 1 to resume" in output
     check_whole(sweep.folder, undisturbed)
 
 

@@ -49,7 +49,7 @@ def start() -> Iterator[Start]:
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_each_signal_interrupts_and_decides_the_exit_code(number: int, code: int) -> None:
     interruption = Interruption()
-    interruption.watch()
+    interruption.install_handlers()
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
     assert (interruption.signal, interruption.exit_code) == (number, code)
@@ -58,7 +58,7 @@ def test_each_signal_interrupts_and_decides_the_exit_code(number: int, code: int
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_ends_a_search_cleanly_and_the_second_everything(number: int) -> None:
     interruption, asked = Interruption(), []
-    interruption.watch()
+    interruption.install_handlers()
     signal.signal(signal.SIGUSR1, lambda *_: asked.append(True))  # as Ray's search takes it
     os.kill(os.getpid(), number)
     assert (asked, interruption.signal) == ([True], number)
@@ -68,7 +68,7 @@ def test_the_first_ends_a_search_cleanly_and_the_second_everything(number: int) 
 
 def test_two_hangups_are_one_since_a_shell_sends_its_own_when_a_terminal_is_closed() -> None:
     interruption, asked = Interruption(), []
-    interruption.watch()
+    interruption.install_handlers()
     signal.signal(signal.SIGUSR1, lambda *_: asked.append(True))
     os.kill(os.getpid(), signal.SIGHUP)
     os.kill(os.getpid(), signal.SIGHUP)
@@ -77,15 +77,15 @@ def test_two_hangups_are_one_since_a_shell_sends_its_own_when_a_terminal_is_clos
 
 def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with Interruption().watching():
+    with Interruption().handlers():
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         os.kill(os.getpid(), signal.SIGHUP)
 
 
 def test_a_signal_waits_for_what_must_not_be_left_half_done() -> None:
     interruption = Interruption()
-    interruption.watch()
-    with interruption.held():
+    interruption.install_handlers()
+    with interruption.delay():
         os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):
         interruption.check()
@@ -136,15 +136,15 @@ def test_ray_starts_where_no_other_packages_lie(start: Start, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("sent", "code", "message"),
     [
-        ("", 1, "error: Ray's raylet has ended, killed or out of memory; no checkpoint is lost\ngo on with: it\n"),
-        ("os.kill(os.getpid(), signal.SIGTERM); ", 143, "interrupted; go on with: it\n"),
+        ("", 1, "error: Ray's raylet has ended, killed or out of memory; no checkpoint is lost\nresume with: it\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM); ", 143, "interrupted; resume with: it\n"),
     ],
 )
 def test_the_end_of_ray_is_said_in_two_lines_unless_a_signal_to_all_has_caused_it(
     start: Start, sent: str, code: int, message: str
 ) -> None:
     process = start(
-        f"with signals.watching(), signals.held():\n    {sent}signals.end_lost('raylet', resume_command='it')\n"
+        f"with signals.handlers(), signals.delay():\n    {sent}signals.end_without_ray('raylet', resume_command='it')\n"
     )
     assert output_of(process) == ("", message)
     assert process.returncode == code

@@ -35,12 +35,12 @@ def test_a_trial_uses_the_gpu_it_was_given_and_no_other(
 ) -> None:
     from ray import tune
 
-    from sweeps import trial
+    from sweeps import trainable
 
     factory = resource_dict_to_pg_factory(asked)
     monkeypatch.setattr(tune, "get_context", lambda: SimpleNamespace(get_trial_resources=lambda: factory))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
-    assert trial.device_of_trial() == device
+    assert trainable.device_of_trial() == device
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
     )
     folder = StageFolder(Mirror(tmp_path / "sweep" / "search"), "mig")
     stage = search_stage(options, folder)
-    run_stage(stage, trainable=note_gpu, known=Trials([], {}), resources=resources, callbacks=[])
+    run_stage(stage, trainable=note_gpu, known_trials=Trials([], {}), resources=resources, callbacks=[])
     assert [(tmp_path / f"in_time_{seed}").read_text() for seed in range(8)] == ["True"] * 8
     for batch in (range(4), range(4, 8)):
         gpus = [(tmp_path / f"seed_{seed}").read_text() for seed in batch]
@@ -107,7 +107,7 @@ def test_a_decision_that_cannot_be_written_ends_the_sweep_with_its_reason(
     stage = replace(search_stage(options, folder), rule=StopAll())
     monkeypatch.setattr(TrialFolder, "stop", _raise_disk_full)
     with pytest.raises(OSError, match="No space left on device"):
-        run_stage(stage, trainable=report, known=Trials([], {}), resources=resources, callbacks=[])
+        run_stage(stage, trainable=report, known_trials=Trials([], {}), resources=resources, callbacks=[])
 
 
 def _raise_disk_full(folder: TrialFolder, step: int) -> None:

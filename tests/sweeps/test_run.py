@@ -15,7 +15,7 @@ from running import output_of
 from betavae.data import DSprites
 from betavae.errors import InputError
 from betavae.records.trial import ranked, read_trials
-from sweeps.cluster import decide_resources
+from sweeps.cluster import local_resources
 from sweeps.options.command_line import parse_options
 from sweeps.options.options import Options, ResourceOptions, SweepOptions
 from sweeps.options.presets import PRESETS
@@ -38,9 +38,12 @@ REPOSITORY = Path(__file__).parents[2]
         ("--steps 10 --eval-every 20", "--eval-every must be at most steps"),
         ("--trials 0", "--trials must be in 1 .. 500000"),
         ("--name a/b", "--name must be a folder's name"),
-        ("--num-gpus 4096", "--num-gpus asks for 4096 GPUs, but this machine has"),
-        ("--latents 3", "--latents is no option; did you mean --latent-size?"),
-        ("--beta four", "--beta must be a number, several, or a range LOW..HIGH, but got 'four'"),
+        (
+            "--num-gpus 4096",
+            f"--num-gpus must be at most {torch.cuda.device_count()}, the number of GPUs of this machine, but got 4096",
+        ),
+        ("--latents 3", "--latents is not an option (did you mean --latent-size?)"),
+        ("--beta four", "--beta must be a number, several numbers, or a range LOW..HIGH, but got 'four'"),
         ("--beta", "--beta must be a value, several values, or a range LOW..HIGH, but got nothing"),
         ("--search tpe", "--search must be one of grid, random, optuna, but got 'tpe'"),
         ("--loggers paper", "--loggers must be some of terminal, tensorboard, but got 'paper'"),
@@ -61,7 +64,7 @@ def test_bad_input_is_one_line_and_exit_2(
 def test_a_folder_that_exists_is_not_written_into(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "taken").mkdir()
     assert main(["--results", str(tmp_path), "--name", "taken"]) == BAD_INPUT
-    assert "is not written over" in capsys.readouterr().err
+    assert "is never overwritten" in capsys.readouterr().err
     assert not list((tmp_path / "taken").iterdir())
 
 
@@ -135,7 +138,7 @@ def test_default_names_of_the_same_second_are_numbered(same_second: str, tmp_pat
     assert all((tmp_path / name / "sweep.json").is_file() for name in names)
     options = Options(sweep=SweepOptions(preset="quick", results=str(tmp_path)))
     assert check_destination(options, data={"dsprites": small_data}) == str(tmp_path / f"{same_second}-9")
-    with pytest.raises(FileExistsError, match="is not written over"):
+    with pytest.raises(FileExistsError, match="is never overwritten"):
         create(tmp_path, small_data, name=same_second)
 
 
@@ -204,7 +207,7 @@ def test_an_option_overrides_its_preset_and_no_other() -> None:
 def test_the_preset_follows_the_gpus_unless_named(arguments: str, gpus_found: int, preset: str) -> None:
     options = parse_options(arguments.split(), gpus_found=gpus_found)
     assert options.sweep.preset == preset
-    assert options.space == PRESETS[preset].space.resolved()  # type: ignore[index]
+    assert options.space == PRESETS[preset].space.with_defaults()  # type: ignore[index]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -213,7 +216,7 @@ def test_every_preset_is_possible(preset: str) -> None:
 
 
 def test_trials_share_gpus() -> None:
-    resources = decide_resources(ResourceOptions(num_gpus=2, trials_per_gpu=4), cpus_found=16, gpus_found=4)
+    resources = local_resources(ResourceOptions(num_gpus=2, trials_per_gpu=4), cpus_found=16, gpus_found=4)
     assert resources.num_concurrent == 8
     assert resources.per_trial == {"cpu": 1, "gpu": 0.25}
 
@@ -244,7 +247,7 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     best, report, curves = output.splitlines()[-3:]
     median = sum(trial.last_score for trial in trials) / 2  # what nobody selected
     assert best.startswith(f"best       {trials[0].trial_id}, mig {trials[0].score:.3f}, selected with labels ")
-    assert f"(median of all at their end {median:.3f}): beta " in best
+    assert f"(median final score of all trials {median:.3f}): beta " in best
     assert report == f"report     {tmp_path / 's' / 'report' / 'index.html'}"
     assert curves == f"curves     tensorboard --logdir {tmp_path / 's'}"
     assert (tmp_path / "s" / "report" / "index.html").is_file()

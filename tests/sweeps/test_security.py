@@ -207,7 +207,7 @@ def test_only_the_folders_of_our_own_ray_are_deleted(environment: pytest.MonkeyP
     ours, latest = folder / f"session_2_{os.getpid()}", folder / "session_latest"
 
     def fail() -> None:
-        with cluster._no_session_left():
+        with cluster._session_cleanup():
             (ours / "logs").mkdir(parents=True)
             others.mkdir(exist_ok=True)
             raise RuntimeError("of a trial")

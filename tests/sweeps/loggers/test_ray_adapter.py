@@ -79,8 +79,8 @@ def test_a_logger_that_raises_costs_one_warning_and_no_other_logger(
     assert notes.notes == [{"step": 1, "mig": 0.1}, {"step": 2, "mig": 0.1}, ("ended", None), "closed"]
     assert broken.notes == [("ended", None), "closed"]
     assert capsys.readouterr().err == (
-        "warning: the broken log of trial 0003 is incomplete: ZeroDivisionError: no luck; the sweep goes on (not said "
-        "again of other trials)\n"
+        "warning: the broken log of trial 0003 is incomplete: ZeroDivisionError: no luck; the sweep continues (this "
+        "warning is not repeated)\n"
     )
 
 

@@ -191,8 +191,8 @@ def test_a_full_disk_costs_the_curves_and_one_warning(
         search.trial(index).plan(planned(index))
         run_to_its_end(board, SimpleNamespace(config=planned(index).to_dict()))
     assert capsys.readouterr().err == (
-        "warning: the tensorboard log of trial 0001 is incomplete: No space left on device; the sweep goes on "
-        "(not said again of other trials)\n"
+        "warning: the tensorboard log of trial 0001 is incomplete: No space left on device; the sweep continues "
+        "(this warning is not repeated)\n"
     )
 
 

@@ -23,19 +23,22 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--beta x", "--beta must be a number, several, or a range LOW..HIGH, but got 'x'."),
+        ("--beta x", "--beta must be a number, several numbers, or a range LOW..HIGH, but got 'x'."),
         ("--beta", "--beta must be a value, several values, or a range LOW..HIGH, but got nothing."),
-        ("--latent-size 3.5", "--latent-size must be a whole number, several, or a range LOW..HIGH, but got '3.5'."),
+        (
+            "--latent-size 3.5",
+            "--latent-size must be a whole number, several numbers, or a range LOW..HIGH, but got '3.5'.",
+        ),
         ("--beta 0", "--beta must be positive and finite, but got 0.0."),
         ("--beta 1 inf", "--beta must be positive and finite, but got inf."),
         ("--beta 4 4", "--beta must name each value once, but got 4 4."),
         ("--beta 5..1 --search random --trials 3", "--beta must be a range LOW..HIGH with LOW below HIGH"),
         (
             "--beta 1..2",
-            "--search grid needs values, but --beta is the range 1..2; give values or take --search random.",
+            "--search grid needs values, but --beta is the range 1..2; give values, or give --search random.",
         ),
         ("--search random", "--search random needs --trials, the number of configurations to draw."),
-        ("--trials 99", "--trials must be at most 8, the points of the grid, but got 99; to train each"),
+        ("--trials 99", "--trials must be at most 8, the number of points of the grid, but got 99; to train each"),
         ("--trials 0", "--trials must be in 1 .. 500000, but got 0."),
         ("--objective foo", "--objective must be one of beta-vae, beta-tcvae, but got 'foo'."),
         ("--compile maybe", "--compile must be true or false, but got 'maybe'."),
@@ -46,12 +49,12 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
             "--eval-every must be at most steps (100), or no score is taken, but got 900.",
         ),
         ("--rank-by mig_seed_study", "--rank-by must be one of mig, mig_quantile, but got 'mig_seed_study'."),
-        ("--bata 4", "--bata is no option; did you mean --beta?; --help lists all options."),
-        ("4", "4 is no option; --help lists all options."),
+        ("--bata 4", "--bata is not an option (did you mean --beta?); --help lists all options."),
+        ("4", "4 is not an option; --help lists all options."),
         ("--name", "argument --name: expected one argument; --help lists all options."),
         ("--seeds 3", "--seeds 3 needs --confirm"),
         ("--retry-failed", "--retry-failed needs --resume"),
-        ("--quiet --verbose", "--quiet and --verbose cannot both hold; give one of them."),
+        ("--quiet --verbose", "--quiet and --verbose exclude each other; give one of them."),
         ("--name a/b", "--name must be a folder's name of letters, digits"),
     ],
 )
@@ -77,7 +80,7 @@ def test_a_flag_may_stand_alone() -> None:
 
 
 def test_every_option_has_its_origin() -> None:
-    """A value that is the name of an option is no option."""
+    """A value that is the name of an option is not an option."""
     options = parse("--name beta --lr 1e-3")
     assert options.origins["name"] == options.origins["lr"] == "command line"
     assert options.origins["beta"] == "preset"

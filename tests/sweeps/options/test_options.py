@@ -9,7 +9,7 @@ import pytest
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.data import DATASETS, DSpritesDataset
-from sweeps.cluster import decide_resources
+from sweeps.cluster import local_resources
 from sweeps.options.command_line import parse_options
 from sweeps.options.fields import flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options
@@ -37,7 +37,7 @@ def rule(options: Options) -> Any:
 
 def sampler(options: Options) -> Any:
     """What proposes them."""
-    return type(OptunaDraw(options, num_known=0)._study.sampler)
+    return type(OptunaDraw(options, num_known_trials=0)._study.sampler)
 
 
 def rank_by(options: Options) -> str:
@@ -47,7 +47,7 @@ def rank_by(options: Options) -> str:
 
 def resources(options: Options) -> Any:
     """What they run on."""
-    return decide_resources(options.resources, cpus_found=4, gpus_found=2)
+    return local_resources(options.resources, cpus_found=4, gpus_found=2)
 
 
 Seen = Callable[[Options], Any] | str

@@ -75,7 +75,7 @@ def test_every_seed_that_is_accepted_starts_resumes_and_confirms(search: str, se
     options = asked(f"--search {search} --trials 2 --beta 1 4 --confirm 2 --seed {seed}")
     folder = StageFolder(Mirror(tmp_path), "mig")
     for num_known in (0, 1, 60, 100_000):
-        stage = search_stage(options, folder, num_known=num_known)
+        stage = search_stage(options, folder, num_known_trials=num_known)
         assert stage.draw.next(0).config.seed == seed * 1_000_000
     chosen = [trial.config for trial in planned_trials(asked("--beta 1 4"))]
     confirming = confirming_trials(options, chosen)
@@ -98,8 +98,8 @@ def test_the_confirmed_keep_their_seeds_when_more_are_asked_for(tmp_path: Path) 
         options = replace(asked(""), confirm=ConfirmOptions(confirm=count, seeds=seeds))
         folder = StageFolder(Mirror(tmp_path / str(count)), "mig")
         stage = confirmation_stage(options, folder, confirming_trials(options, chosen[:count]))
-        search = SweepSearch(stage, known=Trials([], {}))
-        suggested = [search.suggest(str(number)) or {} for number in range(search.num_left)]
+        search = SweepSearch(stage, known_trials=Trials([], {}))
+        suggested = [search.suggest(str(number)) or {} for number in range(search.num_remaining)]
         return [PlannedTrial(values.pop("index"), TrialConfig.from_dict(values)) for values in suggested]
 
     few, many = given(1, 2), given(2, 3)
@@ -130,8 +130,8 @@ def test_options_survive_the_record() -> None:
         ("--scheduler median", "--scheduler must stay asha in this sweep, but got median"),
         ("--steps 7", "--steps must stay 3500 in this sweep, but got 7"),
         ("--architecture conv3", "--architecture must stay burgess in this sweep, but got conv3"),
-        ("--trials 2", "--trials must stay as it was, not given, in this sweep, but got 2"),
-        ("--repeats 2", "--repeats must stay as it was, not given, in this sweep, but got 2"),
+        ("--trials 2", "--trials must stay unset in this sweep, but got 2"),
+        ("--repeats 2", "--repeats must stay unset in this sweep, but got 2"),
         ("--rank-by mig_quantile", "--rank-by must stay mig in this sweep, but got mig_quantile"),
     ],
 )

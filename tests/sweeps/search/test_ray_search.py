@@ -14,7 +14,7 @@ from sweeps.options.command_line import parse_options
 from sweeps.options.options import Options
 from sweeps.search.plan import planned_trials
 from sweeps.search.ray_search import SweepSearch, search_stage
-from sweeps.search.stopping import stopping_rule, told
+from sweeps.search.stopping import replay_trials, stopping_rule
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 
@@ -35,8 +35,8 @@ def known(planned: PlannedTrial, *, migs: list[float], status: str = "finished")
 
 
 def search_of(options: Options, folder: Path, before: Sequence[Trial] = ()) -> SweepSearch:
-    stage = search_stage(options, StageFolder(Mirror(folder), "mig"), num_known=len(before))
-    return SweepSearch(stage, known=Trials(list(before), {}))
+    stage = search_stage(options, StageFolder(Mirror(folder), "mig"), num_known_trials=len(before))
+    return SweepSearch(stage, known_trials=Trials(list(before), {}))
 
 
 def suggested(search: SweepSearch, trial_id: str = "x") -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_a_resumed_search_gives_out_what_has_not_ended_then_what_is_new(tmp_path
         known(planned[2], migs=[0.1], status="stopped"),
     ]
     search = search_of(options, tmp_path, before)
-    assert search.num_left == 2
+    assert search.num_remaining == 2
     assert [suggested(search, "x"), suggested(search, "y")] == [planned[1].to_dict(), planned[3].to_dict()]
     written = json.loads((tmp_path / "trial_0003" / "params.json").read_text())
     assert (written["index"], written["beta"], written["steps"]) == (3, 4.0, 100)  # written down before it starts
@@ -66,7 +66,7 @@ def test_a_trial_that_was_given_out_and_never_written_is_given_out_again(tmp_pat
     planned = planned_trials(options)
     before = [known(planned[index], migs=[0.1] * 10, status="finished") for index in (0, 2)]
     search = search_of(options, tmp_path, before)
-    assert (search.num_left, suggested(search)) == (1, planned[1].to_dict())
+    assert (search.num_remaining, suggested(search)) == (1, planned[1].to_dict())
 
 
 def optuna_trials(options: Options, *, beta: float = 4.0, count: int = 3) -> list[PlannedTrial]:
@@ -84,7 +84,7 @@ def test_a_resumed_optuna_search_knows_what_it_was_told(tmp_path: Path) -> None:
         known(planned[2], migs=[], status="failed"),
     ]
     search = search_of(options, tmp_path, before)
-    assert search.num_left == 18
+    assert search.num_remaining == 18
     assert suggested(search, "goes on") == planned[1].to_dict()
     assert suggested(search, "new")["seed"] == 3_000_003
     states = [(trial.state.name, trial.value) for trial in search._draw._study.trials]
@@ -141,14 +141,14 @@ def test_the_rule_is_told_what_was_reported() -> None:
     options = asked("--scheduler asha --grace-steps 10 -b 16")
     planned = planned_trials(asked("--beta 4 5 6"))
     trials = [known(trial, migs=[0.3], status="unfinished") for trial in planned]
-    assert not told(stopping_rule(options), []).stops(9, step=10, score=0.1)
-    assert told(stopping_rule(options), trials).stops(9, step=10, score=0.1)
+    assert not replay_trials(stopping_rule(options), []).stops(9, step=10, score=0.1)
+    assert replay_trials(stopping_rule(options), trials).stops(9, step=10, score=0.1)
 
 
 def test_a_search_ranks_by_the_score_that_is_asked_for(tmp_path: Path) -> None:
     options = asked("--rank-by mig_quantile --search optuna --trials 3 --beta 1..32")
     folder = StageFolder(Mirror(tmp_path), options.search.rank_by)
-    search = SweepSearch(search_stage(options, folder), known=Trials([], {}))
+    search = SweepSearch(search_stage(options, folder), known_trials=Trials([], {}))
     suggested(search)
     report = {"step": 100, "mig": 0.9, "mig_quantile": 0.1}
     (tmp_path / "trial_0000" / "result.json").write_text(json.dumps(report) + "\n")

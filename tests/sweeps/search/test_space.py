@@ -13,7 +13,7 @@ from betavae.objectives import OBJECTIVES, Batch, BetaVAE, Loss, Objective
 from betavae.parts import parameter, parameters_of
 from sweeps.options.command_line import parse_options
 from sweeps.search.plan import planned_trials
-from sweeps.search.space import Range, Space, complete, draw
+from sweeps.search.space import Range, Space, draw, with_eval_every
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,9 @@ def test_a_grid_is_the_union_of_what_each_part_spans() -> None:
 
 
 def test_a_parameter_that_no_chosen_part_has_is_refused_by_name() -> None:
-    message = "--gamma needs --objective gentle, which has it, but got beta-vae; leave --gamma out, or choose such an"
+    message = (
+        "--gamma needs --objective gentle, but got beta-vae; leave --gamma out, or choose an objective that has it"
+    )
     with pytest.raises(InputError, match=re.escape(message)):
         parse_options(["--gamma", "3"], gpus_found=0)
     options = parse_options(["--objective", "gentle", "--gamma", "3"], gpus_found=0)  # beta is the preset's: left out
@@ -93,16 +95,16 @@ def test_a_quarter_of_the_steps_lies_between_evaluations_where_none_is_asked_for
         (100, 25),
         (202, 51),
     }
-    assert complete({"steps": 8, "eval_every": 3})["eval_every"] == 3
+    assert with_eval_every({"steps": 8, "eval_every": 3})["eval_every"] == 3
 
 
 def test_what_does_not_lie_in_a_space_is_named() -> None:
     options = parse_options(["--beta", "4", "8", "--lr", "1e-3"], gpus_found=0)
     (trial, *_) = planned_trials(options)
-    assert options.space.unlike(trial.config) == ""
+    assert options.space.mismatch(trial.config) == ""
     other = parse_options(["--beta", "5", "--lr", "1e-3"], gpus_found=0)
-    assert other.space.unlike(trial.config) == "beta 4.0, not 5"
+    assert other.space.mismatch(trial.config) == "beta 4.0, not 5"
     gentle = parse_options(["--objective", "gentle"], gpus_found=0)
-    assert gentle.space.unlike(trial.config) == "objective beta-vae, not gentle"
+    assert gentle.space.mismatch(trial.config) == "objective beta-vae, not gentle"
     ranged = parse_options(["--beta", "1..5", "--lr", "1e-3", "--search", "random", "--trials", "3"], gpus_found=0)
-    assert ranged.space.unlike(trial.config) == ""
+    assert ranged.space.mismatch(trial.config) == ""

@@ -18,8 +18,8 @@ from sweeps import analyze, run
 from sweeps.storage import lease, remote_files
 from sweeps.storage import mirror as storage
 from sweeps.storage.lease import Lease
-from sweeps.storage.locations import resolved
-from sweeps.storage.mirror import Mirror, fetched
+from sweeps.storage.locations import full_location
+from sweeps.storage.mirror import Mirror, local_copy
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import LostTrialError
 
@@ -49,7 +49,7 @@ def mirror(remote: Path) -> Mirror:
 
 
 def test_a_path_is_its_own_mirror_and_nothing_is_copied(tmp_path: Path) -> None:
-    mirror = Mirror.at(resolved(str(tmp_path / "x" / ".." / "sweep")))
+    mirror = Mirror.at(full_location(str(tmp_path / "x" / ".." / "sweep")))
     assert (mirror.local, mirror.url, mirror.location) == (tmp_path / "sweep", None, str(tmp_path / "sweep"))
     mirror.push("nothing")
     mirror.pull()
@@ -67,7 +67,7 @@ def test_what_is_pushed_can_be_pulled_elsewhere_but_no_half_checkpoint(mirror: M
     mirror.push("checkpoint_1")
     (remote / "sweep" / "checkpoint_2").mkdir()
     (remote / "sweep" / "checkpoint_2" / "model.pt").write_text("half")
-    with fetched(f"file://{remote}/sweep/") as copy:
+    with local_copy(f"file://{remote}/sweep/") as copy:
         files = {str(path.relative_to(copy.local)) for path in copy.local.rglob("*") if path.is_file()}
         assert files == {"a.json", "checkpoint_1/manifest.json", "checkpoint_1/model.pt"}
         assert (copy.local / "checkpoint_1" / "model.pt").read_bytes() == b"\x00\xff"
@@ -87,7 +87,7 @@ def test_storage_that_is_away_for_a_while_is_waited_for(mirror: Mirror, remote: 
 
 
 def test_storage_that_stays_away_is_an_error(mirror: Mirror, remote: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_files, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(remote_files, "MAX_RETRY_SECONDS", 0.05)
     (mirror.local / "a.json").write_text("1")
     (remote / "sweep").write_text("a file where the folder should be")
     with pytest.raises(OSError, match="sweep"):
@@ -99,7 +99,7 @@ def test_storage_that_stays_away_is_an_error(mirror: Mirror, remote: Path, monke
 @pytest.mark.parametrize("url", ["s3://key:secret@bucket/x", "s3://bucket/x?endpoint_override=h", "s3://bucket/x#y"])
 def test_keys_and_options_in_a_url_are_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ValueError, match="s3://bucket/x must be given without keys and options") as error:
-        resolved(url)
+        full_location(url)
     assert "secret" not in str(error.value)
 
 
@@ -156,7 +156,7 @@ def test_a_url_that_could_hold_a_secret_is_refused_first_and_shows_none(
         assert (output, errors.count("\n")) == ("", 1)
         assert not any(secret in errors for secret in SECRETS)
     with pytest.raises(ValueError, match="without keys and options"):
-        resolved(url)
+        full_location(url)
     assert [path.name for path in tmp_path.iterdir()] == ["options.toml"]
 
 
@@ -172,11 +172,11 @@ def test_a_url_that_could_hold_a_secret_is_refused_first_and_shows_none(
     ],
 )
 def test_a_plain_url_is_taken(url: str) -> None:
-    assert resolved(url) == url
+    assert full_location(url) == url
 
 
 def test_a_path_may_hold_what_a_url_may_not(tmp_path: Path) -> None:
-    assert resolved(f"{tmp_path}/me@home#1?%40") == f"{tmp_path}/me@home#1?%40"
+    assert full_location(f"{tmp_path}/me@home#1?%40") == f"{tmp_path}/me@home#1?%40"
 
 
 def plant_link(folder: Path) -> None:
@@ -299,7 +299,7 @@ def leases(mirror: Mirror) -> Iterator[list[Lease]]:
 
 def test_only_one_holds_a_remote_folder(leases: list[Lease], monkeypatch: pytest.MonkeyPatch) -> None:
     leases[0].acquire()
-    with pytest.raises(ValueError, match=f"another run.py, process {os.getpid()} of "):
+    with pytest.raises(ValueError, match=f"another run.py, process {os.getpid()} on "):
         leases[1].acquire()
     leases[0].release()
     leases[1].acquire()

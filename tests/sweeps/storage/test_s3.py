@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 from running import REPOSITORY, Numbers, RunningSweep, numbers, searched, wait_for
 
 from betavae.records.sweep import read_sweep
-from sweeps.storage.mirror import fetched
+from sweeps.storage.mirror import local_copy
 
 pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore::DeprecationWarning")]  # of botocore and moto
 
@@ -80,9 +80,9 @@ def test_storage_goes_away_and_the_driver_dies_and_nothing_is_lost(
         output, errors = there.end()
     finally:
         there.discard()
-    assert "2 to run on" in output
+    assert "2 to resume" in output
     assert "studies/there/.driver" not in names(client)
-    with fetched(url) as copy:
+    with local_copy(url) as copy:
         sweep = read_sweep(copy.local)
         assert sweep.has_ended
         assert numbers(sweep) == searched(undisturbed)

@@ -197,7 +197,7 @@ def test_damaged_params_without_a_checkpoint_are_refused_with_the_way_on(tmp_pat
 def test_a_folder_that_holds_a_trial_is_never_planned_over(folder: TrialFolder) -> None:
     params = folder.path / "params.json"
     params.write_text("{")
-    with pytest.raises(FileExistsError, match="holds a trial"):
+    with pytest.raises(FileExistsError, match="already holds a trial"):
         folder.plan(PLANNED)
     assert params.read_text() == "{"
 
@@ -244,7 +244,7 @@ def test_a_checkpoint_whose_manifest_lists_too_little_is_not_whole(folder: Trial
 
 def test_a_second_process_is_kept_out(folder: TrialFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.storage.trial_folder._LOCK_SECONDS", 0.1)
-    with folder.held(), pytest.raises(TimeoutError, match="is held by another process"), folder.held():
+    with folder.held(), pytest.raises(TimeoutError, match="is locked by another process"), folder.held():
         pass
     with folder.held():
         pass

@@ -12,11 +12,11 @@ from betavae.data import DSprites
 from betavae.objectives import BetaVAE
 from betavae.records.trial import PlannedTrial, read_trial
 from betavae.training import TrainingRun
-from sweeps import trial as trial_module
+from sweeps import trainable as trial_module
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
-from sweeps.storage.trial_folder import UNWRITTEN
-from sweeps.trial import train_trial
+from sweeps.storage.trial_folder import WRITE_FAILURE
+from sweeps.trainable import train_trial
 
 CONFIG = TrialConfig.from_dict({"latent_size": 3, "batch_size": 2, "steps": 2, "eval_every": 1, "images": 100})
 PLANNED = PlannedTrial(0, CONFIG)
@@ -61,7 +61,9 @@ def test_a_trial_trains_to_its_end(train: Train, search: StageFolder) -> None:
 
 def test_images_that_are_not_the_sweeps_fail_the_trial_by_name_and_at_once(train: Train, search: StageFolder) -> None:
     assert train(fingerprint="1" * 64) == []
-    assert str(error_of(search)).startswith("sweeps.trial.OtherDataError: A trial must train on the sweep's images")
+    assert str(error_of(search)).startswith(
+        "sweeps.trainable.DataMismatchError: A trial must train on the sweep's images"
+    )
     assert not search.trial(0).checkpoints()
 
 
@@ -93,8 +95,7 @@ def test_a_trial_never_goes_on_from_a_checkpoint_of_other_values(train: Train, s
     reports = train(replace(CONFIG, objective=BetaVAE(beta=2.0)))
     assert [report["step"] for report in reports] == [1]
     assert str(error_of(search)).endswith(
-        "checkpoint_000000001 was trained with beta 4.0 and steps 1, but the trial is to be trained with beta 2.0 and "
-        "steps 2."
+        "checkpoint_000000001 was trained with beta 4.0 and steps 1, and the trial has beta 2.0 and steps 2."
     )
 
 
@@ -115,10 +116,10 @@ def test_a_trial_that_cannot_write_down_what_happened_tells_the_driver(
         with pytest.raises(ZeroDivisionError):
             train()
     (report,) = train()
-    assert report[UNWRITTEN].startswith("Trial search/0000 could not use its folder: ")
+    assert report[WRITE_FAILURE].startswith("Trial search/0000 could not use its folder: ")
 
 
 def test_a_trial_whose_folder_is_gone_tells_the_driver(train: Train, search: StageFolder) -> None:
     (search.trial(0).path / "params.json").unlink()
     (report,) = train()
-    assert "a sweep's folder must be on storage that all machines share" in report[UNWRITTEN]
+    assert "a sweep's folder must be on storage that all machines share" in report[WRITE_FAILURE]

@@ -1,0 +1,178 @@
+"""The Ray trainable: train one trial; score, save and report it at every evaluation."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from betavae.config import TrialConfig
+from betavae.data import FactorImages
+from betavae.errors import InputError
+from betavae.extensions import load_extensions
+from betavae.files import is_disk_full
+from betavae.process import prepare_process
+from betavae.records.checkpoint import read_history
+from betavae.records.trial import describe_fields, differing_fields
+from betavae.training import NonFiniteLossError, TrainingRun
+from sweeps.storage.stage_folder import StageFolder
+from sweeps.storage.trial_folder import MAX_DEATHS, MAX_ERRORS, WRITE_FAILURE, LostTrialError, TrialFolder
+
+
+class TrialDiedError(RuntimeError):
+    """The trial's process has died repeatedly at the same step, without an exception."""
+
+
+class ConfigMismatchError(InputError):
+    """The trial's checkpoint was trained with other values than the trial has."""
+
+
+class DataMismatchError(InputError):
+    """The images are not those of the sweep, or have changed during training."""
+
+
+_FINAL_ERRORS = (NonFiniteLossError, TrialDiedError, ConfigMismatchError, DataMismatchError)
+"""Errors after which the sweep does not retry a trial."""
+
+
+def train_trial(config: dict[str, Any], *, stage_folder: StageFolder, fingerprints: Mapping[str, str]) -> None:
+    """Train one trial for all its steps, from its latest undamaged checkpoint if it has one.
+
+    A trial's own errors are recorded in its folder, and the function returns, so that Ray counts no failure. Ray's
+    number of restarts is unlimited, for machines that are lost. An error that cannot be recorded is reported to the
+    driver.
+
+    Args:
+        config: The trial's number as `index`, and the parameters of TrialConfig by name.
+        stage_folder: The folder of the trials.
+        fingerprints: SHA-256 of the images to train on, by data set.
+    """
+    prepare_process()
+    values = dict(config)
+    folder = stage_folder.trial(values.pop("index"))
+    try:
+        with folder.held() as locked_folder:
+            error = _error_to_retry(values, locked_folder, fingerprints)
+    except (OSError, ValueError) as folder_error:  # ValueError: this machine's folder for copies is not private
+        reason = _with_explanation(folder_error)
+        tune.report({WRITE_FAILURE: f"Trial {folder.name} could not use its folder: {reason}"})
+        return
+    if error is not None:
+        raise error  # Ray restarts the trial in a new process
+
+
+def _error_to_retry(
+    values: Mapping[str, Any], folder: TrialFolder, fingerprints: Mapping[str, str]
+) -> Exception | None:
+    """Train, and return the error after which to retry the trial; None if the trial ended or failed for good.
+
+    Raises:
+        OSError: If an error cannot be recorded.
+    """
+    try:
+        load_extensions()
+        _train(TrialConfig.from_dict(values), folder, fingerprints)
+    except _FINAL_ERRORS as error:
+        folder.fail(error, would_recur=isinstance(error, NonFiniteLossError))
+    except LostTrialError as error:
+        return error  # this process may not write to the folder any more
+    except Exception as error:  # no error of one trial may end the sweep
+        if folder.note_error(error) < MAX_ERRORS:
+            return error
+        folder.fail(_with_explanation(error), would_recur=False)
+    return None
+
+
+def device_of_trial() -> str:
+    """Return `cuda` if Ray gave this trial a GPU that torch can use, else `cpu`."""
+    resources = tune.get_context().get_trial_resources()
+    has_gpu = resources is not None and resources.required_resources.get("GPU", 0) > 0
+    return "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
+
+
+def _train(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, str]) -> None:
+    device = device_of_trial()
+    data = _open_data(config, fingerprints[config.dataset.name])
+    run = _start_or_resume(config, folder, data, device=device)
+    while run.step < config.steps:
+        loss = run.advance(min(config.eval_every, config.steps - run.step))
+        scores = run.evaluate()
+        _check_unchanged(data)
+        report = {"step": run.step, **scores.numbers(), **loss.numbers()}
+        folder.commit(run, scores=scores, report=report)
+        tune.report(report)
+
+
+def _open_data(config: TrialConfig, fingerprint: str) -> FactorImages:
+    """Open the images on this machine, and refuse images that are not the sweep's."""
+    try:
+        data = config.dataset.open()
+    except ValueError as error:  # for instance, this machine lacks a folder that the driver has
+        raise DataMismatchError(f"{socket.gethostname()}: {error}") from error
+    if data.fingerprint != fingerprint:
+        raise DataMismatchError(
+            f"A trial must train on the sweep's images, of SHA-256 {fingerprint[:12]}..., but {socket.gethostname()} "
+            f"has {data.source} images of SHA-256 {data.fingerprint[:12]}...: set DISENTANGLEMENT_LIB_DATA on that "
+            "machine as on the machine that started the sweep."
+        )
+    return data
+
+
+def _check_unchanged(data: FactorImages) -> None:
+    """Check all images again before a score of them is stored. This takes a fraction of a second."""
+    try:
+        data.verify()
+    except (ValueError, OSError) as error:  # the file was overwritten or truncated
+        raise DataMismatchError(f"The images changed while the trial trained on them. {error}") from error
+
+
+def _start_or_resume(config: TrialConfig, folder: TrialFolder, data: FactorImages, *, device: str) -> TrainingRun:
+    checkpoint, reports = folder.resume_point(), folder.reports
+    step = reports[-1]["step"] if reports else 0
+    deaths = folder.note_start(step=step, node=_this_node())
+    if deaths >= MAX_DEATHS:
+        raise TrialDiedError(
+            f"The trial's process died {deaths} times after step {step} on one machine, without an exception, perhaps "
+            "for lack of memory: give the process more memory, or take a smaller batch size."
+        )
+    if checkpoint is None:
+        return TrainingRun.start(config, data, device=device)
+    _check_config(config, checkpoint)
+    tune.report(reports[-1])  # again: the earlier process may have died between writing and reporting it
+    return TrainingRun.load(checkpoint, data, device=device)
+
+
+def _this_node() -> str:
+    """Return Ray's name of this machine."""
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def _check_config(config: TrialConfig, checkpoint: Path) -> None:
+    """Refuse to resume from a checkpoint with other values.
+
+    Raises:
+        ConfigMismatchError: Naming the values of checkpoint and trial.
+    """
+    checkpoint_config = read_history(checkpoint).config
+    if names := differing_fields(config, checkpoint_config):
+        raise ConfigMismatchError(
+            f"A trial must resume from its own checkpoint, but {checkpoint.name} was trained with "
+            f"{describe_fields(checkpoint_config, names)}, and the trial has {describe_fields(config, names)}."
+        )
+
+
+def _with_explanation(error: Exception) -> Exception:
+    """Return an error with the fix in its message if the disk is full; any other error unchanged."""
+    if is_disk_full(error):
+        full_disk = OSError(
+            f"The disk is full ({error}). The trial's earlier checkpoints are intact: free some space, then use "
+            "--resume with --retry-failed."
+        )
+        full_disk.__cause__ = error
+        return full_disk
+    return error
