@@ -78,7 +78,7 @@ class SweepOptions:
     pictures. Default: all."""
 
     quiet: bool = option(False, is_recorded=False)
-    """Print only the final table and errors."""
+    """Print only the final table, the best trial and errors."""
 
     verbose: bool = option(False, is_recorded=False)
     """Also print a line at every start and every report of a trial."""
