@@ -21,8 +21,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 PARTS: Mapping[str, Table[Any]] = {"dataset": DATASETS, "architecture": ARCHITECTURES, "objective": OBJECTIVES}
 """The fields of TrialConfig that hold parts, each with the table of its choices."""
 
-RESERVED_NAMES = (*PARTS, "index")
-"""Names in the flat record of a trial that no parameter may have."""
+RESERVED_NAMES = (*PARTS, "index", "rank", "trial", "status", "step", "last_step", "checkpoint", "error")
+"""Names in the flat record of a trial, or in a table of trials, that no parameter may have."""
 
 MAX_SEED = 2**63 - 1
 

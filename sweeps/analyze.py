@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from betavae.config import TrialConfig
-from betavae.data import DATASETS, FactorImages
+from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.evaluation import take_score
 from betavae.extensions import check_extensions, load_extensions
@@ -229,8 +229,8 @@ def _take_exact_score(checkpoint: Path, data: Mapping[str, FactorImages], *, dev
 
 def _open_data(sweep: Sweep) -> dict[str, FactorImages]:
     """Open the data sets of the sweep's trials, by name."""
-    names = dict.fromkeys(trial.config.dataset.name for trial in (*sweep.trials, *sweep.confirming))
-    return {name: DATASETS[name]().open() for name in names}
+    datasets = {trial.config.dataset.name: trial.config.dataset for trial in (*sweep.trials, *sweep.confirming)}
+    return {name: dataset.open() for name, dataset in datasets.items()}
 
 
 if __name__ == "__main__":

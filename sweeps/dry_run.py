@@ -20,7 +20,7 @@ from sweeps.cluster import Resources, cluster_cores_and_gpus
 from sweeps.options.fields import flag, options_of
 from sweeps.options.options import GROUPS, Options
 from sweeps.search.plan import num_confirming_trials, num_trials, planned_trials, trial_config
-from sweeps.search.space import Axis, Point, Range, axis_text, ends
+from sweeps.search.space import Axis, Point, axis_text, ends
 from sweeps.storage.trial_folder import NUM_KEPT
 from sweeps.tables import describe_config, describe_point
 
@@ -49,18 +49,18 @@ class Cost:
 
 
 def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: str) -> Cost:
-    """Measure the cost of the first planned trial: train for three seconds, score once, save one checkpoint.
+    """Measure the cost of the trial with the most images: train for three seconds, score once, save one checkpoint.
 
     Raises:
         InputError: If the trial cannot be trained: its loss is not finite, or it does not fit into memory.
     """
-    config = _first_config(options)
+    config = _costliest_config(options)
     try:
         return _measure(config, data[config.dataset.name], device=device)
     except (NonFiniteLossError, *_SIZE_ERRORS) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
-            f"The first trial must train for the estimate, but with {describe_config(config)} and batch size "
+            f"The largest trial must train for the estimate, but with {describe_config(config)} and batch size "
             f"{config.batch_size} it failed: {reason}"
         ) from error
 
@@ -99,11 +99,11 @@ def estimate(arguments: Sequence[str]) -> str:
 def describe_options(options: Options) -> str:
     """Return every option with its value and origin. The origin `sweep` is the resumed sweep."""
     values = {name: getattr(getattr(options, group), name) for group in GROUPS for name in _names_of(options, group)}
-    rows = [(flag(name), _option_text(value), options.origins.get(name, "")) for name, value in values.items()]
-    rows += [
-        (flag(name), _option_text(axis), options.origins.get(name, "")) for name, axis in options.space.axes.items()
+    values |= options.space.axes
+    rows: list[tuple[str, str, str]] = [
+        (flag(name), _option_text(value), options.origins.get(name, "default")) for name, value in values.items()
     ]
-    rows.append(("grace_steps in effect", str(options.grace_steps), ""))
+    rows.append(("grace_steps in effect", str(options.grace_steps), "decided"))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for name, value, origin in rows)
 
@@ -153,16 +153,24 @@ def _option_text(value: object) -> str:
     return "-" if value is None else axis_text(value)
 
 
-def _first_config(options: Options) -> TrialConfig:
+def _costliest_config(options: Options) -> TrialConfig:
+    """Return the planned trial with the most images; of an Optuna search, the corner of the space with the most."""
     if options.search.search != "optuna":
-        return planned_trials(options)[0].config
-    branch = options.space.branches()[0]
-    point: Point = {**branch.parts, **{name: _largest(axis) for name, axis in branch.axes.items()}}
-    return trial_config(point, seed=0)
+        return max((trial.config for trial in planned_trials(options)), key=_num_images)
+    corners: list[Point] = [
+        {**branch.parts, **{name: _largest(axis) for name, axis in branch.axes.items()}}
+        for branch in options.space.branches()
+    ]
+    return max((trial_config(corner, seed=0) for corner in corners), key=_num_images)
+
+
+def _num_images(config: TrialConfig) -> int:
+    return config.steps * config.batch_size
 
 
 def _largest(axis: Axis) -> object:
-    return axis.high if isinstance(axis, Range) else ends(axis)[-1]
+    values = ends(axis)
+    return max(values) if all(isinstance(value, (int, float)) for value in values) else values[0]
 
 
 def _describe_seconds(seconds: float) -> str:

@@ -16,7 +16,7 @@ if __name__ == "__main__":  # first: the imports below take seconds, and may fin
 
     script_interruption = begin_script()
 
-from betavae.data import DATASETS, FactorImages, data_environment
+from betavae.data import FactorImages, data_environment
 from betavae.errors import InputError
 from betavae.extensions import load_extensions
 from betavae.files import is_disk_full
@@ -158,7 +158,8 @@ def open_data(options: Options) -> dict[str, FactorImages]:
         InputError: If files of a data set are missing or wrong.
         OSError: If a file cannot be read, or a cache cannot be written.
     """
-    return {name: DATASETS[name]().open() for name in options.space.names_of("dataset")}
+    dataset = options.space.dataset()
+    return {dataset.name: dataset.open()}
 
 
 def dry_run(options: Options, *, gpus_found: int) -> int:
@@ -215,7 +216,7 @@ def sweep(
     if reproductions := reproduced(trials):
         print(format_seed_study_table(reproductions))
     if confirmations := confirmed(trials, results.confirmation.trials.read):
-        print(format_confirmation_table(confirmations))
+        print(format_confirmation_table(confirmations, trials))
     if interruption.signal is not None or not (all(results.completion.values()) or results.lost_trials):
         print(f"interrupted; resume with: {folder.resume_command}", file=sys.stderr)
         return interruption.exit_code

@@ -44,7 +44,8 @@ def describe_plan(
         f"preset     {options.sweep.preset}",
         f"trials     {describe_num_trials(options)}, by {options.search.search} search, {_describe_scheduler(options)}",
         f"varied     {_describe_varied(options)}",
-        f"fixed      {_describe_shared(options)}, scored on {NUM_ROWS:,} images of the whole data set",
+        f"fixed      {_describe_shared(options)}, scored on "
+        f"{min(NUM_ROWS, *map(len, data.values())):,} images of the whole data set",
         f"resources  {resources.num_concurrent} trials at a time, on {devices}",
         *(f"data       {describe_data(name, images)}" for name, images in data.items()),
         f"results    {location}",
@@ -81,7 +82,7 @@ def format_table(trials: Sequence[Trial], *, root: Path) -> str:
     configs, rank_by = [trial.config for trial in scored_trials], scored_trials[0].rank_by
     columns = report_columns({name: None for trial in scored_trials for name in trial.best or {}}, rank_by=rank_by)
     score_columns = [column for column in columns if column.name.partition("/")[0] == rank_by]
-    other_columns = [column for column in columns if column.name.startswith("loss/") or column.name == "active_units"]
+    other_columns = [column for column in columns if column.name.startswith("loss/") or column.higher_is_better is None]
     rows = [
         [column.symbol for column in (*score_columns, *_fields(configs))]
         + ["step", *(column.symbol for column in other_columns), "best checkpoint"]
@@ -89,9 +90,14 @@ def format_table(trials: Sequence[Trial], *, root: Path) -> str:
     return _align(rows + [_row(trial, score_columns, _fields(configs), other_columns, root) for trial in scored_trials])
 
 
-def format_confirmation_table(confirmations: Sequence[Confirmed]) -> str:
-    """Return the confirmed configurations, highest median first, as aligned text."""
-    fields = _fields([confirmation.config for confirmation in confirmations])
+def format_confirmation_table(confirmations: Sequence[Confirmed], trials: Sequence[Trial]) -> str:
+    """Return the confirmed configurations, highest median first, as aligned text.
+
+    Args:
+        confirmations: At least one.
+        trials: The search's, whose varied fields are shown.
+    """
+    fields = _fields([*(trial.config for trial in trials), *(confirmation.config for confirmation in confirmations)])
     rank_by = confirmations[0].trials[0].rank_by
     header = ["median", "quartiles", "search", *(column.symbol for column in fields), f"{rank_by} of each new seed"]
     rows = [

@@ -117,8 +117,8 @@ def _open_data(config: TrialConfig, fingerprint: str) -> FactorImages:
     if data.fingerprint != fingerprint:
         raise DataMismatchError(
             f"A trial must train on the sweep's images, of SHA-256 {fingerprint[:12]}..., but {socket.gethostname()} "
-            f"has {data.source} images of SHA-256 {data.fingerprint[:12]}...: set DISENTANGLEMENT_LIB_DATA on that "
-            "machine as on the machine that started the sweep."
+            f"has {data.source} images of SHA-256 {data.fingerprint[:12]}...: give that machine the same source of "
+            f"{config.dataset.name} as the machine that started the sweep."
         )
     return data
 

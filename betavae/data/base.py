@@ -70,9 +70,11 @@ class Dataset(Part):
 
     Attributes:
         image_shape: Channels, height and width of every image.
+        selections: Parameters that only select images to train on: all others may change the images.
     """
 
     image_shape: ClassVar[ImageShape]
+    selections: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def open(self) -> FactorImages:

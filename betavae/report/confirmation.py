@@ -10,7 +10,7 @@ from typing import Any
 from betavae.config import TrialConfig
 from betavae.metrics import METRICS
 from betavae.records.trial import Trial
-from betavae.report.settings import median_of, quartiles_of, setting_values
+from betavae.report.settings import median_of, quartiles_of, setting_values, settings_of
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Conf
     for config, group in groups.items():
         finished = [trial for trial in group if trial.status == "finished"]
         if finished:
-            best_in_search = max((trial.score for trial in trials if trial.setting == config), default=None)
+            in_search = [setting.median for setting in settings_of(trials) if setting.config == config]
             by_score = sorted(finished, key=lambda trial: trial.last_score, reverse=True)
             num_failed = sum(trial.status == "failed" for trial in group)
-            confirmations.append(Confirmed(config, tuple(by_score), best_in_search, num_failed))
+            confirmations.append(Confirmed(config, tuple(by_score), next(iter(in_search), None), num_failed))
     return sorted(confirmations, key=lambda confirmation: confirmation.median, reverse=True)
 
 

@@ -171,8 +171,8 @@ def _certainty(trials: Sequence[Trial], confirmations: Sequence[Confirmed], name
     if len(confirmations) > 1:
         sentences.append(_against_second(first, confirmations[1], names))
         sentences.append(f"That it is the best of {len(confirmations)} by these seeds flatters it.")
-    could_be_chosen = ranked([trial for trial in trials if trial.status != "failed"])
-    if could_be_chosen and could_be_chosen[0].setting not in {confirmation.config for confirmation in confirmations}:
+    could_be_chosen = settings_of([trial for trial in trials if trial.status != "failed"])
+    if could_be_chosen and could_be_chosen[0].config not in {confirmation.config for confirmation in confirmations}:
         sentences.append("The search has a better one that was not confirmed.")
     return sentences
 

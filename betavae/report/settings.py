@@ -53,10 +53,10 @@ class Setting:
 
 def settings_of(trials: Sequence[Trial]) -> list[Setting]:
     """Group the trials with a score by their configuration without its seed; the highest median comes first."""
-    groups: dict[TrialConfig, list[Trial]] = {}
+    groups: dict[TrialConfig, dict[int, Trial]] = {}
     for trial in ranked(trials):
-        groups.setdefault(trial.setting, []).append(trial)
-    settings = [Setting(config, tuple(group)) for config, group in groups.items()]
+        groups.setdefault(trial.setting, {}).setdefault(trial.config.seed, trial)  # a seed counts once
+    settings = [Setting(config, tuple(group.values())) for config, group in groups.items()]
     return sorted(settings, key=lambda setting: setting.median, reverse=True)
 
 

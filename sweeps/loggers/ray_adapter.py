@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from ray.tune.progress_reporter import TrialProgressCallback
@@ -32,17 +32,23 @@ class RayLoggers(TrialProgressCallback):  # with a callback of this class, Ray p
     def __init__(self, context: LogContext, loggers: dict[str, Logger] | None = None) -> None:
         super().__init__(metric=context.stage.rank_by)
         self._context = context
-        self._loggers = _requested_loggers(context) if loggers is None else loggers
         self._warnings: set[object] = set()
-        self._stack = ExitStack()
+        self._loggers = dict(loggers or {})
+        if loggers is None:
+            for name in context.options.sweep.loggers or LOGGERS:
+                self._call(name, None, partial(self._make, name))
+
+    def _make(self, name: str) -> None:
+        self._loggers[name] = LOGGERS[name](self._context)
 
     def __enter__(self) -> RayLoggers:
         for name, logger in self._loggers.items():
-            self._call(name, None, lambda logger=logger: self._stack.enter_context(logger))  # type: ignore[misc]
+            self._call(name, None, logger.__enter__)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+        for name, logger in self._loggers.items():
+            self._call(name, None, partial(logger.__exit__, None, None, None))
 
     def __getstate__(self) -> dict[str, Any]:
         """Return an empty state: Ray pickles its callbacks before it starts, and never reads them."""
@@ -91,11 +97,6 @@ class RayLoggers(TrialProgressCallback):  # with a callback of this class, Ray p
         line = f"warning: {log} is incomplete: {reason}; the sweep continues (this warning is not repeated)"
         with contextlib.suppress(OSError, ValueError):  # the output is closed
             print(one_line(line), file=sys.stderr, flush=True)
-
-
-def _requested_loggers(context: LogContext) -> dict[str, Logger]:
-    names = context.options.sweep.loggers
-    return {name: LOGGERS[name](context) for name in (LOGGERS if names is None else names)}
 
 
 def _report_of(result: Mapping[str, Any]) -> dict[str, Any]:

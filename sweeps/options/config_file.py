@@ -11,7 +11,7 @@ from typing import Any
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
-from betavae.records.record import SWEEP_FILE
+from betavae.records.record import FORMAT, SWEEP_FILE
 from sweeps.options.fields import Option, flag, options_of
 from sweeps.options.options import GROUPS, Options
 from sweeps.search.space import value_text
@@ -37,6 +37,8 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix != ".json":
         return tomllib.loads(text)
     record = json.loads(text)
+    if isinstance(record, dict) and record.get("format") != FORMAT:
+        raise ValueError(f"it must be of format {FORMAT}, but is of {record.get('format')!r}.")
     options = record.get("options") if isinstance(record, dict) else None
     if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
         raise ValueError("the file does not hold the options of a sweep.")
@@ -78,5 +80,7 @@ def _words(path: Path, name: str, value: Any) -> list[str]:
         if value:
             return [flag(name)]
         return [f"--no-{name}"] if option.default else []
+    if value == [] or name == "config":
+        raise InputError(f"{name} in {path} must be a value that the file can give, but got {value!r}.")
     values = value if isinstance(value, list) else [value]
     return [flag(name), *map(value_text, values)]

@@ -78,7 +78,7 @@ class SweepOptions:
     pictures. Default: all."""
 
     quiet: bool = option(False, is_recorded=False)
-    """Print only the final table and errors."""
+    """Print only the final table, the best trial and errors."""
 
     verbose: bool = option(False, is_recorded=False)
     """Also print a line at every start and every report of a trial."""
@@ -280,6 +280,19 @@ class Options:
                 )
         if self.search.search != "grid" and self.search.trials is None:
             raise InputError(f"--search {self.search.search} needs --trials, the number of configurations to draw.")
+        num_points = self.space.num_points
+        if self.search.repeats is not None and num_points is not None and (self.search.trials or 0) > num_points:
+            raise InputError(
+                f"--trials must be at most {num_points} with --repeats, the number of configurations, but got "
+                f"{self.search.trials}."
+            )
+        self._check_used("sampler", self.search.search == "optuna", "--search optuna")
+        self._check_used("grace_steps", self.search.scheduler != "none", "a --scheduler")
+
+    def _check_used(self, name: str, is_used: bool, needed: str) -> None:
+        """Refuse an option that is given and would do nothing."""
+        if not is_used and self.origins.get(name) in ("file", "command line"):
+            raise InputError(f"{flag(name)} needs {needed}; leave it out, or give that too.")
 
 
 GROUPS = ("sweep", "resources", "search", "confirm", "report")

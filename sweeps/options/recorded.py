@@ -7,7 +7,7 @@ from typing import Any
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
-from sweeps.options.fields import options_of
+from sweeps.options.fields import Option, options_of
 from sweeps.options.options import (
     GROUPS,
     ConfirmOptions,
@@ -60,14 +60,23 @@ def _read_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
     unknown_names = [name for name in values if name not in options]
     if unknown_names:
         raise InputError(f"A sweep's record must hold options of run.py, but holds {unknown_names[0]}.")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {name: _read_value(options[name], value) for name, value in values.items()}
+
+
+def _read_value(option: Option, value: Any) -> Any:
+    """Return an option's value, of the kind that the command line gives."""
+    if value is None or option.kind is bool and isinstance(value, bool):
+        return value
+    if option.is_list != isinstance(value, list) or isinstance(value, (bool, dict)):
+        raise InputError(f"{option.flag} of a sweep's record must be {option.kind.__name__}, but is {value!r}.")
+    return option.parse([str(each) for each in value] if isinstance(value, list) else [str(value)])
 
 
 def _read_axis(name: str, value: Any) -> Axis:
     if name not in PARTS and name not in parameters_by_name():
         raise InputError(f"A sweep's record must hold options of run.py, but holds {name}.")
-    if isinstance(value, list):
-        return tuple(value)
+    if isinstance(value, list) and value:
+        return tuple(value) if name in PARTS else tuple(map(parameters_by_name()[name].checked, value))
     if name in PARTS or not isinstance(value, str):
         raise InputError(f"The axis {name} of a sweep's record must be a list or a range, but is {value!r}.")
     return parse_axis(parameters_by_name()[name], [value])

@@ -20,6 +20,9 @@ from sweeps.options.options import Options, Sampler
 from sweeps.search.plan import num_configurations, search_seed, trial_config
 from sweeps.search.space import Axis, Branch, Point, Range
 
+_MAX_PROPOSALS = 20
+"""Proposals of configurations that are there already, after which a new one is drawn at random."""
+
 _MAX_STARTUP_TRIALS = 10
 """The most configurations that a sampler draws at random before it learns. In a short search, it is a third of all."""
 
@@ -77,7 +80,7 @@ class OptunaDraw:
         self._study_numbers: dict[int, int] = {}
         self._points: dict[int, Point] = {}
         self._scores: dict[int, dict[int, float | None]] = {}
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         num_startup = min(_MAX_STARTUP_TRIALS, math.ceil(num_configurations(options) / 3))
         # a resumed sampler must not draw its first configurations again; numpy's generator takes 32 bits
         seed = (options.sweep.seed + 7919 * num_known_trials) % 2**32
@@ -89,10 +92,32 @@ class OptunaDraw:
         """Return the trial with this number; if it begins a new configuration, ask the sampler for one."""
         number = index // self._repeats
         if number not in self._points:
-            trial = self._study.ask()
+            trial = self._ask()
             self._points[number] = self._suggest(trial)
             self._study_numbers[number] = trial.number
         return PlannedTrial(index, trial_config(self._points[number], seed=search_seed(self._options, index)))
+
+    def _ask(self) -> optuna.Trial:
+        """Ask for a configuration; with `--repeats` for a new one, since the same seeds again would tell nothing."""
+        trial = self._study.ask()
+        if self._options.search.repeats is None:
+            return trial
+        for _ in range(_MAX_PROPOSALS):
+            if not self._is_known(self._suggest(trial)):
+                return trial
+            self._study.tell(trial, state=TrialState.FAIL)
+            trial = self._study.ask()
+        while self._is_known(self._suggest(trial)):  # the sampler insists: draw at random
+            self._study.tell(trial, state=TrialState.FAIL)
+            trial = optuna.create_study(sampler=RandomSampler(seed=len(self._study.trials))).ask()
+            point = self._suggest(trial)
+            self._study.enqueue_trial({name: value for name, value in point.items() if name in trial.params})
+            trial = self._study.ask()
+        return trial
+
+    def _is_known(self, point: Point) -> bool:
+        """Whether a point is a configuration that the search has already."""
+        return trial_config(point, seed=0) in {trial_config(known, seed=0) for known in self._points.values()}
 
     def begin(self, trial: PlannedTrial) -> None:
         """Add the trial's configuration to the study, in state RUNNING."""

@@ -147,13 +147,18 @@ def _points(options: Options) -> list[Point]:
     if options.search.search == "grid":
         return _grid_points(options.space, options.search.trials, generator)
     assert options.search.trials is not None  # Options.check
-    return [draw_point(options.space, generator) for _ in range(options.search.trials)]
+    points: list[Point] = []
+    while len(points) < options.search.trials:
+        point = draw_point(options.space, generator)
+        if options.search.repeats is None or point not in points:  # again with the same seeds it would tell nothing
+            points.append(point)
+    return points
 
 
 def _grid_points(space: Space, num_points: int | None, generator: np.random.Generator) -> list[Point]:
-    """Return all points of a grid, or `num_points` of them, drawn without replacement."""
+    """Return all points of a grid, or the first `num_points` of a random order."""
     grid = [point for branch in space.branches() for point in branch.points()]
-    if num_points is None or num_points == len(grid):
+    if num_points is None:
         return grid
     if num_points > len(grid):
         raise InputError(

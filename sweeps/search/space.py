@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from betavae.config import PARTS, TrialConfig, default_part, parameters_by_name
+from betavae.data import DATASETS, Dataset
 from betavae.errors import InputError, ParameterError
 from betavae.parts import Parameter, Part, parameters_of
 
@@ -120,6 +121,14 @@ class Space:
             return axes[0]
         return tuple(dict.fromkeys(value for axis in axes if not isinstance(axis, Range) for value in axis))
 
+    @property
+    def num_points(self) -> int | None:
+        """Number of different points; None if an axis is a range."""
+        axes = [axis for branch in self.branches() for axis in branch.axes.values()]
+        if any(isinstance(axis, Range) for axis in axes):
+            return None
+        return sum(math.prod(len(ends(axis)) for axis in branch.axes.values()) for branch in self.branches())
+
     def check(self) -> None:
         """Refuse a space with a point that no trial can have.
 
@@ -128,13 +137,35 @@ class Space:
         """
         for name, axis in self.axes.items():
             _check_axis(name, axis)
+        if len(self.names_of("dataset")) > 1:
+            names = axis_text(self.names_of("dataset"))
+            raise ParameterError(
+                "dataset", f"must be one, since scores of two data sets do not compare, but got {names}."
+            )
         for branch in self.branches():
-            for name, axis in branch.axes.items():
-                for value in ends(axis):
-                    self._check_corner({**branch.parts, **_corner(branch), name: value})
+            for point in _corners(branch):
+                TrialConfig.from_dict(with_eval_every(point))
+        self.dataset()
 
-    def _check_corner(self, point: Point) -> None:
-        TrialConfig.from_dict(with_eval_every(point))
+    def dataset(self) -> Dataset:
+        """Return the data set of all trials. A parameter that only selects images to train on has its default.
+
+        Raises:
+            ParameterError: If another parameter of the data set is to take several values.
+        """
+        (kind,) = self.names_of("dataset")
+        part = DATASETS.find(kind)
+        values = {}
+        for name in parameters_of(part):
+            axis = self.axes.get(name)
+            if axis is None or name in part.selections:
+                continue
+            if isinstance(axis, Range) or len(axis) > 1:
+                raise ParameterError(
+                    name, f"must be one value, since it may change the images, but got {axis_text(axis)}."
+                )
+            values[name] = axis[0]
+        return part.from_values(values)
 
     def mismatch(self, config: TrialConfig) -> str:
         """Return the first value by which a config lies outside this space, and what it must be; empty if none."""
@@ -226,9 +257,14 @@ def _is_equal_in_all_branches(space: Space, name: str) -> bool:
     return all(axis == axes[0] for axis in axes)
 
 
-def _corner(branch: Branch) -> Point:
-    """Return the first value of each axis but the last number of steps: an `eval_every` must not exceed the steps."""
-    return {name: ends(axis)[-1] if name == "steps" else ends(axis)[0] for name, axis in branch.axes.items()}
+def _corners(branch: Branch) -> Iterator[Point]:
+    """Yield the points that differ from the first in the ends of two axes, to find values that exclude one another."""
+    first = {**branch.parts, **{name: ends(axis)[0] for name, axis in branch.axes.items()}}
+    yield first
+    axes = [[(name, value) for value in ends(axis)] for name, axis in branch.axes.items()]
+    for one_axis, other_axis in itertools.combinations(axes, 2):
+        for pair in itertools.product(one_axis, other_axis):
+            yield {**first, **dict(pair)}
 
 
 def _parse_value(parameter: Parameter, word: str) -> Any:

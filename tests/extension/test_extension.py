@@ -152,3 +152,4 @@ def check_curves(trial: Path) -> None:
     metadata = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     values = HParamsPluginData.FromString(metadata).session_start_info.hparams
     assert (values["strength"].number_value, values["mixture"].number_value) == (1.0, 0.25)
+    assert values["dataset"].string_value == "toy-bars"

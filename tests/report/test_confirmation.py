@@ -135,3 +135,20 @@ def test_so_many_seeds_give_a_t_test_its_power() -> None:
 )
 def test_no_number_of_seeds_is_named_where_none_can_be(scores: tuple[float, ...], others: tuple[float, ...]) -> None:
     assert seeds_needed(scores, others) is None
+
+
+def test_what_the_search_saw_is_the_median_over_its_seeds_and_a_seed_counts_once(make_sweep) -> None:
+    """The configuration was chosen by it: one lucky seed, or the same trial twice, says no more."""
+    searched = {
+        "a": {"migs": [0.30], "beta": 8.0, "seed": 0},
+        "b": {"migs": [0.40], "beta": 8.0, "seed": 1},
+        "c": {"migs": [0.90], "beta": 4.0, "seed": 0},
+        "d": {"migs": [0.10], "beta": 4.0, "seed": 1},
+        "e": {"migs": [0.05], "beta": 4.0, "seed": 2},
+        "f": {"migs": [0.90], "beta": 4.0, "seed": 0},
+    }
+    new = {"0000": {"migs": [0.2, 0.3], "beta": 8.0, "seed": 500_000}}
+    sweep = read_sweep(make_sweep(searched, confirming=new))
+    (first,) = confirmed(sweep.trials, sweep.confirming)
+    assert first.search_score == pytest.approx(0.35)
+    assert "was not confirmed" not in headline(sweep.trials, [first]).certainty

@@ -32,7 +32,7 @@ def test_it_says_everything_and_starts_and_writes_nothing(
     said = capsys.readouterr().out
     origins = {line.split()[0]: line.split()[-1] for line in said.splitlines() if line.startswith("--")}
     assert (origins["--beta"], origins["--latent-size"]) == ("line", "line")
-    assert (origins["--batch-size"], origins["--lr"], origins["--seed"]) == ("file", "preset", "0")
+    assert (origins["--batch-size"], origins["--lr"], origins["--seed"]) == ("file", "preset", "default")
     assert "4 trials" in said
     assert "0000  beta-vae, beta 4, latent size 3, lr 0.001, beta_norm 0.00293, seed 0" in said
     assert f"results    {tmp_path}/results/x" in said
@@ -46,7 +46,7 @@ def test_what_a_resumed_sweep_had_is_not_said_to_be_the_presets(tmp_path: Path) 
     resumed = parse_options(["--resume", str(tmp_path), "--verbose"], gpus_found=0)
     origins = {line.split()[0]: line.split()[-1] for line in describe_options(resumed).splitlines()}
     assert {origins[name] for name in ("--steps", "--batch-size", "--name", "--beta")} == {"sweep"}
-    assert (origins["--resume"], origins["--verbose"], origins["--seed"]) == ("line", "line", "0")
+    assert (origins["--resume"], origins["--verbose"], origins["--seed"]) == ("line", "line", "default")
 
 
 def test_more_steps_cost_more(small_data: DSprites) -> None:
@@ -87,7 +87,7 @@ def test_a_first_trial_that_cannot_be_trained_is_bad_input_in_one_line(
 ) -> None:
     assert main(f"{SMALL} --images 700 --beta 4 --lr 1e-3 -z 3 --dry-run {hopeless}".split()) == BAD_INPUT
     error = capsys.readouterr().err
-    assert error.startswith("error: The first trial must train for the estimate, but with beta ")
+    assert error.startswith("error: The largest trial must train for the estimate, but with beta ")
     assert reason in error
     assert error.count("\n") == 1
 

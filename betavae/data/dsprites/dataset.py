@@ -17,6 +17,7 @@ class DSpritesDataset(Dataset):
 
     name = "dsprites"
     image_shape = IMAGE_SHAPE
+    selections = ("images",)
 
     images: int = parameter(DSPRITES_FACTORS.size, least=1, most=DSPRITES_FACTORS.size, log=True)
     """Number of images to train on, the first in file order. The seed study trained on fewer than all."""

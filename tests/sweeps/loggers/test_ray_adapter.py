@@ -89,3 +89,17 @@ def test_only_the_loggers_that_are_asked_for_follow(context: LogContext) -> None
     check_loggers(LOGGERS.keys())  # raises otherwise
     with pytest.raises(InputError, match="--loggers must be some of terminal, tensorboard, but got 'paper'"):
         check_loggers(["paper"])
+
+
+@pytest.mark.parametrize("moment", ["__init__", "__enter__", "__exit__"])
+def test_a_logger_that_cannot_begin_or_end_costs_a_warning(
+    moment: str, context: LogContext, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError("no luck")
+
+    monkeypatch.setattr(Notes, moment, fail, raising=False)
+    monkeypatch.setitem(LOGGERS._parts, "terminal", Notes)
+    with RayLoggers(context) as loggers:
+        loggers.on_trial_start(0, [], TRIAL)
+    assert "the terminal log is incomplete: ZeroDivisionError: no luck" in capsys.readouterr().err

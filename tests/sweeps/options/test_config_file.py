@@ -51,7 +51,7 @@ def test_a_file_gives_options_and_the_command_line_comes_first(study: Path) -> N
 def test_the_record_of_a_sweep_asks_for_the_same_again(study: Path, tmp_path: Path) -> None:
     asked = parse("--config", study, "--name", "first", "--seed", 3)
     record = tmp_path / "sweep.json"
-    record.write_text(json.dumps({"options": options_to_dict(asked)}))
+    record.write_text(json.dumps({"format": 1, "options": options_to_dict(asked)}))
     again = options_to_dict(parse("--config", record))
     assert again["sweep"].pop("name") is None
     assert options_to_dict(asked)["sweep"].pop("name") == "first"
@@ -67,6 +67,8 @@ def test_the_record_of_a_sweep_asks_for_the_same_again(study: Path, tmp_path: Pa
         ("latent_siz = 3", "must hold options of run.py, but got latent_siz; did you mean latent_size?"),
         ("[serch]\nbeta = 3", "must hold options of run.py, but got serch; did you mean search?"),
         ("report = 3", "must be true or false, but got 3"),
+        ("compile = []", "compile in "),
+        ('config = "other.toml"', "config in "),
         ("beta = = 3", "--config must be a TOML file or a sweep.json, but"),
         (None, "--config must be a TOML file or a sweep.json, but"),
     ],
@@ -87,7 +89,9 @@ def test_a_wrong_value_is_refused_as_on_the_command_line(tmp_path: Path) -> None
         parse("--config", path)
 
 
-@pytest.mark.parametrize("text", ["{}", "[1]", '{"options": {}}', '{"options": 3}', "{"])
+@pytest.mark.parametrize(
+    "text", ["{}", '{"format": 99, "options": {"sweep": {}}}', "[1]", '{"options": {}}', '{"options": 3}', "{"]
+)
 def test_a_json_file_that_is_no_record_of_a_sweep_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
     path.write_text(text)

@@ -148,10 +148,59 @@ def test_a_resume_may_raise_the_trials_and_move_to_another_machine(repeats: str)
     assert planned_trials(again)[: len(planned_trials(started))] == planned_trials(started)
 
 
-def test_a_grid_of_which_points_were_drawn_cannot_become_the_whole_grid() -> None:
-    """The whole grid is tried in another order: the trials that are there would not be of the plan."""
-    with pytest.raises(InputError, match="--trials must stay 2"):
-        check_resume(asked("--beta 1 2 3 4 --trials 4"), asked("--beta 1 2 3 4 --trials 2"))
+def test_a_grid_of_which_points_were_drawn_may_become_the_whole_grid() -> None:
+    started, again = asked("--beta 1 2 3 4 --trials 2"), asked("--beta 1 2 3 4 --trials 4")
+    check_resume(again, started)  # raises otherwise
+    assert planned_trials(again)[:2] == planned_trials(started)
+    assert len(set(values(planned_trials(again), "beta"))) == 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_with_the_same_seeds_no_configuration_is_drawn_twice(seed: int) -> None:
+    """It would be the same training, counted as more evidence."""
+    trials = planned_trials(asked(f"--search random --trials 4 --repeats 2 --beta 1 2 -z 5 6 --seed {seed}"))
+    assert len({trial.config for trial in trials}) == 8
+
+
+@pytest.mark.parametrize("search", ["random", "optuna"])
+def test_more_configurations_than_there_are_cannot_be_repeated(search: str) -> None:
+    with pytest.raises(InputError, match="--trials must be at most 2 with --repeats, .*, but got 3"):
+        asked(f"--search {search} --trials 3 --repeats 2 --beta 1 2")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--sampler gp", "--sampler needs --search optuna"),
+        ("--scheduler none --grace-steps 5", "--grace-steps needs a"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(words: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        asked(words)
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [
+        ("search", "trials", "x"),
+        ("search", "trials", {}),
+        ("search", "repeats", [2]),
+        ("search", "scheduler", "foo"),
+        ("search", "sampler", 3),
+        ("sweep", "preset", "best"),
+        ("sweep", "seed", True),
+        ("space", "beta", []),
+        ("space", "beta", ["x"]),
+        ("space", "beta", "1..x"),
+        ("space", "objective", "beta-vae"),
+    ],
+)
+def test_a_record_whose_options_were_changed_is_refused_in_a_sentence(group: str, name: str, value: object) -> None:
+    record = json.loads(json.dumps(options_to_dict(asked("--beta 1 4"))))
+    record[group][name] = value
+    with pytest.raises(InputError, match=name):
+        options_from_dict(record)
 
 
 @pytest.mark.parametrize(

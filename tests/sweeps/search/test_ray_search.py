@@ -154,3 +154,15 @@ def test_a_search_ranks_by_the_score_that_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "trial_0000" / "result.json").write_text(json.dumps(report) + "\n")
     search.on_trial_complete("x")
     assert search._draw._study.best_value == 0.1
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_optuna_never_repeats_a_configuration_with_the_same_seeds(sampler: str, tmp_path: Path) -> None:
+    options = asked(f"--search optuna --sampler {sampler} --trials 6 --repeats 2 --beta 1 2 4 -z 5 6")
+    search = search_of(options, tmp_path)
+    drawn = []
+    for number in range(12):
+        drawn.append(suggested(search, str(number)))
+        (tmp_path / f"trial_{number:04}" / "result.json").write_text('{"step": 100, "mig": 0.5}\n')
+        search.on_trial_complete(str(number))
+    assert len({(values["beta"], values["latent_size"], values["seed"]) for values in drawn}) == 12

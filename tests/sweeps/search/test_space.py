@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from betavae.data import DATASETS, DSpritesDataset
 from betavae.errors import InputError
 from betavae.objectives import OBJECTIVES, Batch, BetaVAE, Loss, Objective
 from betavae.parts import parameter, parameters_of
@@ -108,3 +109,33 @@ def test_what_does_not_lie_in_a_space_is_named() -> None:
     assert gentle.space.mismatch(trial.config) == "objective beta-vae, not gentle"
     ranged = parse_options(["--beta", "1..5", "--lr", "1e-3", "--search", "random", "--trials", "3"], gpus_found=0)
     assert ranged.space.mismatch(trial.config) == ""
+
+
+@pytest.mark.parametrize(
+    "words", ["--steps 5 20 --eval-every 5 10", "--search random --trials 4 --steps 4..20 --eval-every 2..20"]
+)
+def test_values_that_exclude_one_another_are_refused_at_the_door(words: str) -> None:
+    options = parse_options(words.split(), gpus_found=0)
+    with pytest.raises(InputError, match="--eval-every must be at most steps"):
+        options.check()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grey(DSpritesDataset):
+    """A data set with a parameter that changes its images."""
+
+    name = "grey"
+
+    shade: int = parameter(255, least=1, most=255)
+    """How bright."""
+
+
+def test_a_sweep_has_one_data_set_and_opens_it_as_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS._parts, "grey", Grey)
+    options = parse_options(["--dataset", "grey", "--shade", "128", "--images", "100", "200"], gpus_found=0)
+    options.check()
+    assert options.space.dataset() == Grey(shade=128)
+    with pytest.raises(InputError, match="--shade must be one value, since it may change the images, but got 1 2"):
+        parse_options(["--dataset", "grey", "--shade", "1", "2"], gpus_found=0).check()
+    with pytest.raises(InputError, match="--dataset must be one, .*, but got dsprites grey"):
+        parse_options(["--dataset", "dsprites", "grey"], gpus_found=0).check()

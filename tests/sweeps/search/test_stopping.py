@@ -8,7 +8,7 @@ from ray.tune.schedulers.async_hyperband import _Bracket
 
 from sweeps.options.command_line import parse_options
 from sweeps.search.ray_search import RuleScheduler
-from sweeps.search.stopping import MedianStopping, NoStopping, SuccessiveHalving, stopping_rule
+from sweeps.search.stopping import MedianStopping, NoStopping, StoppingRule, SuccessiveHalving, stopping_rule
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 
@@ -90,7 +90,7 @@ def test_the_first_that_waits_runs_next_and_ended_trials_are_not_looked_at() -> 
 
 def replayed(name: str, events: list[tuple[str, int, int, float]]) -> list[bool]:
     """What a rule decides of some reports; the trials that are told to have ended are told so."""
-    rule = stopping_rule(parse_options(f"--scheduler {name} --steps 270 --grace-steps 10".split(), gpus_found=0))
+    rule = rule_of(name)
     decisions = []
     for kind, trial, step, score in events:
         if kind == "ended":
@@ -102,19 +102,34 @@ def replayed(name: str, events: list[tuple[str, int, int, float]]) -> list[bool]
 
 @pytest.mark.parametrize("name", ["asha", "median", "hyperband", "percentile"])
 def test_a_rule_that_is_told_again_decides_as_if_it_had_never_forgotten(name: str) -> None:
+    """Twelve trials report in turn; a resume tells the rule trial by trial what they reported up to their stop."""
     generator = np.random.default_rng(0)
-    events: list[tuple[str, int, int, float]] = []
-    for trial in range(12):
-        level = generator.normal()
-        events += [("report", trial, 10 * step, level + 0.01 * step) for step in range(1, 28)]
-        events.append(("ended", trial, 270, 0.0))
-    levels = generator.normal(size=24)
-    late = [
-        ("report", 12 + trial, 10 * step, levels[trial] + 0.01 * step) for trial in range(24) for step in range(1, 28)
+    rule, levels, running = rule_of(name), generator.normal(size=36), set(range(12))
+    reports: dict[int, list[tuple[int, float]]] = {trial: [] for trial in running}
+    for step in range(10, 271, 10):
+        for trial in sorted(running):
+            score = levels[trial] + 0.001 * step
+            reports[trial].append((step, score))
+            if rule.stops(trial, step=step, score=score):
+                running.remove(trial)
+    resumed = rule_of(name)
+    for trial, values in reports.items():
+        for step, score in values:
+            resumed.stops(trial, step=step, score=score)
+        if trial in running:
+            rule.ended(trial)
+            resumed.ended(trial)
+    decisions = [
+        [each.stops(trial, step=step, score=levels[trial] + 0.001 * step) for each in (rule, resumed)]
+        for trial in range(12, 36)
+        for step in range(10, 271, 10)
     ]
-    assert replayed(name, events + late)[-len(late) :] == replayed(name, events + events + late)[-len(late) :]
-    assert any(replayed(name, events + late)[-len(late) :])
-    assert not all(replayed(name, events + late)[-len(late) :])
+    assert all(before == after for before, after in decisions)
+    assert 0 < sum(before for before, _ in decisions) < len(decisions)
+
+
+def rule_of(name: str) -> StoppingRule:
+    return stopping_rule(parse_options(f"--scheduler {name} --steps 270 --grace-steps 10".split(), gpus_found=0))
 
 
 def test_optunas_percentile_stops_what_is_below_the_best_third_of_those_that_ended() -> None:
