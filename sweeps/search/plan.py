@@ -26,10 +26,9 @@ def planned_trials(options: Options) -> list[PlannedTrial]:
         InputError: If `--trials` exceeds the number of points of a grid.
     """
     points, repeats = _points(options), options.search.repeats or 1
-    repeated_points = [(point, repeat) for point in points for repeat in range(repeats)]
     return [
-        PlannedTrial(index, trial_config(point, seed=search_seed(options, index)))
-        for index, (point, _) in enumerate(repeated_points)
+        PlannedTrial(index, trial_config(points[index // repeats], seed=search_seed(options, index)))
+        for index in range(len(points) * repeats)
     ]
 
 

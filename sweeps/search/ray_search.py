@@ -16,7 +16,7 @@ from betavae.records.trial import PlannedTrial, Trial, Trials
 from sweeps.cluster import Resources
 from sweeps.options.options import Options
 from sweeps.search.draws import Draw, OptunaDraw, PlannedDraw
-from sweeps.search.plan import num_trials, planned_trials, starting_order
+from sweeps.search.plan import planned_trials, starting_order
 from sweeps.search.stopping import NoStopping, StoppingRule, replay_trials, stopping_rule
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import WRITE_FAILURE
@@ -54,7 +54,6 @@ def search_stage(options: Options, folder: StageFolder, *, num_known_trials: int
         if options.search.search == "optuna"
         else PlannedDraw(dict(enumerate(planned_trials(options))))
     )
-    assert num_trials(options) == len(starting_order(options))
     return Stage(folder, starting_order(options), draw, stopping_rule(options), options.search.rank_by)
 
 
