@@ -98,7 +98,9 @@ def estimate(arguments: Sequence[str]) -> str:
 
 def describe_options(options: Options) -> str:
     """Return every option with its value and origin. The origin `sweep` is the resumed sweep."""
-    values = {name: getattr(getattr(options, group), name) for group in GROUPS for name in _names_of(options, group)}
+    values = {
+        name: getattr(getattr(options, group), name) for group, kind in GROUPS.items() for name in options_of(kind)
+    }
     values |= options.space.axes
     rows: list[tuple[str, str, str]] = [
         (flag(name), _option_text(value), options.origins.get(name, "default")) for name, value in values.items()
@@ -143,10 +145,6 @@ def describe_resources(options: Options, *, gpus_found: int) -> str:
         place = f" in the cluster at {resource_options.address}, whose speed is not measured"
     gpus, cpus = ("all" if value is None else value for value in (resource_options.num_gpus, resource_options.num_cpus))
     return f"GPUs {gpus} of {gpus_found}, CPU cores {cpus} of {cpus_found}{place}"
-
-
-def _names_of(options: Options, group: str) -> list[str]:
-    return list(options_of(type(getattr(options, group))))
 
 
 def _option_text(value: object) -> str:

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any, NoReturn, TypeVar
 
 from betavae.config import PARTS, parameters_by_name
-from betavae.errors import InputError, ParameterError
+from betavae.errors import InputError
 from betavae.extensions import check_extensions
 from betavae.parts import Parameter, parameters_of
 from betavae.records.record import read_record
 from sweeps.options.config_file import words_of
-from sweeps.options.fields import Option, flag, options_of
+from sweeps.options.fields import Option, errors_naming_flags, flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options, Origin, PresetName, ReportOptions
 from sweeps.options.presets import PRESETS
 from sweeps.options.recorded import options_from_dict
@@ -60,10 +60,11 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         **dict.fromkeys(line_values, _origin("command line")),
     }
     options = replace(_with_values(base, values), origins=origins)
-    for name in values:
-        if name in options.space.axes:
-            _check_owned(options.space, name)
-    return replace(options, space=_with_default_axes(options.space))
+    with errors_naming_flags():
+        for name in values:
+            if name in options.space.axes:
+                check_owned(options.space, name)
+        return replace(options, space=options.space.with_defaults())
 
 
 def parse_analysis_options(arguments: Sequence[str]) -> AnalysisOptions:
@@ -207,10 +208,8 @@ def _parse(parser: _Parser, arguments: Sequence[str]) -> dict[str, Any]:
 
 def _value(option: Option | Parameter | None, words: Any) -> Any:
     if isinstance(option, Parameter):
-        try:
+        with errors_naming_flags():
             return parse_axis(option, words or (["true"] if option.kind is bool else []))
-        except ParameterError as error:
-            raise InputError(f"{flag(error.name)} {error.requirement}") from error
     if option is None:
         if words == []:
             raise InputError("--dataset, --architecture and --objective need one or several names.")
@@ -249,8 +248,8 @@ def _names(options: Options) -> list[str]:
     defaults = Options()
     fixed_names = [
         name
-        for group in GROUPS
-        for name in options_of(type(getattr(options, group)))
+        for group, kind in GROUPS.items()
+        for name in options_of(kind)
         if getattr(getattr(options, group), name) != getattr(getattr(defaults, group), name)
     ]
     return [*fixed_names, *options.space.axes]
@@ -267,20 +266,6 @@ def _with_values(base: Options, values: Mapping[str, Any]) -> Options:
 def _group_with_values(group: T, values: Mapping[str, Any]) -> T:
     changes = {name: values[name] for name in options_of(type(group)) if name in values}
     return replace(group, **changes)  # type: ignore[type-var]
-
-
-def _check_owned(space: Space, name: str) -> None:
-    try:
-        check_owned(space, name)
-    except ParameterError as error:
-        raise InputError(f"{flag(error.name)} {error.requirement}") from error
-
-
-def _with_default_axes(space: Space) -> Space:
-    try:
-        return space.with_defaults()
-    except ParameterError as error:
-        raise InputError(f"{flag(error.name)} {error.requirement}") from error
 
 
 def _origin(origin: Origin) -> Origin:

@@ -13,7 +13,7 @@ from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
 from betavae.records.record import FORMAT, SWEEP_FILE
 from sweeps.options.fields import Option, flag, options_of
-from sweeps.options.options import GROUPS, Options
+from sweeps.options.options import GROUPS
 from sweeps.search.space import value_text
 
 _SPACE = "space"
@@ -48,10 +48,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _options_by_name() -> dict[str, Option | None]:
     """Return all options by name; None in place of a trial's parts and parameters."""
-    options = Options()
-    fixed_options = {
-        name: option for group in GROUPS for name, option in options_of(type(getattr(options, group))).items()
-    }
+    fixed_options = {name: option for kind in GROUPS.values() for name, option in options_of(kind).items()}
     return {**dict.fromkeys([*PARTS, *parameters_by_name()]), **fixed_options}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from betavae.errors import InputError
+from betavae.errors import InputError, ParameterError
 from betavae.parts import field_helps
 
 Resume = Literal["free", "fixed", "raise"]
@@ -110,6 +111,19 @@ class Option:
 def flag(name: str) -> str:
     """Return the name of an option on the command line."""
     return "--" + name.replace("_", "-")
+
+
+@contextmanager
+def errors_naming_flags() -> Iterator[None]:
+    """Raise the errors of a block that name a parameter as errors that name its option on the command line.
+
+    Raises:
+        InputError: In place of a `ParameterError`.
+    """
+    try:
+        yield
+    except ParameterError as error:
+        raise InputError(f"{flag(error.name)} {error.requirement}") from error
 
 
 def options_of(owner: type) -> Mapping[str, Option]:

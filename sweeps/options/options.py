@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from betavae.config import PARTS
-from betavae.errors import InputError, ParameterError
+from betavae.errors import InputError
 from betavae.metrics import METRICS
-from sweeps.options.fields import flag, option, options_of
+from sweeps.options.fields import errors_naming_flags, flag, option, options_of
 from sweeps.search.space import Range, Space, ends
 
 PresetName = Literal["quick", "full", "seed-study"]
@@ -257,10 +257,8 @@ class Options:
             raise InputError("--retry-failed needs --resume, the folder of the sweep whose trials failed.")
         if self.sweep.quiet and self.sweep.verbose:
             raise InputError("--quiet and --verbose exclude each other; give one of them.")
-        try:
+        with errors_naming_flags():
             self.space.check()
-        except ParameterError as error:
-            raise InputError(f"{flag(error.name)} {error.requirement}") from error
         self._check_search()
         _check_rank_by(self.search.rank_by)
 
@@ -295,9 +293,15 @@ class Options:
             raise InputError(f"{flag(name)} needs {needed}; leave it out, or give that too.")
 
 
-GROUPS = ("sweep", "resources", "search", "confirm", "report")
-"""The attributes of `Options` that hold a group of fixed options. The other options are a trial's parts and parameters,
-in `space`."""
+GROUPS: Mapping[str, type] = {
+    "sweep": SweepOptions,
+    "resources": ResourceOptions,
+    "search": SearchOptions,
+    "confirm": ConfirmOptions,
+    "report": ReportOptions,
+}
+"""By attribute of `Options`, the class of each group of fixed options. The other options are a trial's parts and
+parameters, in `space`."""
 
 
 def check_limits(group: Any) -> None:

@@ -8,24 +8,9 @@ from typing import Any
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
 from sweeps.options.fields import Option, options_of
-from sweeps.options.options import (
-    GROUPS,
-    ConfirmOptions,
-    Options,
-    ReportOptions,
-    ResourceOptions,
-    SearchOptions,
-    SweepOptions,
-)
+from sweeps.options.options import GROUPS, Options
 from sweeps.search.space import Axis, Range, Space, parse_axis
 
-_KINDS: Mapping[str, type] = {
-    "sweep": SweepOptions,
-    "resources": ResourceOptions,
-    "search": SearchOptions,
-    "confirm": ConfirmOptions,
-    "report": ReportOptions,
-}
 _SPACE = "space"
 
 
@@ -38,7 +23,7 @@ def options_from_dict(groups: Mapping[str, Any]) -> Options:
     for group in (*GROUPS, _SPACE):
         if not isinstance(groups.get(group), Mapping):
             raise InputError(f"A sweep's record must hold its options, but the group {group!r} is missing.")
-    values = {group: _KINDS[group](**_read_group(group, groups[group])) for group in GROUPS}
+    values = {group: kind(**_read_group(kind, groups[group])) for group, kind in GROUPS.items()}
     return Options(**values, space=Space({name: _read_axis(name, value) for name, value in groups[_SPACE].items()}))
 
 
@@ -47,16 +32,16 @@ def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:
     groups = {
         group: {
             name: getattr(getattr(options, group), name)
-            for name, option in options_of(_KINDS[group]).items()
+            for name, option in options_of(kind).items()
             if option.rules.is_recorded
         }
-        for group in GROUPS
+        for group, kind in GROUPS.items()
     }
     return {**groups, _SPACE: {name: _json_value(axis) for name, axis in options.space.axes.items()}}
 
 
-def _read_group(group: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    options = options_of(_KINDS[group])
+def _read_group(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    options = options_of(kind)
     unknown_names = [name for name in values if name not in options]
     if unknown_names:
         raise InputError(f"A sweep's record must hold options of run.py, but holds {unknown_names[0]}.")

@@ -99,8 +99,8 @@ def check_resume(new: Options, old: Options) -> None:
     Raises:
         InputError: Naming the first such option.
     """
-    for group in GROUPS:
-        for name, option in options_of(type(getattr(old, group))).items():
+    for group, kind in GROUPS.items():
+        for name, option in options_of(kind).items():
             old_value, new_value = getattr(getattr(old, group), name), getattr(getattr(new, group), name)
             if option.rules.resume == "fixed" and old_value != new_value:
                 raise _change_error(name, old_value, new_value)
