@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from betavae.config import TrialConfig
-from betavae.data import FactorImages
+from betavae.data import Dataset, FactorImages
 from betavae.errors import InputError
 from betavae.evaluation import take_score
 from betavae.extensions import check_extensions, load_extensions
@@ -182,9 +182,10 @@ def _take_exact_scores(
             if checkpoint is None:
                 raise CheckpointError("no checkpoint can be read.")
             dataset = TrialConfig.read(checkpoint.folder / CONFIG_FILE).dataset
-            if _fingerprint_of_exact_score(checkpoint) == data[dataset.name].fingerprint:
+            images = data[dataset.name]
+            if _fingerprint_of_exact_score(checkpoint) == images.fingerprint:
                 continue
-            score = _take_exact_score(checkpoint.folder, data, device=device, name=name)
+            score = _take_exact_score(checkpoint.folder, dataset, images, device=device, name=name)
         except (CheckpointError, OSError) as error:
             exact_scores.problems.append(f"Trial {name} has no exact MIG: {error}")
             continue
@@ -208,10 +209,9 @@ def _fingerprint_of_exact_score(checkpoint: Checkpoint) -> str | None:
     return data.get("sha256") if isinstance(data, dict) else None
 
 
-def _take_exact_score(checkpoint: Path, data: Mapping[str, FactorImages], *, device: str, name: str) -> Score:
+def _take_exact_score(checkpoint: Path, dataset: Dataset, images: FactorImages, *, device: str, name: str) -> Score:
     """Take the exact score of a checkpoint, with a progress bar on a terminal."""
-    dataset = TrialConfig.read(checkpoint / CONFIG_FILE).dataset
-    images, description, console = data[dataset.name], f"exact MIG of {one_line(name)}", Console(stderr=True)
+    description, console = f"exact MIG of {one_line(name)}", Console(stderr=True)
     if not console.is_terminal:
         print_escaped(f"{description}: encoding {len(images):,} images ...", file=sys.stderr)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn()
