@@ -84,9 +84,10 @@ class OptunaDraw:
         num_startup = min(_MAX_STARTUP_TRIALS, math.ceil(num_configurations(options) / 3))
         # a resumed sampler must not draw its first configurations again; numpy's generator takes 32 bits
         seed = (options.sweep.seed + 7919 * num_known_trials) % 2**32
-        self._study = optuna.create_study(
-            direction="maximize", sampler=_SAMPLERS[options.search.sampler](num_startup, seed)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = _SAMPLERS[options.search.sampler](num_startup, seed)
+        self._study = optuna.create_study(direction="maximize", sampler=sampler)
 
     def next(self, index: int) -> PlannedTrial:
         """Return the trial with this number; if it begins a new configuration, ask the sampler for one."""
@@ -186,28 +187,22 @@ def _distribution(parameter: Parameter, axis: Axis) -> BaseDistribution:
 
 
 def _tpe(num_startup: int, seed: int) -> BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return TPESampler(
-            multivariate=True,
-            group=True,  # needed for parameters that only some parts own
-            constant_liar=True,  # several trials run at once: assume low scores near them, to propose other points
-            n_startup_trials=num_startup,
-            seed=seed,
-        )
+    return TPESampler(
+        multivariate=True,
+        group=True,  # needed for parameters that only some parts own
+        constant_liar=True,  # several trials run at once: assume low scores near them, to propose other points
+        n_startup_trials=num_startup,
+        seed=seed,
+    )
 
 
 def _gp(num_startup: int, seed: int) -> BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return GPSampler(n_startup_trials=num_startup, seed=seed)
+    return GPSampler(n_startup_trials=num_startup, seed=seed)
 
 
 def _qmc(num_startup: int, seed: int) -> BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        # a resume changes the seed, and with it the sequence
-        return QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
+    # a resume changes the seed, and with it the sequence
+    return QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
 
 
 def _random(num_startup: int, seed: int) -> BaseSampler:
