@@ -22,7 +22,25 @@ SEED_STUDY_ROWS = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class _BinnedGap(Metric):
+class _Gap(Metric):
+    """A MIG whose details are the quantities behind it."""
+
+    def check_details(self, score: Score) -> None:
+        """Check that the details are of the same latents and factors."""
+        details, names = score.details, score.by_factor.keys()
+        for name in ("matched_latents", "entropies_nats"):
+            values = details.get(name)
+            if not isinstance(values, dict) or values.keys() != names:
+                raise InputError(f"details.{name} must name the factors of by_factor")
+            for factor, value in values.items():
+                check_number(f"details.{name}.{factor}", value)
+        for factor, latent in details["matched_latents"].items():
+            require(type(latent) is int, f"details.matched_latents.{factor}", "a whole number", latent)
+        _check_matrix(details.get("mutual_information_nats"), num_columns=len(names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BinnedGap(_Gap):
     """The MIG by bins of the posterior means."""
 
     binning: ClassVar[str]
@@ -32,10 +50,6 @@ class _BinnedGap(Metric):
         """Return the MIG. Its chance level is the MIG of the same codes with the rows of factors shuffled."""
         gap = mutual_information_gap(sample.mean, sample.factors, num_bins=NUM_BINS, binning=self.binning)
         return _score_of(gap, sample, estimator=self.described, chance=_chance(sample, sample.factors, self.binning))
-
-    def check_details(self, score: Score) -> None:
-        """Check that the details are of the same latents and factors."""
-        _check_details(score)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +122,7 @@ class MigSeedStudy(Metric):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MigExact(Metric):
+class MigExact(_Gap):
     """The MIG of the full posteriors of all images, without sampling or bins."""
 
     name = "mig_exact"
@@ -129,7 +143,7 @@ class MigExact(Metric):
 
     def check_details(self, score: Score) -> None:
         """Check the details of a gap, and the score of the ordered factors, which is None if there are none."""
-        _check_details(score)
+        super().check_details(score)
         if score.details.get("score_of_ordered_factors", "") is not None:  # None: every factor is categorical
             check_number("details.score_of_ordered_factors", score.details.get("score_of_ordered_factors"))
 
@@ -161,19 +175,6 @@ def _chance(sample: EncodedSample, factors: Integer[np.ndarray, "rows factors"],
     """Return the MIG of the same codes with the rows of factors shuffled."""
     shuffled = factors[sample.generator().permutation(len(factors))]
     return mutual_information_gap(sample.mean, shuffled, num_bins=NUM_BINS, binning=binning).score
-
-
-def _check_details(score: Score) -> None:
-    details, names = score.details, score.by_factor.keys()
-    for name in ("matched_latents", "entropies_nats"):
-        values = details.get(name)
-        if not isinstance(values, dict) or values.keys() != names:
-            raise InputError(f"details.{name} must name the factors of by_factor")
-        for factor, value in values.items():
-            check_number(f"details.{name}.{factor}", value)
-    for factor, latent in details["matched_latents"].items():
-        require(type(latent) is int, f"details.matched_latents.{factor}", "a whole number", latent)
-    _check_matrix(details.get("mutual_information_nats"), num_columns=len(names))
 
 
 def _check_matrix(rows: object, *, num_columns: int) -> None:
