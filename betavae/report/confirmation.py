@@ -10,50 +10,31 @@ from typing import Any
 from betavae.config import TrialConfig
 from betavae.metrics import METRICS
 from betavae.records.trial import Trial
-from betavae.report.settings import median_of, quartiles_of, setting_values, settings_of
+from betavae.report.settings import SeedGroup, median_of, setting_values, settings_of
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class Confirmed(SeedGroup):
     """One configuration and its new seeds: the trials that ran to their end.
 
     Attributes:
-        config: With seed 0, whatever the trials' seeds.
-        trials: One or more, the highest final score first.
         search_score: The highest ranking score that the search saw of it: selected with labels. None if the search's
             trials of it cannot be read.
         num_failed: Number of new seeds that failed.
     """
 
-    config: TrialConfig
-    trials: tuple[Trial, ...]
     search_score: float | None
     num_failed: int
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """`final_scores`."""
+        return self.final_scores
 
     @cached_property
     def final_scores(self) -> tuple[float, ...]:
         """The ranking score of each new seed at the end of its training, selected by nobody; the highest first."""
         return tuple(trial.last_score for trial in self.trials)
-
-    @cached_property
-    def seeds(self) -> tuple[int, ...]:
-        """The seed of each trial, in the order of `final_scores`."""
-        return tuple(trial.config.seed for trial in self.trials)
-
-    @property
-    def num_seeds(self) -> int:
-        """Number of new seeds that ran to their end."""
-        return len(self.trials)
-
-    @property
-    def median(self) -> float:
-        """The median of `final_scores`."""
-        return median_of(self.final_scores)
-
-    @property
-    def quartiles(self) -> tuple[float, float]:
-        """The first and the third quartile of `final_scores`."""
-        return quartiles_of(self.final_scores)
 
     @cached_property
     def requested_scores(self) -> Mapping[str, tuple[float | None, ...]]:

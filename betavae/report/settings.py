@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,41 +15,55 @@ from betavae.records.trial import Trial, ranked
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One configuration, and its trials that have a score.
+class SeedGroup(ABC):
+    """One configuration, and its trials with different seeds.
 
     Attributes:
         config: With seed 0, whatever the trials' seeds.
-        trials: One or more, the highest best score first.
+        trials: One or more, the highest score first.
     """
 
     config: TrialConfig
     trials: tuple[Trial, ...]
 
-    @cached_property
-    def best_scores(self) -> tuple[float, ...]:
-        """The best ranking score of each trial, selected with labels; the highest first."""
-        return tuple(trial.score for trial in self.trials)
+    @property
+    @abstractmethod
+    def scores(self) -> tuple[float, ...]:
+        """The ranking score of each trial; the highest first."""
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
-        """The seed of each trial, in the order of `best_scores`."""
+        """The seed of each trial, in the order of `scores`."""
         return tuple(trial.config.seed for trial in self.trials)
 
     @property
     def num_seeds(self) -> int:
-        """Number of trials that have a score."""
+        """Number of trials."""
         return len(self.trials)
 
     @property
     def median(self) -> float:
-        """The median of `best_scores`."""
-        return median_of(self.best_scores)
+        """The median of `scores`."""
+        return median_of(self.scores)
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """The first and the third quartile of `best_scores`."""
-        return quartiles_of(self.best_scores)
+        """The first and the third quartile of `scores`."""
+        return quartiles_of(self.scores)
+
+
+class Setting(SeedGroup):
+    """One configuration of the search, and its trials that have a score."""
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """`best_scores`."""
+        return self.best_scores
+
+    @cached_property
+    def best_scores(self) -> tuple[float, ...]:
+        """The best ranking score of each trial, selected with labels; the highest first."""
+        return tuple(trial.score for trial in self.trials)
 
 
 def settings_of(trials: Sequence[Trial]) -> list[Setting]:
