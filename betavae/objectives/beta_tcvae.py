@@ -29,7 +29,7 @@ class BetaTCVAE(Objective):
     """Weight of the total correlation. It is estimated from one batch, which should have 128 images or more."""
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
-        """Return `beta_norm`."""
+        """Return `beta_norm`, the beta of a loss that is averaged over pixels and latents."""
         return {"beta_norm": normalized_beta(self.beta, latent_size=latent_size, num_pixels=num_pixels)}
 
     def loss(self, batch: Batch) -> Loss:

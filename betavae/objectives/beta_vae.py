@@ -24,7 +24,7 @@ class BetaVAE(Objective):
     """Weight of the KL; 1 is the plain VAE."""
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
-        """Return `beta_norm`."""
+        """Return `beta_norm`, the beta of a loss that is averaged over pixels and latents."""
         return {"beta_norm": normalized_beta(self.beta, latent_size=latent_size, num_pixels=num_pixels)}
 
     def loss(self, batch: Batch) -> Loss:
