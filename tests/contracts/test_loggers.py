@@ -65,8 +65,10 @@ def test_a_trials_life_and_its_resume_leave_the_trials_own_files_alone(name: str
 @pytest.mark.parametrize("name", LOGGERS)
 def test_a_trial_that_fails_before_its_first_report_can_end(name: str, stage: StageFolder) -> None:
     stage.trial(0).fail(ValueError("the reason"), would_recur=True)
+    before = stage.read(0)
     with logger_of(name, stage) as logger:
-        logger.ended(PLANNED, stage.read(0))
+        logger.ended(PLANNED, before)
+    assert stage.read(0) == before
 
 
 @pytest.mark.parametrize("name", LOGGERS)
@@ -75,6 +77,7 @@ def test_a_trial_whose_folder_is_gone_can_end(name: str, stage: StageFolder) -> 
         logger.started(PLANNED)
         shutil.rmtree(stage.trial(0).path)
         logger.ended(PLANNED, None)
+    assert not stage.trial(0).path.exists()
 
 
 @pytest.mark.parametrize("name", LOGGERS)

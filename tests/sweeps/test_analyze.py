@@ -227,6 +227,7 @@ def test_a_reader_that_has_gone_away_is_no_error() -> None:
     with os.fdopen(writing, "w") as stream:
         for _ in range(2):
             print_escaped("a line", file=stream)
+        assert os.fstat(stream.fileno()).st_rdev == os.stat(os.devnull).st_rdev
 
 
 def test_what_a_file_says_reaches_the_terminal_as_text(make_sweep, capsys: pytest.CaptureFixture[str]) -> None:

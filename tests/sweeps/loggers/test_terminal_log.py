@@ -170,12 +170,13 @@ def test_no_error_of_a_trial_reaches_the_terminal_as_a_command(tmp_path: Path) -
     assert r"FAILED: Error: \x1b]0;title\x07\x9b31m\u202edehsinif" in said
 
 
-def test_an_output_that_cannot_be_written_ends_no_trial(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_ends_no_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     full = io.StringIO()
     full.write = _raise_disk_full  # type: ignore[method-assign,assignment]
     search = StageFolder(Mirror(tmp_path), "mig")
     log = loggers_of(TerminalLog(context_of(search), console=Console(file=full)))
     log.on_trial_complete(0, [], ray_trial(PlannedTrial(0, CONFIG)))
+    assert capsys.readouterr().err.startswith("warning: the terminal log of trial 0000 is incomplete: ")
 
 
 def _raise_disk_full(text: str) -> int:
