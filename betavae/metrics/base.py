@@ -151,7 +151,8 @@ class Metric(Part):
         is_live: Whether every evaluation of a trial takes the score; if not, it is taken on request.
         higher_is_better: True if a higher score is better, False if a lower score is; None if neither is.
         ignores_scale: Whether scaling and shifting a latent leaves the score as it is: False for a metric that compares
-            posteriors with the prior.
+            posteriors with the prior, latents with one another, or a latent with a threshold or a penalty.
+        num_rows: Number of images that `rows` draws.
         is_always_taken: Whether `rows` selects images for every trial.
         format: Python's format specification of the value.
         symbol: The name at the head of a column; the metric's name if empty.
@@ -161,6 +162,7 @@ class Metric(Part):
     is_live: ClassVar[bool] = True
     higher_is_better: ClassVar[bool | None] = True
     ignores_scale: ClassVar[bool] = True
+    num_rows: ClassVar[int] = NUM_ROWS
     is_always_taken: ClassVar[bool] = True
     format: ClassVar[str] = ".4f"
     symbol: ClassVar[str] = ""
@@ -177,7 +179,7 @@ class Metric(Part):
             data: The whole set.
             num_training: Number of images that the model was trained on, the first in index order.
         """
-        return drawn_rows(data)
+        return drawn_rows(data, num_rows=self.num_rows)
 
     @abstractmethod
     def score(self, sample: EncodedSample) -> Score:
@@ -192,9 +194,14 @@ class Metric(Part):
         return
 
 
-def drawn_rows(data: FactorImages) -> Rows:
-    """Return NUM_ROWS images, drawn without replacement and sorted: the same images in every trial."""
-    drawn = np.random.default_rng(ROWS_SEED).choice(len(data), min(NUM_ROWS, len(data)), replace=False)
+def drawn_rows(data: FactorImages, *, num_rows: int = NUM_ROWS) -> Rows:
+    """Return images that are drawn without replacement and sorted: the same images in every trial.
+
+    Args:
+        data: The whole set.
+        num_rows: Number of images; all of them if the set has fewer.
+    """
+    drawn = np.random.default_rng(ROWS_SEED).choice(len(data), min(num_rows, len(data)), replace=False)
     return live_rows(np.sort(drawn))
 
 
