@@ -11,7 +11,8 @@ from jaxtyping import Integer
 
 from betavae.data import FactorImages
 from betavae.errors import InputError
-from betavae.metrics.base import EncodedSample, Metric, Rows, Score, check_number, require
+from betavae.metrics.base import EncodedSample, Metric, Rows, Score, check_number
+from betavae.metrics.details import check_by_factor, check_matched_latents, check_matrix
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 
 NUM_BINS = 20
@@ -27,16 +28,9 @@ class _Gap(Metric):
 
     def check_details(self, score: Score) -> None:
         """Check that the details are of the same latents and factors."""
-        details, names = score.details, score.by_factor.keys()
-        for name in ("matched_latents", "entropies_nats"):
-            values = details.get(name)
-            if not isinstance(values, dict) or values.keys() != names:
-                raise InputError(f"details.{name} must name the factors of by_factor")
-            for factor, value in values.items():
-                check_number(f"details.{name}.{factor}", value)
-        for factor, latent in details["matched_latents"].items():
-            require(type(latent) is int, f"details.matched_latents.{factor}", "a whole number", latent)
-        _check_matrix(details.get("mutual_information_nats"), num_columns=len(names))
+        check_matched_latents(score)
+        check_by_factor(score, "entropies_nats", factors=score.by_factor)
+        check_matrix(score, "mutual_information_nats", num_columns=len(score.by_factor))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,14 +169,3 @@ def _chance(sample: EncodedSample, factors: Integer[np.ndarray, "rows factors"],
     """Return the MIG of the same codes with the rows of factors shuffled."""
     shuffled = factors[sample.generator().permutation(len(factors))]
     return mutual_information_gap(sample.mean, shuffled, num_bins=NUM_BINS, binning=binning).score
-
-
-def _check_matrix(rows: object, *, num_columns: int) -> None:
-    name = "details.mutual_information_nats"
-    if not isinstance(rows, list) or not rows or any(not isinstance(row, list) for row in rows):
-        raise InputError(f"{name} must be a list of rows")
-    for row in rows:
-        if len(row) != num_columns:
-            raise InputError(f"{name} must have a column for each of {num_columns} factors")
-        for value in row:
-            check_number(name, value)
