@@ -1,7 +1,9 @@
 """Scores of disentanglement. To add one, write a module here and add its class to `METRICS`."""
 
 from betavae.metrics.base import EncodedSample, Metric, Rows, Score
+from betavae.metrics.beta_vae_score import BetaVAEScore, beta_vae_score
 from betavae.metrics.exact_information import exact_mutual_information
+from betavae.metrics.factor_vae_score import FactorVAEScore, factor_vae_score
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.mutual_information import factor_entropies, mutual_information
 from betavae.metrics.registry import METRICS, live_metrics
@@ -9,16 +11,20 @@ from betavae.metrics.scores import Codes, Scores
 
 __all__ = [
     "METRICS",
+    "BetaVAEScore",
     "Codes",
     "EncodedSample",
+    "FactorVAEScore",
     "Metric",
     "MutualInformationGap",
     "Rows",
     "Score",
     "Scores",
+    "beta_vae_score",
     "exact_mutual_information",
     "exact_mutual_information_gap",
     "factor_entropies",
+    "factor_vae_score",
     "live_metrics",
     "mutual_information",
     "mutual_information_gap",

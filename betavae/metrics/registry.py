@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from betavae.metrics.active_units import ActiveUnits
 from betavae.metrics.base import Metric
+from betavae.metrics.beta_vae_score import BetaVAEMetric
+from betavae.metrics.factor_vae_score import FactorVAEMetric
 from betavae.metrics.information_gaps import Mig, MigExact, MigQuantile, MigSeedStudy
 from betavae.parts import Table
 
-METRICS: Table[Metric] = Table("metric", Mig, MigQuantile, MigSeedStudy, ActiveUnits, MigExact)
+METRICS: Table[Metric] = Table(
+    "metric",
+    Mig,
+    MigQuantile,
+    MigSeedStudy,
+    ActiveUnits,
+    MigExact,
+    BetaVAEMetric,
+    FactorVAEMetric,
+)
 
 
 def live_metrics() -> dict[str, Metric]:
