@@ -2,6 +2,7 @@
 
 from betavae.metrics.base import EncodedSample, Metric, Rows, Score
 from betavae.metrics.beta_vae_score import BetaVAEScore, beta_vae_score
+from betavae.metrics.dci import DCI, dci
 from betavae.metrics.exact_information import exact_mutual_information
 from betavae.metrics.factor_vae_score import FactorVAEScore, factor_vae_score
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
@@ -10,6 +11,7 @@ from betavae.metrics.registry import METRICS, live_metrics
 from betavae.metrics.scores import Codes, Scores
 
 __all__ = [
+    "DCI",
     "METRICS",
     "BetaVAEScore",
     "Codes",
@@ -21,6 +23,7 @@ __all__ = [
     "Score",
     "Scores",
     "beta_vae_score",
+    "dci",
     "exact_mutual_information",
     "exact_mutual_information_gap",
     "factor_entropies",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from betavae.metrics.active_units import ActiveUnits
 from betavae.metrics.base import Metric
 from betavae.metrics.beta_vae_score import BetaVAEMetric
+from betavae.metrics.dci import DCIMetric
 from betavae.metrics.factor_vae_score import FactorVAEMetric
 from betavae.metrics.information_gaps import Mig, MigExact, MigQuantile, MigSeedStudy
 from betavae.parts import Table
@@ -18,6 +19,7 @@ METRICS: Table[Metric] = Table(
     MigExact,
     BetaVAEMetric,
     FactorVAEMetric,
+    DCIMetric,
 )
 
 
