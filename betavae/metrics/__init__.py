@@ -8,11 +8,14 @@ from betavae.metrics.factor_vae_score import FactorVAEScore, factor_vae_score
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.mutual_information import factor_entropies, mutual_information
 from betavae.metrics.registry import METRICS, live_metrics
+from betavae.metrics.sap import SAP, sap
+from betavae.metrics.sap_continuous import sap_continuous
 from betavae.metrics.scores import Codes, Scores
 
 __all__ = [
     "DCI",
     "METRICS",
+    "SAP",
     "BetaVAEScore",
     "Codes",
     "EncodedSample",
@@ -31,4 +34,6 @@ __all__ = [
     "live_metrics",
     "mutual_information",
     "mutual_information_gap",
+    "sap",
+    "sap_continuous",
 ]

@@ -8,6 +8,8 @@ from betavae.metrics.beta_vae_score import BetaVAEMetric
 from betavae.metrics.dci import DCIMetric
 from betavae.metrics.factor_vae_score import FactorVAEMetric
 from betavae.metrics.information_gaps import Mig, MigExact, MigQuantile, MigSeedStudy
+from betavae.metrics.sap import SAPMetric
+from betavae.metrics.sap_continuous import SAPContinuousMetric
 from betavae.parts import Table
 
 METRICS: Table[Metric] = Table(
@@ -20,6 +22,8 @@ METRICS: Table[Metric] = Table(
     BetaVAEMetric,
     FactorVAEMetric,
     DCIMetric,
+    SAPMetric,
+    SAPContinuousMetric,
 )
 
 
