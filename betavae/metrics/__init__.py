@@ -6,6 +6,7 @@ from betavae.metrics.dci import DCI, dci
 from betavae.metrics.exact_information import exact_mutual_information
 from betavae.metrics.factor_vae_score import FactorVAEScore, factor_vae_score
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
+from betavae.metrics.modularity import Modularity, modularity
 from betavae.metrics.mutual_information import factor_entropies, mutual_information
 from betavae.metrics.registry import METRICS, live_metrics
 from betavae.metrics.sap import SAP, sap
@@ -21,6 +22,7 @@ __all__ = [
     "EncodedSample",
     "FactorVAEScore",
     "Metric",
+    "Modularity",
     "MutualInformationGap",
     "Rows",
     "Score",
@@ -32,6 +34,7 @@ __all__ = [
     "factor_entropies",
     "factor_vae_score",
     "live_metrics",
+    "modularity",
     "mutual_information",
     "mutual_information_gap",
     "sap",

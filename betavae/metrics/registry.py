@@ -8,6 +8,7 @@ from betavae.metrics.beta_vae_score import BetaVAEMetric
 from betavae.metrics.dci import DCIMetric
 from betavae.metrics.factor_vae_score import FactorVAEMetric
 from betavae.metrics.information_gaps import Mig, MigExact, MigQuantile, MigSeedStudy
+from betavae.metrics.modularity import ModularityMetric
 from betavae.metrics.sap import SAPMetric
 from betavae.metrics.sap_continuous import SAPContinuousMetric
 from betavae.parts import Table
@@ -24,6 +25,7 @@ METRICS: Table[Metric] = Table(
     DCIMetric,
     SAPMetric,
     SAPContinuousMetric,
+    ModularityMetric,
 )
 
 
