@@ -4,6 +4,7 @@ from betavae.metrics.base import EncodedSample, Metric, Rows, Score
 from betavae.metrics.beta_vae_score import BetaVAEScore, beta_vae_score
 from betavae.metrics.dci import DCI, dci
 from betavae.metrics.exact_information import exact_mutual_information
+from betavae.metrics.explicitness import Explicitness, explicitness
 from betavae.metrics.factor_vae_score import FactorVAEScore, factor_vae_score
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.modularity import Modularity, modularity
@@ -20,6 +21,7 @@ __all__ = [
     "BetaVAEScore",
     "Codes",
     "EncodedSample",
+    "Explicitness",
     "FactorVAEScore",
     "Metric",
     "Modularity",
@@ -31,6 +33,7 @@ __all__ = [
     "dci",
     "exact_mutual_information",
     "exact_mutual_information_gap",
+    "explicitness",
     "factor_entropies",
     "factor_vae_score",
     "live_metrics",

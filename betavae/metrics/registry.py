@@ -6,6 +6,7 @@ from betavae.metrics.active_units import ActiveUnits
 from betavae.metrics.base import Metric
 from betavae.metrics.beta_vae_score import BetaVAEMetric
 from betavae.metrics.dci import DCIMetric
+from betavae.metrics.explicitness import ExplicitnessMetric
 from betavae.metrics.factor_vae_score import FactorVAEMetric
 from betavae.metrics.information_gaps import Mig, MigExact, MigQuantile, MigSeedStudy
 from betavae.metrics.modularity import ModularityMetric
@@ -26,6 +27,7 @@ METRICS: Table[Metric] = Table(
     SAPMetric,
     SAPContinuousMetric,
     ModularityMetric,
+    ExplicitnessMetric,
 )
 
 
