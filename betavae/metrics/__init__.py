@@ -6,6 +6,7 @@ from betavae.metrics.dci import DCI, dci
 from betavae.metrics.exact_information import exact_mutual_information
 from betavae.metrics.explicitness import Explicitness, explicitness
 from betavae.metrics.factor_vae_score import FactorVAEScore, factor_vae_score
+from betavae.metrics.irs import IRS, irs
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.modularity import Modularity, modularity
 from betavae.metrics.mutual_information import factor_entropies, mutual_information
@@ -16,6 +17,7 @@ from betavae.metrics.scores import Codes, Scores
 
 __all__ = [
     "DCI",
+    "IRS",
     "METRICS",
     "SAP",
     "BetaVAEScore",
@@ -36,6 +38,7 @@ __all__ = [
     "explicitness",
     "factor_entropies",
     "factor_vae_score",
+    "irs",
     "live_metrics",
     "modularity",
     "mutual_information",

@@ -9,6 +9,7 @@ from betavae.metrics.dci import DCIMetric
 from betavae.metrics.explicitness import ExplicitnessMetric
 from betavae.metrics.factor_vae_score import FactorVAEMetric
 from betavae.metrics.information_gaps import Mig, MigExact, MigQuantile, MigSeedStudy
+from betavae.metrics.irs import IRSMetric
 from betavae.metrics.modularity import ModularityMetric
 from betavae.metrics.sap import SAPMetric
 from betavae.metrics.sap_continuous import SAPContinuousMetric
@@ -28,6 +29,7 @@ METRICS: Table[Metric] = Table(
     SAPContinuousMetric,
     ModularityMetric,
     ExplicitnessMetric,
+    IRSMetric,
 )
 
 
