@@ -6,6 +6,7 @@ from betavae.metrics.dci import DCI, dci
 from betavae.metrics.exact_information import exact_mutual_information
 from betavae.metrics.explicitness import Explicitness, explicitness
 from betavae.metrics.factor_vae_score import FactorVAEScore, factor_vae_score
+from betavae.metrics.infomec import InfoMEC, infomec
 from betavae.metrics.irs import IRS, irs
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.modularity import Modularity, modularity
@@ -25,6 +26,7 @@ __all__ = [
     "EncodedSample",
     "Explicitness",
     "FactorVAEScore",
+    "InfoMEC",
     "Metric",
     "Modularity",
     "MutualInformationGap",
@@ -38,6 +40,7 @@ __all__ = [
     "explicitness",
     "factor_entropies",
     "factor_vae_score",
+    "infomec",
     "irs",
     "live_metrics",
     "modularity",

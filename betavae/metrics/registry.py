@@ -8,6 +8,7 @@ from betavae.metrics.beta_vae_score import BetaVAEMetric
 from betavae.metrics.dci import DCIMetric
 from betavae.metrics.explicitness import ExplicitnessMetric
 from betavae.metrics.factor_vae_score import FactorVAEMetric
+from betavae.metrics.infomec import InfoMECMetric
 from betavae.metrics.information_gaps import Mig, MigExact, MigQuantile, MigSeedStudy
 from betavae.metrics.irs import IRSMetric
 from betavae.metrics.modularity import ModularityMetric
@@ -30,6 +31,7 @@ METRICS: Table[Metric] = Table(
     ModularityMetric,
     ExplicitnessMetric,
     IRSMetric,
+    InfoMECMetric,
 )
 
 
