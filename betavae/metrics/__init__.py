@@ -15,6 +15,7 @@ from betavae.metrics.registry import METRICS, live_metrics
 from betavae.metrics.sap import SAP, sap
 from betavae.metrics.sap_continuous import sap_continuous
 from betavae.metrics.scores import Codes, Scores
+from betavae.metrics.total_correlation import TotalCorrelation, total_correlation
 
 __all__ = [
     "DCI",
@@ -33,6 +34,7 @@ __all__ = [
     "Rows",
     "Score",
     "Scores",
+    "TotalCorrelation",
     "beta_vae_score",
     "dci",
     "exact_mutual_information",
@@ -48,4 +50,5 @@ __all__ = [
     "mutual_information_gap",
     "sap",
     "sap_continuous",
+    "total_correlation",
 ]

@@ -14,6 +14,7 @@ from betavae.metrics.irs import IRSMetric
 from betavae.metrics.modularity import ModularityMetric
 from betavae.metrics.sap import SAPMetric
 from betavae.metrics.sap_continuous import SAPContinuousMetric
+from betavae.metrics.total_correlation import TotalCorrelationMetric
 from betavae.parts import Table
 
 METRICS: Table[Metric] = Table(
@@ -32,6 +33,7 @@ METRICS: Table[Metric] = Table(
     ExplicitnessMetric,
     IRSMetric,
     InfoMECMetric,
+    TotalCorrelationMetric,
 )
 
 
