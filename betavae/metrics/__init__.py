@@ -9,6 +9,7 @@ from betavae.metrics.factor_vae_score import FactorVAEScore, factor_vae_score
 from betavae.metrics.infomec import InfoMEC, infomec
 from betavae.metrics.irs import IRS, irs
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
+from betavae.metrics.mig_dent import mig_dent
 from betavae.metrics.modularity import Modularity, modularity
 from betavae.metrics.mutual_information import factor_entropies, mutual_information
 from betavae.metrics.registry import METRICS, live_metrics
@@ -45,6 +46,7 @@ __all__ = [
     "infomec",
     "irs",
     "live_metrics",
+    "mig_dent",
     "modularity",
     "mutual_information",
     "mutual_information_gap",

@@ -9,7 +9,7 @@ from betavae.metrics.dci import DCIMetric
 from betavae.metrics.explicitness import ExplicitnessMetric
 from betavae.metrics.factor_vae_score import FactorVAEMetric
 from betavae.metrics.infomec import InfoMECMetric
-from betavae.metrics.information_gaps import Mig, MigExact, MigQuantile, MigSeedStudy
+from betavae.metrics.information_gaps import Mig, MigChen, MigDent, MigExact, MigQuantile, MigSeedStudy
 from betavae.metrics.irs import IRSMetric
 from betavae.metrics.modularity import ModularityMetric
 from betavae.metrics.sap import SAPMetric
@@ -24,6 +24,8 @@ METRICS: Table[Metric] = Table(
     MigSeedStudy,
     ActiveUnits,
     MigExact,
+    MigChen,
+    MigDent,
     BetaVAEMetric,
     FactorVAEMetric,
     DCIMetric,
