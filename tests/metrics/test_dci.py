@@ -92,6 +92,14 @@ def test_one_factor_is_disentangled_and_one_latent_complete():
     assert (result.completeness, result.completenesses.tolist()) == (1, [1, 1])
 
 
+def test_trees_whose_splits_do_not_help_give_no_importance():
+    """Scikit-learn divides 0 by 0 where a bit is split by another: the split is made, and gains nothing."""
+    codes, factors = two_bits()
+    result = score(codes[:, :1], factors)
+    np.testing.assert_allclose(result.importance, [[1, 0]], rtol=0, atol=ROUNDING)
+    assert result.disentanglement == pytest.approx(1, abs=ROUNDING)
+
+
 @pytest.mark.parametrize(
     ("importance", "disentanglement", "completeness"),
     [

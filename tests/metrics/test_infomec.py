@@ -89,6 +89,15 @@ def test_without_a_latent_all_is_zero():
     assert result.infoe == pytest.approx(0, abs=1e-9)
 
 
+def test_a_constant_latent_informs_on_nothing():
+    """The estimator adds noise, and would find something in it for about half of the factors."""
+    factors = generator(1).integers(3, size=(400, 8))
+    codes = columns(generator().normal(size=400), np.full(400, 0.1))
+    result = score(codes, factors)
+    assert (result.information[0] > 0).any()
+    assert not result.information[1].any()
+
+
 def test_latents_of_a_range_of_a_twentieth_are_pruned():
     """At most 1/20 of the largest range; above, they are kept."""
     codes = FACTORS[:, [0, 0, 0]] * [20.0, 1.0, 1.001]
