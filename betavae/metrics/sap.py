@@ -69,8 +69,8 @@ def sap(
         The mean gap in accuracy on the test rows, in [0, 1], with the accuracies behind it.
 
     Error:
-        A perfect code is far below 1, 0.246 on dSprites: a threshold on one number cannot separate a value between
-        others from the rest. The classifier's penalty depends on the scale of the codes.
+        A perfect code is far below 1, 0.23 to 0.25 on dSprites: a threshold on one number cannot separate a value
+        between others from the rest. The classifier's penalty depends on the scale of the codes.
 
     Raises:
         ValueError: If a factor takes one value in either part, or for the reasons of `checked_split`.
