@@ -1,6 +1,7 @@
 """What every metric keeps to: a new one is tested without another line here."""
 
 import copy
+import functools
 import json
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,12 @@ from betavae.data import FactorImages, FactorSpace
 from betavae.errors import InputError
 from betavae.metrics import METRICS, EncodedSample, Metric, Rows, Score, Scores
 
-pytestmark = pytest.mark.parametrize("name", METRICS)
+DEAR = ("dci", "infomec")
+"""Minutes, of boosted trees and of nearest neighbours."""
+
+pytestmark = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in DEAR else name for name in METRICS]
+)
 
 NUM_LATENTS = 6
 ROUNDING = 1e-12
@@ -24,9 +30,9 @@ SPACE = FactorSpace(
 )
 """With more values of a factor than a metric may have bins."""
 
-NUM_VALUES = 11
+NUM_VALUES = 13
 EVEN_SPACE = FactorSpace("abcd", [range(NUM_VALUES)] * 4)
-"""More images than live metrics draw, and a prime number of values of every factor."""
+"""More images than metrics draw, and a prime number of values of every factor."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,16 @@ def metric(name: str) -> Metric:
     return METRICS[name]()
 
 
-@pytest.fixture
-def score(metric: Metric) -> Score:
+@functools.cache
+def score_of_sample(name: str) -> Score:
+    """Taken once: a score is frozen."""
+    metric = METRICS[name]()
     return metric.score(sample_of(metric))
+
+
+@pytest.fixture
+def score(name: str) -> Score:
+    return score_of_sample(name)
 
 
 def test_a_score_says_how_it_was_taken(metric: Metric, score: Score) -> None:
@@ -124,8 +137,8 @@ def test_scaling_and_shifting_a_latent_changes_nothing(metric: Metric, score: Sc
     sample = sample_of(metric)
     changed = metric.score(replace(sample, mean=scale * sample.mean + shift, logvar=sample.logvar + 2 * np.log(scale)))
     if not metric.ignores_scale:
-        assert abs(changed.value - score.value) > 1e-3, "its ignores_scale should be True"
-        return  # it compares posteriors with the prior, which has a scale and a place
+        assert abs(changed.value - score.value) > ROUNDING, "its ignores_scale should be True"
+        return  # it compares posteriors with the prior, or latents with one another or a threshold
     # no code of the sample is so near the edge of a bin that rounding moves it
     assert changed.value == pytest.approx(score.value, abs=ROUNDING)
     assert changed.by_factor == pytest.approx(score.by_factor, abs=ROUNDING)
@@ -158,18 +171,19 @@ def codes_without_factors(rows: Rows, factors: np.ndarray, seed: int) -> np.ndar
 def test_codes_that_know_nothing_of_the_factors_score_at_chance(metric: Metric) -> None:
     rows = rows_of(metric, EVEN_SPACE)
     factors = EVEN_SPACE.indices_to_factors(rows.indices)
-    excess = []
+    excess, values = [], []
     for seed in range(8):
         mean = codes_without_factors(rows, factors, seed)
         score = metric.score(EncodedSample(mean, np.full_like(mean, -6.0), factors, EVEN_SPACE, rows))
         if score.chance is None:
             pytest.skip("names no chance level")
         excess.append(score.value - score.chance)
+        values.append(score.value)
     # four standard errors of the mean over the seeds, and the documented error of a gap of the exact estimator
     tolerance = 4 * np.std(excess, ddof=1) / np.sqrt(len(excess)) + 3e-4 * (len(rows.indices) == EVEN_SPACE.size)
     assert abs(np.mean(excess)) <= tolerance
     informed = metric.score(sample_of(metric, EVEN_SPACE))
-    assert informed.value - informed.chance > 10 * tolerance, "a code of the factors is told from one that is none"
+    assert informed.value > max(*values, informed.chance), "a code of the factors is told from every one of none"
 
 
 def as_kept(name: str, score: Score) -> dict[str, Any]:
