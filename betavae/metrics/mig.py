@@ -8,7 +8,13 @@ from jaxtyping import Float, Int
 from betavae.arrays import ArrayLike
 from betavae.data.factors import FactorSpace
 from betavae.metrics.exact_information import exact_mutual_information
-from betavae.metrics.mutual_information import binned_information, check_bins, entropies_of_values, paired_samples
+from betavae.metrics.mutual_information import (
+    binned_information,
+    check_bins,
+    entropies_of_values,
+    factor_values,
+    paired_samples,
+)
 
 
 @dataclass(frozen=True)
@@ -73,20 +79,24 @@ def mutual_information_gap(
     return _gap(information, entropies, ceiling=float(gaps_of(perfect, entropies).mean()))
 
 
-def exact_mutual_information_gap(mean: ArrayLike, logvar: ArrayLike, factor_space: FactorSpace) -> MutualInformationGap:
-    """Compute the MIG of the full posterior over a whole factor space, without sampling or bins.
+def exact_mutual_information_gap(
+    mean: ArrayLike, logvar: ArrayLike, factors: FactorSpace | ArrayLike
+) -> MutualInformationGap:
+    """Compute the MIG of the full posterior over a set of images, without sampling or bins.
 
     Args:
-        mean: Posterior means of every image of the factor space, (images, latents), rows in its index order: an array,
-            a tensor or lists of real numbers.
+        mean: Posterior means, (images, latents): an array, a tensor or lists of real numbers.
         logvar: Logarithms of the posterior variances, of the same shape.
-        factor_space: The full factorial grid of images.
+        factors: The full factorial grid of images, for rows that are the whole grid in its index order; or the factor
+            values of any images, (images, factors), as for `factor_values`.
 
     Returns:
         The score and the quantities behind it. A perfect code scores 1.
 
     Error:
-        At most twice that of `exact_mutual_information` over the entropy: below 3e-4 of a gap.
+        At most twice that of `exact_mutual_information` over the entropy: below 3e-4 of a gap. Of images drawn from a
+        larger set, the score is not that of the set: 0.14 on 10,000 random images and 0.36 on all 737,280 were measured
+        on one model.
 
     Raises:
         ValueError: If a factor has only one value, or for the reasons of `exact_mutual_information`.
@@ -94,9 +104,13 @@ def exact_mutual_information_gap(mean: ArrayLike, logvar: ArrayLike, factor_spac
     Source:
         Chen et al. 2018, arXiv:1802.04942.
     """
-    _check_varying(factor_space.sizes)
-    entropies = np.log(np.array(factor_space.sizes, dtype=np.float64))
-    return _gap(exact_mutual_information(mean, logvar, factor_space), entropies, ceiling=None)
+    if isinstance(factors, FactorSpace):
+        sizes, entropies = factors.sizes, np.log(np.array(factors.sizes, dtype=np.float64))
+    else:
+        factors = factor_values(factors)
+        sizes, entropies = tuple((factors.max(axis=0) + 1).tolist()), entropies_of_values(factors)
+    _check_varying(sizes)
+    return _gap(exact_mutual_information(mean, logvar, factors), entropies, ceiling=None)
 
 
 def _gap(
