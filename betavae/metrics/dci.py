@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from betavae.metrics.base import EncodedSample, Metric, Score
 from betavae.metrics.details import check_by_factor, check_by_latent, check_detail_number, check_matrix
 from betavae.metrics.paired import (
     SPLIT_ROWS,
+    Split,
     Standardiser,
     by_name,
     canonical_order,
@@ -21,6 +23,7 @@ from betavae.metrics.paired import (
     split_sample,
 )
 from betavae.parts import parameter
+from betavae.process import available_cores
 
 LEAST_IMPORTANCE = 1e-11
 """Added to every importance before an entropy, so that a latent without importance counts as one of all factors."""
@@ -93,13 +96,45 @@ def dci(
     split = checked_split(train_codes, train_factors, test_codes, test_factors)
     if num_workers < 1:
         raise ValueError(f"num_workers must be at least 1, but got {num_workers}.")
+    (result,) = _dcis([split], generator=generator, num_workers=num_workers)
+    return result
+
+
+def _dcis(splits: Sequence[Split], *, generator: np.random.Generator, num_workers: int) -> list[DCI]:
+    """Return the scores of several splits, whose classifiers are all fitted side by side."""
+    from joblib import Parallel, delayed  # type: ignore[import-untyped]
+
+    tasks = [task for split in splits for task in _tasks(split, generator)]
+    longest_first = sorted(range(len(tasks)), key=lambda number: -tasks[number].num_values)
+    fits = Parallel(n_jobs=num_workers)(delayed(_fit)(tasks[number]) for number in longest_first)
+    in_order = iter([fits[longest_first.index(number)] for number in range(len(tasks))])
+    return [_scores([next(in_order) for _ in range(split.train_factors.shape[1])]) for split in splits]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The rows and the seed of one factor's classifier; the latents are in the order `order`."""
+
+    train: Float[np.ndarray, "train latents"]
+    train_values: Int[np.ndarray, " train"]
+    test: Float[np.ndarray, "test latents"]
+    test_values: Int[np.ndarray, " test"]
+    order: Int[np.ndarray, " latents"]
+    seed: int
+
+    @property
+    def num_values(self) -> int:
+        return len(np.unique(self.train_values))
+
+
+def _tasks(split: Split, generator: np.random.Generator) -> list[_Task]:
     standardise = Standardiser.of(split.train_codes)  # trees see float32, which would merge codes beside a large mean
     train, test = standardise(split.train_codes), standardise(split.test_codes)
     order = canonical_order(train)  # a tree's choice between equal splits depends on the order of latents
-    fits = _fit_all(train[:, order], test[:, order], split.train_factors, split.test_factors, generator, num_workers)
-    importance = np.empty((train.shape[1], len(fits)))
-    importance[order] = np.stack([fit.importance for fit in fits], axis=1)
-    return _scores(importance, np.array([fit.accuracy for fit in fits]))
+    return [
+        _Task(train[:, order], train_values, test[:, order], test_values, order, random_state(generator))
+        for train_values, test_values in zip(split.train_factors.T, split.test_factors.T, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -108,41 +143,18 @@ class _Fit:
     accuracy: float
 
 
-def _fit_all(
-    train: Float[np.ndarray, "train latents"],
-    test: Float[np.ndarray, "test latents"],
-    train_factors: Int[np.ndarray, "train factors"],
-    test_factors: Int[np.ndarray, "test factors"],
-    generator: np.random.Generator,
-    num_workers: int,
-) -> list[_Fit]:
-    from joblib import Parallel, delayed  # type: ignore[import-untyped]
-
-    tasks = [
-        (train, train_factors[:, k], test, test_factors[:, k], random_state(generator))
-        for k in range(train_factors.shape[1])
-    ]
-    longest_first = sorted(range(len(tasks)), key=lambda k: -len(np.unique(train_factors[:, k])))
-    fits = Parallel(n_jobs=num_workers)(delayed(_fit)(*tasks[k]) for k in longest_first)
-    return [fits[longest_first.index(k)] for k in range(len(tasks))]
-
-
-def _fit(
-    train: Float[np.ndarray, "train latents"],
-    train_values: Int[np.ndarray, " train"],
-    test: Float[np.ndarray, "test latents"],
-    test_values: Int[np.ndarray, " test"],
-    seed: int,
-) -> _Fit:
+def _fit(task: _Task) -> _Fit:
     from sklearn.ensemble import GradientBoostingClassifier
 
-    classifier = GradientBoostingClassifier(random_state=seed).fit(train, train_values)
+    classifier = GradientBoostingClassifier(random_state=task.seed).fit(task.train, task.train_values)
+    importance = np.empty(len(task.order))
     with np.errstate(invalid="ignore"):  # 0/0 if trees split, but no split helps, as that of one bit for another
-        importance = np.nan_to_num(classifier.feature_importances_)
-    return _Fit(importance, float((classifier.predict(test) == test_values).mean()))
+        importance[task.order] = np.nan_to_num(classifier.feature_importances_)
+    return _Fit(importance, float((classifier.predict(task.test) == task.test_values).mean()))
 
 
-def _scores(importance: Float[np.ndarray, "latents factors"], accuracies: Float[np.ndarray, " factors"]) -> DCI:
+def _scores(fits: Sequence[_Fit]) -> DCI:
+    importance, accuracies = np.stack([fit.importance for fit in fits], axis=1), np.array([f.accuracy for f in fits])
     total = importance.sum()
     weights = importance / total if total > 0 else np.full_like(importance, 1 / importance.size)
     disentanglements, completenesses = _concentration(importance.T), _concentration(importance)
@@ -169,26 +181,29 @@ def _concentration(importance: Float[np.ndarray, "choices columns"]) -> Float[np
 
 @dataclass(frozen=True, kw_only=True)
 class DCIMetric(Metric):
-    """Disentanglement by the importance of latents to gradient boosted trees, on 10,000 training and 5,000 test rows.
-
-    The chance level is unknown: it depends on the number of rows, so that it takes as long as the score, which is
-    minutes.
-    """
+    """Disentanglement by the importance of latents to boosted trees, on 10,000 training and 5,000 test rows."""
 
     name = "dci"
     label = "DCI disentanglement"
     symbol = "DCI-D"
     is_live = False
+    is_cheap = False
+    seconds = 500.0
     num_rows = SPLIT_ROWS
 
-    num_workers: int = parameter(1, least=1, is_tried=False)
-    """Processes that fit classifiers side by side."""
+    num_workers: int = parameter(0, least=0, is_tried=False)
+    """Processes that fit classifiers side by side; 0 for one on each core that this process may use."""
 
     def score(self, sample: EncodedSample) -> Score:
-        """Return disentanglement, with completeness and informativeness in its details."""
+        """Return disentanglement, with completeness and informativeness in its details.
+
+        The chance level of each is that of the same codes with the rows of factors shuffled.
+        """
         generator = sample.generator()
         split = split_sample(sample, generator=generator)
-        result = dci(*split.rows.parts, generator=generator, num_workers=self.num_workers)
+        blind = split_sample(sample, generator=generator, shuffled=True)
+        num_workers = self.num_workers or available_cores()
+        result, chance = _dcis([split.rows, blind.rows], generator=generator, num_workers=num_workers)
         return score_of(
             sample,
             value=result.disentanglement,
@@ -196,6 +211,8 @@ class DCIMetric(Metric):
                 "disentanglement": result.disentanglement,
                 "completeness": result.completeness,
                 "informativeness": result.informativeness,
+                "chance_of_completeness": chance.completeness,
+                "chance_of_informativeness": chance.informativeness,
                 "disentanglement_by_latent": result.disentanglements.tolist(),
                 "completeness_by_factor": by_name(split.names, result.completenesses),
                 "informativeness_by_factor": by_name(split.names, result.accuracies),
@@ -203,11 +220,13 @@ class DCIMetric(Metric):
             },
             estimator=f"gradient boosted trees; {split.description}",
             ceiling=1.0,
+            chance=chance.disentanglement,
         )
 
     def check_details(self, score: Score) -> None:
         """Check the three scores, their parts and the importance matrix."""
-        for name in ("disentanglement", "completeness", "informativeness"):
+        chances = ("chance_of_completeness", "chance_of_informativeness")
+        for name in ("disentanglement", "completeness", "informativeness", *chances):
             check_detail_number(score, name)
         num_latents = check_by_latent(score, "disentanglement_by_latent")
         num_factors = check_by_factor(score, "completeness_by_factor")
