@@ -82,6 +82,7 @@ def encoding_rows(model: VAE, data: DSprites) -> tuple[list[Row], Representation
 def exact_row(representation: Representation, data: DSprites) -> Row:
     """Time the quadrature alone, from posteriors that are there."""
     torch.set_num_threads(2)
+    assert representation.logvar is not None
     take = partial(exact_mutual_information_gap, representation.mean, representation.logvar, data.factors)
     times = Spread(tuple(seconds(take) for _ in range(3)))
     how = f"{len(data):,} rows, {representation.mean.shape[1]} latents, after encoding, 3 times"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         factor_entropies,
         mutual_information,
         mutual_information_gap,
+        score,
     )
     from betavae.models import VAE
     from betavae.records.checkpoint import load_model
@@ -40,6 +41,7 @@ __all__ = [
     "open_dataset",
     "ranked",
     "read_sweep",
+    "score",
     "take_score",
 ]
 
@@ -48,7 +50,7 @@ _MODULES = {
     **dict.fromkeys(("DSprites", "open_dataset"), "data"),
     **dict.fromkeys(("evaluate", "take_score"), "evaluation"),
     **dict.fromkeys(("exact_mutual_information", "exact_mutual_information_gap", "factor_entropies"), "metrics"),
-    **dict.fromkeys(("mutual_information", "mutual_information_gap"), "metrics"),
+    **dict.fromkeys(("mutual_information", "mutual_information_gap", "score"), "metrics"),
     "VAE": "models",
     "load_model": "records.checkpoint",
     "read_sweep": "records.sweep",

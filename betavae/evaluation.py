@@ -2,127 +2,176 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from betavae.data import Dataset, FactorImages
-from betavae.errors import InputError
-from betavae.metrics import METRICS, Codes, EncodedSample, Rows, Score, Scores
+from betavae.metrics import Codes, EncodedSample, Metric, Rows, Score, Scores
 from betavae.metrics.base import drawn_rows
-from betavae.metrics.registry import live_metrics
-from betavae.metrics.representation import represent
-from betavae.models import VAE
+from betavae.metrics.registry import LIVE, find_metrics
+from betavae.metrics.representation import Encoder, represent
 from betavae.objectives import NonFiniteLossError
 
 
 def evaluate(
-    model: VAE,
+    encoder: Encoder,
     data: FactorImages,
+    metrics: str | Iterable[str] = LIVE,
     *,
     dataset: Dataset | None = None,
     device: torch.device | str = "cpu",
     step: int = 0,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Scores:
-    """Take every live score of a model. The scored images are the same for every model.
+    """Take scores of a model. The scored images are the same for every model.
 
     Args:
-        model: On `device`.
+        encoder: A model of this library; or any function from images, float32 (n, channels, height, width) in [0, 1],
+            to the means of their codes, (n, latents), or to means and natural logarithms of variances. On `device`.
         data: The whole set.
+        metrics: A name in `METRICS`, or several. "all" stands for all that the encoder allows, "live" for those that a
+            sweep takes at every evaluation.
         dataset: The data set that the model was trained on, with its parameters; the whole set if None.
         device: Where to encode.
         step: Optimizer steps of the model, for the record.
+        on_progress: Called after each encoded batch with its number of images.
 
     Raises:
-        NonFiniteLossError: If the KL of a latent is infinite or nan: the model has diverged.
+        UnknownNameError: If there is no such metric.
+        InputError: If a metric is not defined for the model, as `mig_seed_study` for one trained on the whole set, or
+            if the encoder returns something else than codes.
+        NonFiniteLossError: If a mean, or the KL of a latent, is infinite or nan: the model has diverged.
     """
-    rows, num_training = drawn_rows(data), _num_training(data, dataset)
-    samples = {rows.indices.tobytes(): encode(model, data, rows, device=device)}
-    scores: dict[str, Score] = {}
-    for name, metric in live_metrics().items():
-        wanted = metric.rows(data, num_training)
-        if wanted is not None:
-            key = wanted.indices.tobytes()
-            if key not in samples:
-                samples[key] = encode(model, data, wanted, device=device)
-            scores[name] = metric.score(samples[key])
-    sample = samples[rows.indices.tobytes()]
+    samples = EncodedSamples(lambda: encoder, data, device=device, on_progress=on_progress)
+    drawn = samples.take(drawn_rows(data))
+    found = metrics_of(metrics, dataset=dataset, data=data, has_posterior=drawn.logvar is not None)
     return Scores(
-        by_name=scores,
-        kl_nats_per_latent=tuple(sample.kl_per_latent().tolist()),
+        by_name={name: metric.score(samples.take(rows)) for name, (metric, rows) in found.items()},
+        kl_nats_per_latent=tuple(drawn.kl_per_latent().tolist()),
         data_source=data.source,
         data_fingerprint=data.fingerprint,
         step=step,
-        codes=Codes(rows.indices, sample.mean, sample.logvar),
+        codes=Codes(drawn.rows.indices, drawn.mean, drawn.logvar),
     )
 
 
 def take_score(
     name: str,
-    model: VAE,
+    encoder: Encoder,
     data: FactorImages,
     *,
     dataset: Dataset | None = None,
     device: torch.device | str = "cpu",
     on_progress: Callable[[int], None] | None = None,
 ) -> Score:
-    """Take one score of a model, such as `mig_exact`; its details name the data.
+    """Take one score of a model, and encode no other images than it needs; its details name the data.
 
     Args:
         name: A name in `METRICS`.
-        model: On `device`.
+        encoder: As for `evaluate`.
         data: The whole set.
-        dataset: The data set that the model was trained on, with its parameters; the whole set if None.
+        dataset: As for `evaluate`.
         device: Where to encode.
-        on_progress: Called after each batch with its number of images.
+        on_progress: Called after each encoded batch with its number of images.
 
     Raises:
         UnknownNameError: If there is no such metric.
-        InputError: If the metric is not defined for the model, as `mig_seed_study` for one trained on the whole set.
+        InputError: As `evaluate`.
         NonFiniteLossError: As `evaluate`.
     """
-    metric = METRICS.find(name)()
-    rows = metric.rows(data, _num_training(data, dataset))
-    if rows is None:
-        raise InputError(f"{name} must be defined for the model, but is not; see {type(metric).__name__}.rows.")
-    score = metric.score(encode(model, data, rows, device=device, on_progress=on_progress))
-    taken_of = {"source": data.source, "sha256": data.fingerprint}
-    return replace(score, details={**score.details, "data": taken_of})
+    metric, rows = metrics_of(name, dataset=dataset, data=data)[name]
+    samples = EncodedSamples(lambda: encoder, data, device=device, on_progress=on_progress)
+    return named_data(metric.score(samples.take(rows)), data)
 
 
-def encode(
-    model: VAE,
-    data: FactorImages,
-    rows: Rows,
-    *,
-    device: torch.device | str = "cpu",
-    on_progress: Callable[[int], None] | None = None,
-) -> EncodedSample:
-    """Encode images, and pair their posteriors with their factors.
+def metrics_of(
+    names: str | Iterable[str], *, dataset: Dataset | None, data: FactorImages, has_posterior: bool = True
+) -> dict[str, tuple[Metric, Rows]]:
+    """Return metrics with the images that they score, by name.
 
     Args:
-        model: On `device`.
+        names: As `metrics` of `evaluate`.
+        dataset: The data set that the model was trained on, with its parameters; the whole set if None.
         data: The whole set.
-        rows: The images.
-        device: Where to encode.
-        on_progress: Called after each batch with its number of images.
+        has_posterior: Whether the model gives variances.
 
     Raises:
-        NonFiniteLossError: As `evaluate`.
+        UnknownNameError: If there is no such metric.
+        InputError: If a metric cannot be taken of the model.
     """
-    representation = represent(model, data, indices=rows.indices, device=device, on_progress=on_progress)
-    factors = data.factors.indices_to_factors(rows.indices)
-    sample = EncodedSample(representation.mean, representation.logvar, factors, data.factors, rows)
-    bad = np.flatnonzero(~np.isfinite(sample.kl_per_latent()))
+    num_training = len(data) if dataset is None else dataset.num_training(data)
+    found = find_metrics(names, has_posterior=has_posterior, has_training_images=num_training < len(data))
+    with_rows = {name: (metric, metric.rows(data, num_training)) for name, metric in found.items()}
+    return {name: (metric, rows) for name, (metric, rows) in with_rows.items() if rows is not None}
+
+
+def named_data(score: Score, data: FactorImages) -> Score:
+    """Return a score with the data that it was taken on in its details."""
+    return replace(score, details={**score.details, "data": {"source": data.source, "sha256": data.fingerprint}})
+
+
+class EncodedSamples:
+    """Encoded images of one model. Each choice of images is encoded once, and kept.
+
+    Args:
+        load: Return the encoder, which is on `device`; called once, at the first image.
+        data: The whole set.
+        device: Where to encode.
+        on_progress: Called after each encoded batch with its number of images.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Encoder],
+        data: FactorImages,
+        *,
+        device: torch.device | str = "cpu",
+        on_progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self._load = functools.cache(load)
+        self._data, self._device, self._on_progress = data, device, on_progress
+        self._samples: dict[bytes, EncodedSample] = {}
+
+    def add(self, sample: EncodedSample) -> None:
+        """Keep images that are encoded already."""
+        self._samples[sample.rows.indices.tobytes()] = sample
+
+    def has(self, rows: Rows) -> bool:
+        """Return whether some images are encoded."""
+        return rows.indices.tobytes() in self._samples
+
+    def take(self, rows: Rows) -> EncodedSample:
+        """Return encoded images, paired with their factors.
+
+        Raises:
+            InputError: If the encoder returns something else than codes.
+            NonFiniteLossError: If a mean, or the KL of a latent, is infinite or nan.
+        """
+        if not self.has(rows):
+            self.add(self._encode(rows))
+        return self._samples[rows.indices.tobytes()]
+
+    def _encode(self, rows: Rows) -> EncodedSample:
+        codes = represent(
+            self._load(), self._data, indices=rows.indices, device=self._device, on_progress=self._on_progress
+        )
+        factors = self._data.factors.indices_to_factors(rows.indices)
+        sample = EncodedSample(codes.mean, codes.logvar, factors, self._data.factors, rows)
+        _check_finite(sample)
+        return sample
+
+
+def _check_finite(sample: EncodedSample) -> None:
+    what, of_latents = "KL", sample.kl_per_latent()
+    if sample.logvar is None:
+        what, of_latents = "mean", np.abs(sample.mean).max(axis=0)
+    bad = np.flatnonzero(~np.isfinite(of_latents))
     if bad.size:
         raise NonFiniteLossError(
-            f"The KL must be finite, but that of latents {bad.tolist()} is infinite or nan on the {len(rows.indices)} "
-            "images that are scored: the model has diverged; score an earlier checkpoint."
+            f"The {what} must be finite, but that of latents {bad.tolist()} is infinite or nan on the "
+            f"{len(sample.mean)} images that are scored: the model has diverged; score an earlier checkpoint."
         )
-    return sample
-
-
-def _num_training(data: FactorImages, dataset: Dataset | None) -> int:
-    return len(data) if dataset is None else dataset.num_training(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.evaluation import evaluate
 from betavae.metrics import Scores
+from betavae.metrics.registry import LIVE
 from betavae.models import VAE
 from betavae.objectives import Batch, Loss, NonFiniteLossError
 from betavae.records.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
@@ -182,15 +183,20 @@ class TrainingRun:
         means = dict(zip(self._term_names, losses.mean(0).tolist(), strict=True))
         return MeanLoss(means, images_per_second=num_steps * self.config.batch_size / seconds)
 
-    def evaluate(self) -> Scores:
+    def evaluate(self, metrics: str | Iterable[str] = LIVE) -> Scores:
         """Score the model at this step, by `betavae.evaluation.evaluate`.
+
+        Args:
+            metrics: As there.
 
         Raises:
             NonFiniteLossError: If the KL of a scored image is not finite; the message names the step and the terms of
                 its loss.
         """
         try:
-            return evaluate(self.model, self._data, dataset=self.config.dataset, device=self._device, step=self.step)
+            return evaluate(
+                self.model, self._data, metrics, dataset=self.config.dataset, device=self._device, step=self.step
+            )
         except NonFiniteLossError as error:
             raise self._diverged("the KL of the images that are scored is infinite or nan") from error
 

@@ -1,5 +1,6 @@
 """Scores of disentanglement. To add one, write a module here and add its class to `METRICS`."""
 
+from betavae.metrics.array_scores import score
 from betavae.metrics.base import EncodedSample, Metric, Rows, Score
 from betavae.metrics.beta_vae_score import BetaVAEScore, beta_vae_score
 from betavae.metrics.dci import DCI, dci
@@ -52,5 +53,6 @@ __all__ = [
     "mutual_information_gap",
     "sap",
     "sap_continuous",
+    "score",
     "total_correlation",
 ]

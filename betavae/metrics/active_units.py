@@ -19,6 +19,8 @@ class ActiveUnits(Metric):
     symbol = "active"
     higher_is_better = None
     ignores_scale = False
+    needs_posterior = True
+    needs_factors = False
     format = ".0f"
 
     def score(self, sample: EncodedSample) -> Score:

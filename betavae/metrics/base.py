@@ -39,28 +39,36 @@ class Rows:
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """Some images of a data set, encoded: the input of a metric.
+    """Some images, encoded: the input of a metric.
 
     Attributes:
         mean: Posterior means: the codes.
-        logvar: Natural logarithms of the posterior variances.
-        factors: Factor indices of the images.
+        logvar: Natural logarithms of the posterior variances; None for an encoder that gives means alone.
+        factors: Factor values of the images, as whole numbers.
         space: The factors, in the order of the columns of `factors`.
         rows: The images.
+        test: Images to test on, for a metric that trains a classifier; None to split these images at random.
     """
 
     mean: Float[np.ndarray, "rows latents"]
-    logvar: Float[np.ndarray, "rows latents"]
+    logvar: Float[np.ndarray, "rows latents"] | None
     factors: Integer[np.ndarray, "rows factors"]
     space: FactorSpace
     rows: Rows
+    test: EncodedSample | None = None
 
     def generator(self) -> np.random.Generator:
         """Return a new source of random numbers, with the same numbers every time."""
         return np.random.default_rng(self.rows.seed or 0)
 
     def kl_per_latent(self) -> Float[np.ndarray, " latents"]:
-        """Return the KL from the prior in nats, averaged over the rows; not finite if any mean or variance is not."""
+        """Return the KL from the prior in nats, averaged over the rows; not finite if any mean or variance is not.
+
+        Returns:
+            An empty vector if there are no variances.
+        """
+        if self.logvar is None:
+            return np.empty(0)
         mean, logvar = self.mean.astype(np.float64), self.logvar.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):  # a model may have diverged
             kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
@@ -78,7 +86,7 @@ class Score:
         rows: The choice of images, in words.
         by_factor: The score of each factor, by name; empty if the metric has none.
         details: The quantities behind the score, as values that JSON can hold.
-        rows_seed: Seed of a random choice of images; None for any other.
+        rows_seed: Seed of the random choices: of images, training rows, classifiers; None if the images are all.
         ceiling: The score of a perfect code of the same images; None if unknown.
         chance: The score of codes that are independent of the factors; None if unknown.
 
@@ -149,6 +157,10 @@ class Metric(Part):
     Attributes:
         label: The name in tables and figures.
         is_live: Whether every evaluation of a trial takes the score; if not, it is taken on request.
+        is_cheap: Whether an evaluation may take the score on request: False if it takes minutes.
+        seconds: Seconds that a score takes with 10 latents and the factors of dSprites, on one core, after encoding.
+        needs_posterior: Whether the score needs variances, which an encoder to means alone does not give.
+        needs_factors: Whether the score needs factors.
         higher_is_better: True if a higher score is better, False if a lower score is; None if neither is.
         ignores_scale: Whether scaling and shifting a latent leaves the score as it is: False for a metric that compares
             posteriors with the prior, latents with one another, or a latent with a threshold or a penalty.
@@ -160,6 +172,10 @@ class Metric(Part):
 
     label: ClassVar[str]
     is_live: ClassVar[bool] = True
+    is_cheap: ClassVar[bool] = True
+    seconds: ClassVar[float] = 0.1
+    needs_posterior: ClassVar[bool] = False
+    needs_factors: ClassVar[bool] = True
     higher_is_better: ClassVar[bool | None] = True
     ignores_scale: ClassVar[bool] = True
     num_rows: ClassVar[int] = NUM_ROWS
@@ -169,8 +185,8 @@ class Metric(Part):
 
     @classmethod
     def can_rank(cls) -> bool:
-        """Return whether the score can rank running trials: every report has it, and a higher value is better."""
-        return cls.is_live and cls.is_always_taken and bool(cls.higher_is_better)
+        """Return whether the score can rank running trials: every report can have it, and a higher value is better."""
+        return cls.is_cheap and cls.is_always_taken and bool(cls.higher_is_better)
 
     def rows(self, data: FactorImages, num_training: int) -> Rows | None:
         """Return the images to score; None if the metric is not defined for the model.

@@ -112,7 +112,11 @@ class ExplicitnessMetric(Metric):
     num_rows = SPLIT_ROWS
 
     def score(self, sample: EncodedSample) -> Score:
-        """Return the mean area. Its chance level is that of the same codes with the rows of factors shuffled."""
+        """Return the mean area.
+
+        Its chance level is that of the same codes with the rows of factors shuffled, its ceiling that of the factors'
+        values as codes.
+        """
         generator = sample.generator()
         split = split_sample(sample, generator=generator)
         result = explicitness(*split.rows.parts)
@@ -123,6 +127,7 @@ class ExplicitnessMetric(Metric):
             by_factor=by_name(split.names, result.areas),
             details={"train_score": result.train_score},
             estimator=f"area under the ROC curve of logistic regression; {split.description}",
+            ceiling=explicitness(*split.perfect.parts).score,
             chance=explicitness(*blind.rows.parts).score,
         )
 

@@ -168,12 +168,14 @@ class InfoMECMetric(Metric):
     def score(self, sample: EncodedSample) -> Score:
         """Return InfoM, with InfoC and InfoE in its details.
 
-        The chance level of each is that of the same codes with the rows of factors shuffled.
+        The chance level of each is that of the same codes with the rows of factors shuffled; the ceiling of InfoM is
+        that of the factors' values as codes.
         """
         generator = sample.generator()
         sample, left_out = varying_sample(sample)
         result = infomec(sample.mean, sample.factors, generator=generator)
         chance = infomec(sample.mean, shuffled_rows(sample.factors, generator), generator=generator)
+        perfect = infomec(sample.factors, sample.factors, generator=generator)
         return score_of(
             sample,
             value=result.infom,
@@ -191,6 +193,7 @@ class InfoMECMetric(Metric):
                 f"{NUM_NEIGHBORS} nearest neighbours; latents of at most 1/{PRUNED_FRACTION} of the largest range "
                 f"pruned{left_out}"
             ),
+            ceiling=perfect.infom,
             chance=chance.infom,
         )
 

@@ -196,6 +196,13 @@ def check_bins(num_bins: int, binning: str) -> None:
         raise ValueError(f"binning must be one of {', '.join(map(repr, BINNINGS))}, but got {binning!r}.")
 
 
+def _what_is_not_finite(array: Num[np.ndarray, "..."]) -> str:
+    kinds = {"NaN": np.isnan(array), "infinity": np.isinf(array)}
+    return " and ".join(
+        f"{kind} (first in row {np.argwhere(where)[0, 0]})" for kind, where in kinds.items() if where.any()
+    )
+
+
 def check_finite(name: str, array: Num[np.ndarray, "..."]) -> None:
     """Refuse a matrix, (rows, latents), that is not finite.
 
@@ -205,6 +212,6 @@ def check_finite(name: str, array: Num[np.ndarray, "..."]) -> None:
     bad = ~np.isfinite(array).all(axis=0)
     if bad.any():
         raise ValueError(
-            f"{name} must be finite, but latents {np.flatnonzero(bad).tolist()} hold nan or infinity: "
-            "the model has diverged; score an earlier checkpoint."
+            f"{name} must be finite, but latents {np.flatnonzero(bad).tolist()} hold {_what_is_not_finite(array)}, as "
+            "those of a model that has diverged do: drop such rows, or take the codes of an earlier checkpoint."
         )

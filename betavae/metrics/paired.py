@@ -63,6 +63,13 @@ class SampleSplit:
     names: tuple[str, ...]
     description: str
 
+    @property
+    def perfect(self) -> Split:
+        """The same rows with the factors' values as codes."""
+        rows = self.rows
+        codes, test_codes = rows.train_factors.astype(np.float64), rows.test_factors.astype(np.float64)
+        return Split(codes, rows.train_factors, test_codes, rows.test_factors)
+
 
 def checked_codes(name: str, codes: ArrayLike) -> Float[np.ndarray, "rows latents"]:
     """Return codes as float64, row by row in memory, so that sums over rows do not depend on the layout of the input.
@@ -80,8 +87,9 @@ def checked_codes(name: str, codes: ArrayLike) -> Float[np.ndarray, "rows latent
     if len(array) < 2:
         raise ValueError(f"{name} must have at least two rows, but got one.")
     check_finite(name, array)
-    if np.abs(array).max() > LARGEST_CODE:
-        raise ValueError(f"{name} must be at most {LARGEST_CODE:g}, but one is {np.abs(array).max():g}: scale them.")
+    largest = float(np.abs(array).max())
+    if largest > LARGEST_CODE:
+        raise ValueError(f"{name} must be at most {LARGEST_CODE:g}, but one is {largest:g}: scale them.")
     return np.array(array, dtype=np.float64, order="C")
 
 
@@ -100,8 +108,7 @@ def checked_pair(
             the reasons of `checked_codes`.
     """
     codes = checked_codes("codes", codes)
-    matrix = _factor_matrix("factors", factors, "codes", len(codes))
-    numbers = _numbers(matrix)
+    (numbers,) = whole_factors([factor_matrix("factors", factors, "codes", len(codes))])
     _check_varying("factors", numbers)
     return codes, numbers
 
@@ -116,28 +123,49 @@ def checked_split(
             one of the parts; the message names the argument.
     """
     train, test = checked_codes("train_codes", train_codes), checked_codes("test_codes", test_codes)
-    train_matrix = _factor_matrix("train_factors", train_factors, "train_codes", len(train))
-    test_matrix = _factor_matrix("test_factors", test_factors, "test_codes", len(test))
-    _check_same_columns("codes", "latents", train, test)
-    _check_same_columns("factors", "factors", train_matrix, test_matrix)
-    numbers = _numbers(np.concatenate([train_matrix, test_matrix]))  # together, so that ranks mean the same in both
-    split = Split(train, numbers[: len(train)], test, numbers[len(train) :])
+    train_matrix = factor_matrix("train_factors", train_factors, "train_codes", len(train))
+    test_matrix = factor_matrix("test_factors", test_factors, "test_codes", len(test))
+    check_same_columns("train_codes", train, "test_codes", test, columns="latents")
+    check_same_columns("train_factors", train_matrix, "test_factors", test_matrix, columns="factors")
+    train_numbers, test_numbers = whole_factors([train_matrix, test_matrix])
+    split = Split(train, train_numbers, test, test_numbers)
     _check_varying("train_factors", split.train_factors)
     _check_varying("test_factors", split.test_factors)
     return split
 
 
-def _check_same_columns(
-    what: str, columns: str, train: Shaped[np.ndarray, "train k"], test: Shaped[np.ndarray, "test l"]
+def check_same_columns(
+    name: str,
+    array: Shaped[np.ndarray, "rows k"],
+    other_name: str,
+    other: Shaped[np.ndarray, "others l"],
+    *,
+    columns: str,
 ) -> None:
-    if train.shape[1] != test.shape[1]:
+    """Refuse two matrices of different widths.
+
+    Raises:
+        ValueError: If they differ; the message names the matrices and what their columns are.
+    """
+    if array.shape[1] != other.shape[1]:
         raise ValueError(
-            f"train_{what} and test_{what} must have the same {columns}, "
-            f"but got {train.shape[1]} and {test.shape[1]} columns."
+            f"{name} and {other_name} must have the same {columns}, "
+            f"but got {array.shape[1]} and {other.shape[1]} columns."
         )
 
 
-def _factor_matrix(name: str, factors: ArrayLike, codes_name: str, num_rows: int) -> Shaped[np.ndarray, ...]:
+def factor_matrix(name: str, factors: ArrayLike, codes_name: str, num_rows: int) -> Shaped[np.ndarray, "rows factors"]:
+    """Return factor values as a matrix of any type.
+
+    Args:
+        name: The argument's name, for the message.
+        factors: Factor values, (rows, factors).
+        codes_name: The name of the codes that the rows belong to, for the message.
+        num_rows: The number of rows of these codes.
+
+    Raises:
+        ValueError: If they are no matrix with a row for each code, or hold NaN.
+    """
     matrix = as_array(name, factors)
     if matrix.dtype.kind in "US":
         matrix = as_array(name, factors, dtype=object)  # else a NaN beside strings would become a string
@@ -152,8 +180,21 @@ def _factor_matrix(name: str, factors: ArrayLike, codes_name: str, num_rows: int
     return matrix
 
 
-def _numbers(matrix: Shaped[np.ndarray, "rows factors"]) -> Int[np.ndarray, "rows factors"]:
-    return np.stack([_whole_numbers(column) for column in matrix.T], axis=1)
+def whole_factors(matrices: Sequence[Shaped[np.ndarray, "_rows factors"]]) -> list[Int[np.ndarray, "_rows factors"]]:
+    """Return factor values as whole numbers.
+
+    Args:
+        matrices: From `factor_matrix`, of the same factors; ranks mean the same in all of them.
+
+    Returns:
+        For each matrix, a column of whole numbers as it is; any other column by the ranks of its values.
+
+    Raises:
+        ValueError: If the values of a factor have no order.
+    """
+    columns = np.concatenate(matrices).T
+    numbers = np.stack([_whole_numbers(column) for column in columns], axis=1)
+    return np.split(numbers, np.cumsum([len(matrix) for matrix in matrices])[:-1])
 
 
 def _whole_numbers(column: Shaped[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
@@ -257,26 +298,41 @@ def _with_factors(sample: EncodedSample, kept: Bool[np.ndarray, " factors"]) -> 
 
 
 def split_sample(sample: EncodedSample, *, generator: np.random.Generator, shuffled: bool = False) -> SampleSplit:
-    """Split a sample at random: two thirds of the rows to train on, the others to test.
+    """Return the training and test rows of a sample.
 
     Args:
-        sample: The sample.
+        sample: The sample. If it has no test rows, it is split at random: two thirds to train on, the others to test.
         generator: Where the split is drawn.
         shuffled: Whether the rows of factors are shuffled, so that the codes know nothing of them.
 
     Raises:
-        InputError: If there are fewer than four rows, or no factor varies in both parts.
+        InputError: If there are fewer than four rows to split, or no factor varies in both parts.
     """
+    if shuffled:
+        sample = _shuffled(sample, generator)
+    train, test = (sample, sample.test) if sample.test is not None else _halves(sample, generator)
+    varying = varies(train.factors) & varies(test.factors)
+    (train, words), (test, _) = _with_factors(train, varying), _with_factors(test, varying)
+    description = f"{len(train.mean):,} training and {len(test.mean):,} test rows{words}"
+    return SampleSplit(Split(train.mean, train.factors, test.mean, test.factors), train.space.names, description)
+
+
+def _shuffled(sample: EncodedSample, generator: np.random.Generator) -> EncodedSample:
+    test = None if sample.test is None else _shuffled(sample.test, generator)
+    return replace(sample, factors=shuffled_rows(sample.factors, generator), test=test)
+
+
+def _halves(sample: EncodedSample, generator: np.random.Generator) -> tuple[EncodedSample, EncodedSample]:
     num_rows = len(sample.mean)
     if num_rows < 4:
         raise InputError(f"A score with training and test rows must have at least 4 rows, but got {num_rows}.")
-    factors = sample.factors[generator.permutation(num_rows)] if shuffled else sample.factors
     order = generator.permutation(num_rows)
     train, test = order[: 2 * num_rows // 3], order[2 * num_rows // 3 :]
-    kept, words = _with_factors(replace(sample, factors=factors), varies(factors[train]) & varies(factors[test]))
-    rows = Split(kept.mean[train], kept.factors[train], kept.mean[test], kept.factors[test])
-    description = f"{len(train):,} training and {len(test):,} test rows{words}"
-    return SampleSplit(rows, kept.space.names, description)
+    return _rows_of(sample, train), _rows_of(sample, test)
+
+
+def _rows_of(sample: EncodedSample, rows: Int[np.ndarray, " rows"]) -> EncodedSample:
+    return replace(sample, mean=sample.mean[rows], logvar=None, factors=sample.factors[rows])
 
 
 def shuffled_rows(

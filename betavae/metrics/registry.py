@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from betavae.errors import InputError
 from betavae.metrics.active_units import ActiveUnits
 from betavae.metrics.base import Metric
 from betavae.metrics.beta_vae_score import BetaVAEMetric
@@ -37,6 +40,57 @@ METRICS: Table[Metric] = Table(
     InfoMECMetric,
     TotalCorrelationMetric,
 )
+
+
+ALL, LIVE = "all", "live"
+"""In place of names: every score that can be taken; those that every evaluation takes."""
+
+
+def find_metrics(
+    names: str | Iterable[str],
+    *,
+    has_posterior: bool = True,
+    has_factors: bool = True,
+    has_training_images: bool = True,
+) -> dict[str, Metric]:
+    """Return metrics by name, in the order of the names, each once.
+
+    Args:
+        names: A name or several; "all" stands for all metrics that need nothing that is missing, "live" for those of
+            them that every evaluation takes.
+        has_posterior: Whether the variances of the codes are known.
+        has_factors: Whether the factors of the images are known.
+        has_training_images: Whether it is known which images the model was trained on.
+
+    Raises:
+        UnknownNameError: If there is no such metric.
+        InputError: If there are no names, or a metric needs what is missing.
+    """
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise InputError(f"There must be a score to take, but none is named; name some of {', '.join(METRICS)}.")
+
+    def missing(metric: type[Metric]) -> str:
+        if metric.needs_posterior and not has_posterior:
+            return "the log variances of the codes beside their means"
+        if metric.needs_factors and not has_factors:
+            return "the factors of the images"
+        return "" if metric.is_always_taken or has_training_images else "a model trained on part of a data set"
+
+    found: dict[str, Metric] = {}
+    for name in names:
+        if name in (ALL, LIVE):
+            found |= {
+                each: metric()
+                for each, metric in METRICS.items()
+                if not missing(metric) and (metric.is_live or name == ALL)
+            }
+            continue
+        metric = METRICS.find(name)
+        if missing(metric):
+            raise InputError(f"{name} needs {missing(metric)}: give that too, or leave {name} out.")
+        found[name] = metric()
+    return found
 
 
 def live_metrics() -> dict[str, Metric]:

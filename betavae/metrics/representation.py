@@ -1,37 +1,45 @@
-"""The posteriors of many images, as arrays."""
+"""The codes of many images, as arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor, nn
 
 from betavae.arrays import ArrayLike, as_indices
 from betavae.data import FactorImages
+from betavae.errors import InputError
 from betavae.models import VAE
+
+Encoder: TypeAlias = VAE | Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
+"""A model of this library; or any function from images, float32 (n, channels, height, width) in [0, 1], to the means of
+their codes, (n, latents), or to means and natural logarithms of variances."""
 
 _ENCODE_BATCH = 64  # the first activation takes 8 MiB; as fast as 128 on a CPU, with half the memory
 
 
 @dataclass(frozen=True)
 class Representation:
-    """The posteriors of images, in the order of their indices.
+    """The codes of images, in the order of their indices.
 
     Attributes:
         mean: Posterior means: the codes.
-        logvar: Natural logarithm of the posterior variances.
+        logvar: Natural logarithms of the posterior variances; None if the encoder gives means alone.
     """
 
     mean: Float[np.ndarray, "images latents"]
-    logvar: Float[np.ndarray, "images latents"]
+    logvar: Float[np.ndarray, "images latents"] | None
 
 
 @torch.no_grad()
 def represent(
-    model: VAE,
+    encoder: Encoder,
     data: FactorImages,
     *,
     indices: ArrayLike,
@@ -40,8 +48,11 @@ def represent(
 ) -> Representation:
     """Encode images in float32, whatever the precision of training.
 
+    A module, or the method of a module, is in evaluation mode meanwhile, so that dropout and batch statistics do not
+    change codes.
+
     Args:
-        model: On `device`.
+        encoder: On `device`.
         data: The data set.
         indices: Image numbers, as for `data.images`.
         device: Where to compute.
@@ -50,14 +61,49 @@ def represent(
     Raises:
         ValueError: If the indices are not a vector of integers.
         IndexError: If an index is out of range.
+        InputError: If the encoder returns something else than codes.
     """
     rows = as_indices("indices", indices, size=len(data))
-    mean = np.empty((len(rows), model.latent_size), np.float32)
-    logvar = np.empty_like(mean)
-    for start in range(0, len(rows), _ENCODE_BATCH):
-        batch = slice(start, start + _ENCODE_BATCH)
-        posterior = model.encode(data.images(rows[batch], device))
-        mean[batch], logvar[batch] = posterior.mean.cpu().numpy(), posterior.logvar.cpu().numpy()
-        if on_progress is not None:
-            on_progress(len(posterior.mean))
-    return Representation(mean, logvar)
+    means, logvars = [], []
+    with _evaluation_mode(encoder):
+        for start in range(0, max(len(rows), 1), _ENCODE_BATCH):  # an empty batch too: it has the number of latents
+            batch = rows[start : start + _ENCODE_BATCH]
+            mean, logvar = _posterior(encoder, data.images(batch, device))
+            means.append(mean.float().cpu().numpy())
+            logvars.append(None if logvar is None else logvar.float().cpu().numpy())
+            if on_progress is not None:
+                on_progress(len(batch))
+    known = [logvar for logvar in logvars if logvar is not None]
+    return Representation(np.concatenate(means), np.concatenate(known) if len(known) == len(means) else None)
+
+
+def _posterior(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    if isinstance(encoder, VAE):
+        posterior = encoder.encode(images)
+        return posterior.mean, posterior.logvar
+    output = encoder(images)
+    parts = tuple(output) if isinstance(output, tuple | list) else (output,)
+    are_codes = all(isinstance(part, Tensor) and part.ndim == 2 and len(part) == len(images) for part in parts)
+    if not are_codes or len(parts) not in (1, 2) or parts[0].shape != parts[-1].shape:
+        came = [str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
+        raise InputError(
+            f"An encoder must return the means of the codes of {len(images)} images, a tensor of shape ({len(images)}, "
+            f"latents), or a pair of means and log variances, but returned {' and '.join(came) or 'nothing'}: wrap it "
+            "in a function that does."
+        )
+    return parts[0], parts[1] if len(parts) == 2 else None
+
+
+@contextmanager
+def _evaluation_mode(encoder: object) -> Iterator[None]:
+    module = encoder if isinstance(encoder, nn.Module) else getattr(encoder, "__self__", None)
+    if not isinstance(module, nn.Module) or not module.training:
+        yield
+        return
+    in_training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in in_training:
+            part.training = True

@@ -22,12 +22,12 @@ class Codes:
     Attributes:
         rows: Image numbers.
         mean: Posterior means.
-        logvar: Natural logarithms of the posterior variances.
+        logvar: Natural logarithms of the posterior variances; None for an encoder that gives means alone.
     """
 
     rows: Integer[np.ndarray, " rows"]
     mean: Float[np.ndarray, "rows latents"]
-    logvar: Float[np.ndarray, "rows latents"]
+    logvar: Float[np.ndarray, "rows latents"] | None
 
     def sample(self, space: FactorSpace) -> EncodedSample:
         """Return the sample of these images for a metric.
@@ -44,9 +44,10 @@ class Scores:
 
     Attributes:
         by_name: The scores, by the name of their metric.
-        kl_nats_per_latent: KL from the prior of each latent, averaged over the rows of `drawn_rows`.
-        data_source: The origin of the images: `rendered`, `file`.
-        data_fingerprint: SHA-256 of the images.
+        kl_nats_per_latent: KL from the prior of each latent, averaged over the rows of `drawn_rows`; empty if the
+            variances are not known.
+        data_source: The origin of the images: `rendered`, `file`; `arrays` for codes without images.
+        data_fingerprint: SHA-256 of the images, or of the arrays.
         step: Number of optimizer steps.
         codes: The codes of the rows of `drawn_rows`; None for scores that were read without them.
     """
@@ -63,6 +64,19 @@ class Scores:
 
     def __contains__(self, name: str) -> bool:
         return name in self.by_name
+
+    def __str__(self) -> str:
+        """Return a line per score: its value, chance level, ceiling and estimator."""
+        rows: list[tuple[str, ...]] = [("score", "value", "chance", "ceiling", "estimator")]
+        for name, score in self.by_name.items():
+            numbers = (score.value, score.chance, score.ceiling)
+            rows.append((name, *("-" if number is None else f"{number:.4f}" for number in numbers), score.estimator))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        signs = "<>>><"  # numbers to the right
+        aligned = [
+            [f"{cell:{sign}{width}}" for cell, sign, width in zip(row, signs, widths, strict=True)] for row in rows
+        ]
+        return "\n".join("  ".join(cells).rstrip() for cells in aligned)
 
     def numbers(self) -> dict[str, float]:
         """Return the numbers of a trial's report, under TensorBoard's names."""

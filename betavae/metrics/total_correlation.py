@@ -71,6 +71,7 @@ class TotalCorrelationMetric(Metric):
     symbol = "TC"
     higher_is_better = None
     is_live = False
+    needs_factors = False
 
     def score(self, sample: EncodedSample) -> Score:
         """Return the total correlation of the latents that are not constant."""

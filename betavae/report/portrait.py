@@ -15,6 +15,7 @@ from betavae.errors import InputError
 from betavae.evaluation import evaluate
 from betavae.metrics import Scores
 from betavae.metrics.active_units import ACTIVE_UNIT_NATS
+from betavae.metrics.registry import LIVE
 from betavae.models import VAE
 from betavae.objectives import NonFiniteLossError
 from betavae.records.checkpoint import CheckpointError, load_model
@@ -237,6 +238,7 @@ def _evaluate(
     trial: Trial, checkpoint: Checkpoint, model: VAE, data: FactorImages, *, device: torch.device | str
 ) -> Scores:
     try:
-        return evaluate(model, data, dataset=trial.config.dataset, device=device, step=checkpoint.scores.step)
+        metrics = [LIVE, trial.rank_by]
+        return evaluate(model, data, metrics, dataset=trial.config.dataset, device=device, step=checkpoint.scores.step)
     except (InputError, NonFiniteLossError) as error:
         raise CheckpointError(f"{checkpoint.folder} must hold a model that can be scored, but: {error}") from error

@@ -1,0 +1,146 @@
+"""Scores of plain arrays: anybody's codes and factors in, scores out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from betavae.arrays import ArrayLike, as_floats
+from betavae.data import FactorSpace
+from betavae.errors import InputError
+from betavae.metrics.base import EncodedSample, Metric, Rows, Score
+from betavae.metrics.mutual_information import check_finite
+from betavae.metrics.paired import check_same_columns, checked_codes, factor_matrix, whole_factors
+from betavae.metrics.registry import find_metrics
+from betavae.metrics.scores import Scores
+
+
+def score(
+    codes: ArrayLike,
+    factors: ArrayLike | None,
+    metrics: str | Iterable[str],
+    *,
+    seed: int = 0,
+    logvar: ArrayLike | None = None,
+    test_codes: ArrayLike | None = None,
+    test_factors: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+    categorical: Iterable[str] = (),
+) -> Scores:
+    """Take scores of codes and factors, from whatever model they are.
+
+    Args:
+        codes: Posterior means, (rows, latents): an array, a tensor on any device or lists of real numbers.
+        factors: Factor values, (rows, factors), rows in the order of `codes`. A column of whole numbers stays as it is;
+            the values of any other column are ranked: 0.2, 0.7 and 0.7 become 0, 1 and 1. A factor that takes one value
+            is left out, and the score's `estimator` names it. None for scores that need no factors.
+        metrics: A name in `METRICS`, several names, or "all" for all that these arrays allow.
+        seed: Seed of all random choices: the split, batches, classifiers, and the shuffle of the chance level.
+        logvar: Natural logarithms of the posterior variances, of the shape of `codes`, for scores of the posterior.
+        test_codes: Codes to test on, for scores that train a classifier. If there are none, the rows are split at
+            random: two thirds to train on, the others to test.
+        test_factors: Their factors.
+        names: The factors' names; "factor_0", "factor_1" and so on if there are none.
+        categorical: Names of the factors whose values have no order, which `mig_chen` leaves out.
+
+    Returns:
+        The scores by name: `score(...)["mig"].value`, `.by_factor`, `.details`, `.chance`, `.ceiling`.
+
+    Error:
+        That of each score, see the function of its name. `mig_exact` and `mig_chen` of part of a grid are biased, and
+        their `estimator` says so.
+
+    Raises:
+        ValueError: If there is no such metric, an array has a wrong shape, one row, NaN or infinity, or a
+            score cannot be taken of it.
+    """
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number of at least 0, but got {seed!r}.")
+    found = find_metrics(
+        metrics, has_posterior=logvar is not None, has_factors=factors is not None, has_training_images=False
+    )
+    sample = _sample(codes, factors, logvar=logvar, seed=int(seed), names=names, categorical=categorical)
+    if test_codes is not None or test_factors is not None:
+        sample = _with_test_rows(sample, codes, factors, test_codes, test_factors)
+    return Scores(
+        by_name={name: _score(metric, sample) for name, metric in found.items()},
+        kl_nats_per_latent=tuple(sample.kl_per_latent().tolist()),
+        data_source="arrays",
+        data_fingerprint=_fingerprint(sample),
+    )
+
+
+def _sample(
+    codes: ArrayLike,
+    factors: ArrayLike | None,
+    *,
+    logvar: ArrayLike | None,
+    seed: int,
+    names: Sequence[str] | None,
+    categorical: Iterable[str],
+) -> EncodedSample:
+    mean = checked_codes("codes", codes)
+    if factors is None:  # metrics that need no factors ignore them
+        numbers, names = np.zeros((len(mean), 1), np.int64), ["none"]
+    else:
+        (numbers,) = whole_factors([factor_matrix("factors", factors, "codes", len(mean))])
+    space = _space(numbers, names, categorical)
+    rows = Rows(np.arange(len(mean)), "all rows that were given", seed)
+    return EncodedSample(mean, _checked_logvar(logvar, mean.shape), numbers, space, rows)
+
+
+def _space(
+    numbers: Int[np.ndarray, "rows factors"], names: Sequence[str] | None, categorical: Iterable[str]
+) -> FactorSpace:
+    names = [f"factor_{k}" for k in range(numbers.shape[1])] if names is None else list(names)
+    if len(names) != numbers.shape[1]:
+        raise InputError(f"names must hold a name for each of {numbers.shape[1]} factors, but got {len(names)}.")
+    return FactorSpace(names, [np.unique(column) for column in numbers.T], categorical=categorical)
+
+
+def _checked_logvar(logvar: ArrayLike | None, shape: tuple[int, ...]) -> Float[np.ndarray, "rows latents"] | None:
+    if logvar is None:
+        return None
+    array = as_floats("logvar", logvar)
+    if array.shape != shape:
+        raise InputError(f"logvar must have the shape of codes, {shape}, but got {array.shape}.")
+    check_finite("logvar", array)
+    return array.astype(np.float64)
+
+
+def _with_test_rows(
+    sample: EncodedSample,
+    codes: ArrayLike,
+    factors: ArrayLike | None,
+    test_codes: ArrayLike | None,
+    test_factors: ArrayLike | None,
+) -> EncodedSample:
+    if test_codes is None or test_factors is None or factors is None:
+        raise InputError("factors, test_codes and test_factors must be given together, but one of them is missing.")
+    mean = checked_codes("test_codes", test_codes)
+    check_same_columns("codes", sample.mean, "test_codes", mean, columns="latents")
+    matrix = factor_matrix("factors", factors, "codes", len(sample.mean))
+    test_matrix = factor_matrix("test_factors", test_factors, "test_codes", len(mean))
+    check_same_columns("factors", matrix, "test_factors", test_matrix, columns="factors")
+    numbers, test_numbers = whole_factors([matrix, test_matrix])  # together, so that ranks mean the same in both
+    rows = Rows(np.arange(len(mean)), "all test rows that were given", sample.rows.seed)
+    return replace(sample, factors=numbers, test=EncodedSample(mean, None, test_numbers, sample.space, rows))
+
+
+def _score(metric: Metric, sample: EncodedSample) -> Score:
+    try:
+        return metric.score(sample)
+    except ValueError as error:
+        raise InputError(f"{metric.name}: {error}") from error
+
+
+def _fingerprint(sample: EncodedSample) -> str:
+    digest = hashlib.sha256()
+    for array in (sample.mean, sample.logvar, sample.factors):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
