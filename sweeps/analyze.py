@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":  # first: the imports below take seconds, and may find another checkout's packages
@@ -14,42 +14,30 @@ if __name__ == "__main__":  # first: the imports below take seconds, and may fin
     script_interruption = begin_script()
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from betavae.config import TrialConfig
-from betavae.data import Dataset, FactorImages
+from betavae.data import FactorImages
 from betavae.errors import InputError
-from betavae.evaluation import take_score
 from betavae.extensions import check_extensions, load_extensions
-from betavae.metrics import Score
 from betavae.process import available_cores, prepare_process
-from betavae.records.checkpoint import (
-    CONFIG_FILE,
-    MODEL_FILE,
-    SAMPLES_FILE,
-    SCORES_FILE,
-    CheckpointError,
-    add_scores,
-    load_model,
-)
-from betavae.records.sweep import CONFIRM_FOLDER, Sweep, name_in_sweep, read_sweep
-from betavae.records.trial import Checkpoint, ranked
-from betavae.report.confirmation import confirmed
+from betavae.records.checkpoint import CODES_FILE, MODEL_FILE, SAMPLES_FILE
+from betavae.records.sweep import Sweep, name_in_sweep, read_sweep
+from betavae.records.trial import ranked
 from betavae.report.export import CARD_FILE, best_checkpoint, check_export, export_best
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
 from betavae.text import one_line
+from sweeps.model_scores import models_to_score, take_model_scores
 from sweeps.options.command_line import parse_analysis_options
 from sweeps.options.options import ReportOptions
 from sweeps.printing import print_escaped
 from sweeps.search.importance import importances
 from sweeps.storage.locations import child_location
-from sweeps.storage.mirror import Mirror, is_record, local_copy
+from sweeps.storage.mirror import is_record, local_copy
 
 DONE, BAD_INPUT = 0, 2
 
-_EXACT = "mig_exact"
+_NUM_SHOWN = 3
+"""The number of best models that a report shows, unless `--top` says another."""
 
 _MAX_REASONS = 3
 """The most reasons that one message lists."""
@@ -82,8 +70,8 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
     """Write the report of a sweep that has ended, still runs or was killed, or of a copy of a sweep.
 
     Args:
-        location: The sweep's folder or URL. Apart from the report, only exact scores are written, to checkpoints; if
-            they cannot be written, the report shows them nevertheless.
+        location: The sweep's folder or URL. Apart from the report, only scores are written, to checkpoints; if they
+            cannot be written, the report shows them nevertheless.
         output: The folder of the report; None for `report` in the sweep's folder.
         options: The content of the report.
         export: A new folder for the best model; None to export no model.
@@ -92,7 +80,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         InputError: If there is no sweep, the sweep has no score yet, or the best model cannot be read.
         OSError: If the report or the model cannot be written.
     """
-    with local_copy(location, _is_needed) as mirror:
+    with local_copy(location, lambda name: _is_needed(name, options)) as mirror:
         sweep = read_sweep(mirror.local)
         check_extensions(sweep.record)
         if not ranked(sweep.trials):
@@ -105,18 +93,17 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         check_output(report_folder)
         prepare_process(num_threads=available_cores())
         data, device = _open_data(sweep), "cuda" if torch.cuda.is_available() else "cpu"
-        checkpoints = _checkpoints_for_exact_scores(sweep, count=options.exact)
-        exact_scores = _take_exact_scores(checkpoints, data, device=device, mirror=mirror)
-        # again, to include the exact scores, and what a running sweep has added
-        sweep = read_sweep(mirror.local).with_scores(exact_scores.unwritten_scores)
+        taken = take_model_scores(models_to_score(sweep, options), data, device=device, mirror=mirror)
+        # again, to include the scores that were taken, and what a running sweep has added
+        sweep = read_sweep(mirror.local).with_scores(taken.unwritten)
         report = write_report(
             sweep,
             report_folder,
             data=data,
             device=device,
-            num_best=options.top,
+            num_best=_NUM_SHOWN if options.top is None else options.top,
             importances=importances(sweep.trials),
-            problems=exact_scores.problems,
+            problems=taken.problems,
         )
         if output is None:
             mirror.drop(REPORT_FOLDER)
@@ -128,9 +115,10 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         return report
 
 
-def _is_needed(name: str) -> bool:
+def _is_needed(name: str, options: ReportOptions) -> bool:
     """Return whether the report needs a file of a sweep's folder."""
-    return is_record(name) or name.endswith((MODEL_FILE, SAMPLES_FILE))
+    codes = (CODES_FILE,) if options.scores else ()
+    return is_record(name) or name.endswith((MODEL_FILE, SAMPLES_FILE, *codes))
 
 
 def _reason_for_no_score(sweep: Sweep) -> str:
@@ -149,82 +137,6 @@ def _reason_for_no_score(sweep: Sweep) -> str:
 def _first_reasons(reasons: Sequence[str]) -> str:
     text = "; ".join(reason.rstrip(".") for reason in reasons[:_MAX_REASONS])
     return f"{text}; and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else text
-
-
-def _checkpoints_for_exact_scores(sweep: Sweep, *, count: int) -> dict[str, Checkpoint | None]:
-    """Return checkpoints by trial's name: the best of the search, and the final ones of the best confirmed configs."""
-    best = {trial.trial_id: trial.best_checkpoint for trial in ranked(sweep.trials)[:count]}
-    confirmations = confirmed(sweep.trials, sweep.confirming)[:count]
-    confirming = [trial for confirmation in confirmations for trial in confirmation.trials]
-    return best | {f"{CONFIRM_FOLDER}/{trial.trial_id}": trial.final_checkpoint for trial in confirming}
-
-
-@dataclass(frozen=True)
-class _ExactScores:
-    """The outcome of taking exact scores, apart from the scores that the checkpoints now hold.
-
-    Attributes:
-        unwritten_scores: By checkpoint folder and name, scores that could not be written to the checkpoint.
-        problems: A sentence for each score that could not be taken or written.
-    """
-
-    unwritten_scores: dict[Path, dict[str, Score]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-
-def _take_exact_scores(
-    checkpoints: Mapping[str, Checkpoint | None], data: Mapping[str, FactorImages], *, device: str, mirror: Mirror
-) -> _ExactScores:
-    """Take the exact scores that checkpoints lack, and write the scores to the checkpoints."""
-    exact_scores = _ExactScores()
-    for name, checkpoint in checkpoints.items():
-        try:
-            if checkpoint is None:
-                raise CheckpointError("no checkpoint can be read.")
-            dataset = TrialConfig.read(checkpoint.folder / CONFIG_FILE).dataset
-            images = data[dataset.name]
-            if _fingerprint_of_exact_score(checkpoint) == images.fingerprint:
-                continue
-            score = _take_exact_score(checkpoint.folder, dataset, images, device=device, name=name)
-        except (CheckpointError, OSError) as error:
-            exact_scores.problems.append(f"Trial {name} has no exact MIG: {error}")
-            continue
-        try:
-            add_scores(checkpoint.folder, {_EXACT: score})
-            mirror.push(str((checkpoint.folder / SCORES_FILE).relative_to(mirror.local)))
-        except (CheckpointError, OSError) as error:
-            exact_scores.unwritten_scores[checkpoint.folder] = {_EXACT: score}
-            exact_scores.problems.append(
-                f"Trial {name} has an exact MIG, shown here, which could not be written to its checkpoint: "
-                f"{getattr(error, 'strerror', None) or error}."
-            )
-    return exact_scores
-
-
-def _fingerprint_of_exact_score(checkpoint: Checkpoint) -> str | None:
-    """Return the fingerprint of the images that a checkpoint's exact score was taken on; None without such a score."""
-    if _EXACT not in checkpoint.scores:
-        return None
-    data = checkpoint.scores[_EXACT].details.get("data")
-    return data.get("sha256") if isinstance(data, dict) else None
-
-
-def _take_exact_score(checkpoint: Path, dataset: Dataset, images: FactorImages, *, device: str, name: str) -> Score:
-    """Take the exact score of a checkpoint, with a progress bar on a terminal."""
-    description, console = f"exact MIG of {one_line(name)}", Console(stderr=True)
-    if not console.is_terminal:
-        print_escaped(f"{description}: encoding {len(images):,} images ...", file=sys.stderr)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(description, total=len(images))
-        return take_score(
-            _EXACT,
-            load_model(checkpoint, device),
-            images,
-            dataset=dataset,
-            device=device,
-            on_progress=lambda count: progress.advance(task, count),
-        )
 
 
 def _open_data(sweep: Sweep) -> dict[str, FactorImages]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from betavae.config import TrialConfig
 from betavae.data import FactorImages
 from betavae.errors import InputError
+from betavae.metrics.registry import LIVE
 from betavae.process import available_cores, prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.cluster import Resources, cluster_cores_and_gpus
@@ -56,7 +57,7 @@ def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: 
     """
     config = _costliest_config(options)
     try:
-        return _measure(config, data[config.dataset.name], device=device)
+        return _measure(config, data[config.dataset.name], live_scores=options.live_scores, device=device)
     except (NonFiniteLossError, *_SIZE_ERRORS) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
@@ -65,7 +66,7 @@ def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: 
         ) from error
 
 
-def _measure(config: TrialConfig, data: FactorImages, *, device: str) -> Cost:
+def _measure(config: TrialConfig, data: FactorImages, *, live_scores: tuple[str, ...], device: str) -> Cost:
     prepare_process()
     run = TrainingRun.start(config, data, device=device)
     run.advance(2)  # warm up: the first steps initialise and compile
@@ -74,7 +75,7 @@ def _measure(config: TrialConfig, data: FactorImages, *, device: str) -> Cost:
         run.advance(2)
     images_per_second = (run.step - first_step) * config.batch_size / (time.perf_counter() - start)
     start = time.perf_counter()
-    scores = run.evaluate()
+    scores = run.evaluate([LIVE, *live_scores])
     evaluation_seconds = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         run.save(Path(folder, "checkpoint"), scores=scores, report={})

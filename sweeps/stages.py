@@ -129,7 +129,7 @@ class _LazyRay(ExitStack):
         with RayLoggers(context) as loggers:
             write_failures = run_stage(
                 stage,
-                trainable=partial(train_trial, fingerprints=fingerprints),
+                trainable=partial(train_trial, fingerprints=fingerprints, live_scores=folder.options.live_scores),
                 known_trials=known_trials,
                 resources=resources,
                 callbacks=[loggers],

@@ -131,13 +131,17 @@ class TensorBoardLog(Logger):
         rank_by = self.context.stage.rank_by
         factors = [f"{rank_by}/{name}" for name in self.context.factor_names]
         losses = [f"loss/{term}" for term in config.objective.terms]
-        return list(dict.fromkeys((rank_by, *factors, *live_metrics(), *losses)))
+        return list(dict.fromkeys((rank_by, *factors, *_live_scores(self.context), *losses)))
+
+
+def _live_scores(context: LogContext) -> list[str]:
+    return [*live_metrics(), *context.options.live_scores]
 
 
 def _layout(context: LogContext) -> dict[str, dict[str, list[Any]]]:
     """Return the charts of the Custom Scalars tab, by group: every score and its factors, every term of the loss."""
     rank_by = context.stage.rank_by
-    scores = dict.fromkeys((rank_by, *live_metrics()))
+    scores = dict.fromkeys((rank_by, *_live_scores(context)))
     objectives = [OBJECTIVES[name] for name in context.options.space.names_of("objective")]
     losses = dict.fromkeys(["loss/total_nats", *(f"loss/{term}" for each in objectives for term in each.terms)])
     return {

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from betavae.config import PARTS
 from betavae.errors import InputError
 from betavae.metrics import METRICS
+from betavae.metrics.registry import ALL
 from sweeps.options.fields import errors_naming_flags, flag, option, options_of
 from sweeps.search.space import Range, Space, ends
 
@@ -137,7 +138,14 @@ class SearchOptions:
     predict the final ranking, or half of all steps if that is less."""
 
     rank_by: str = option("mig", resume="fixed", metavar="SCORE")
-    """Score that search, stopping rule, ranking and confirmation use."""
+    """Score that search, stopping rule, ranking and confirmation use: `mig`, `mig_quantile`, or one of
+    `--live-scores`."""
+
+    live_scores: tuple[str, ...] = option((), resume="fixed", metavar="SCORE")
+    """Take these scores too at every evaluation, beside `mig`, `mig_quantile` and `active_units`. Seconds of each on
+    one core: `total_correlation` 0.01, `mig_dent` 0.03, `modularity` 0.03, `sap_continuous` 0.03, `irs` 0.06,
+    `factor_vae_score` 0.2, `sap` 2, `explicitness` 4, `beta_vae_score` 4, `infomec` 12; `sap` and `explicitness`
+    encode 15,000 images more. The score of `--rank-by` is taken in any case."""
 
 
 @dataclass(frozen=True)
@@ -156,21 +164,30 @@ class ConfirmOptions:
 class ReportOptions:
     """The report: its content."""
 
-    top: int = option(3, least=1)
-    """Show this many of the best models, beside the median and the worst."""
+    scores: tuple[str, ...] = option((), metavar="SCORE")
+    """Take these scores of the models, or `all`, and store them in the checkpoints: `mig_chen`, `mig_dent`,
+    `beta_vae_score`, `factor_vae_score`, `dci`, `sap`, `sap_continuous`, `modularity`, `explicitness`, `irs`,
+    `infomec`, `total_correlation`. On two cores `dci` takes minutes a model, all others together less than one, and to
+    encode the images for `mig_exact` and `mig_chen` about two."""
+
+    top: int | None = option(None, least=1)
+    """Take `--scores` of this many of the best models alone, and show them. Default: take them of all, and show 3."""
 
     exact: int = option(1, least=0)
-    """Compute the exact MIG of this many of the best models, from the full posterior of all images, and store it in
-    their checkpoints; for a confirmed configuration, of the models of all its seeds. A model takes about a minute on
-    two cores. 0 for none."""
+    """Take `mig_exact`, from the full posterior of all images, of this many of the best models; for a confirmed
+    configuration, of the models of all its seeds. 0 for none."""
 
     def check(self) -> None:
-        """Refuse a value outside its limits.
+        """Refuse a value outside its limits, and a score that is not known.
 
         Raises:
             InputError: Naming the option, its limits and the value.
         """
         check_limits(self)
+        known = [*METRICS, ALL]
+        for name in self.scores:
+            if name not in known:
+                raise InputError(f"--scores must be some of {', '.join(known)}, but got {name!r}.")
 
 
 @dataclass(frozen=True)
@@ -222,6 +239,12 @@ class Options:
         return tuple(dict.fromkeys([*kinds, *axes]))
 
     @property
+    def live_scores(self) -> tuple[str, ...]:
+        """The names of the scores that every evaluation takes beside the live ones."""
+        names = dict.fromkeys((*self.search.live_scores, self.search.rank_by))
+        return tuple(name for name in names if not METRICS[name].is_live)
+
+    @property
     def num_seeds(self) -> int:
         """Number of new seeds of each confirmed configuration: `--seeds` or its default."""
         return _NUM_SEEDS if self.confirm.seeds is None else self.confirm.seeds
@@ -260,7 +283,8 @@ class Options:
         with errors_naming_flags():
             self.space.check()
         self._check_search()
-        _check_rank_by(self.search.rank_by)
+        _check_live_scores(self.search)
+        self.report.check()
 
     def _check_confirm(self) -> None:
         if self.confirm.seeds is not None and self.confirm.confirm is None:
@@ -319,7 +343,12 @@ def _check_name(name: str | None) -> None:
         raise InputError(f"--name must be a folder's name of letters, digits, '.', '-' and '_', but got {name!r}.")
 
 
-def _check_rank_by(name: str) -> None:
-    scores = [score for score, metric in METRICS.items() if metric.can_rank()]
-    if name not in scores:
-        raise InputError(f"--rank-by must be one of {', '.join(scores)}, but got {name!r}.")
+def _check_live_scores(search: SearchOptions) -> None:
+    ranking = [name for name, metric in METRICS.items() if metric.can_rank()]
+    if search.rank_by not in ranking:
+        raise InputError(f"--rank-by must be one of {', '.join(ranking)}, but got {search.rank_by!r}.")
+    cheap = [name for name, metric in METRICS.items() if metric.is_cheap and metric.is_always_taken]
+    for name in search.live_scores:
+        if name not in cheap:
+            hint = "; analyze.py --scores takes it of trained models" if name in METRICS else ""
+            raise InputError(f"--live-scores must be some of {', '.join(cheap)}, but got {name!r}{hint}.")
