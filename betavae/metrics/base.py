@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -166,6 +167,8 @@ class Metric(Part):
             posteriors with the prior, latents with one another, or a latent with a threshold or a penalty.
         num_rows: Number of images that `rows` draws.
         is_always_taken: Whether `rows` selects images for every trial.
+        companions: Details that are scores of their own, with their labels: tables show them beside the score. A detail
+            `chance_of_NAME` holds the chance level of such a score.
         format: Python's format specification of the value.
         symbol: The name at the head of a column; the metric's name if empty.
     """
@@ -180,6 +183,7 @@ class Metric(Part):
     ignores_scale: ClassVar[bool] = True
     num_rows: ClassVar[int] = NUM_ROWS
     is_always_taken: ClassVar[bool] = True
+    companions: ClassVar[Mapping[str, str]] = MappingProxyType({})
     format: ClassVar[str] = ".4f"
     symbol: ClassVar[str] = ""
 

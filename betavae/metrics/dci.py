@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -186,6 +187,7 @@ class DCIMetric(Metric):
     name = "dci"
     label = "DCI disentanglement"
     symbol = "DCI-D"
+    companions = MappingProxyType({"completeness": "DCI completeness", "informativeness": "DCI informativeness"})
     is_live = False
     is_cheap = False
     seconds = 500.0

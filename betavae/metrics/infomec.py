@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -162,6 +163,7 @@ class InfoMECMetric(Metric):
 
     name = "infomec"
     label = "InfoM"
+    companions = MappingProxyType({"infoc": "InfoC", "infoe": "InfoE"})
     is_live = False
     ignores_scale = False
 

@@ -12,8 +12,9 @@ from betavae.columns import field_column, report_column
 from betavae.config import TrialConfig
 from betavae.metrics.information_gaps import Mig
 from betavae.report.findings import CHANCE, Importances, describe_config
-from betavae.report.palette import INK, MUTED, factor_colors, score_axis
+from betavae.report.palette import CORRELATION_COLORS, INK, MUTED, factor_colors, score_axis
 from betavae.report.portrait import Portrait
+from betavae.report.score_table import Agreement
 from betavae.text import one_line
 
 _WIDE = 7.0  # inches
@@ -116,6 +117,29 @@ def importance_bars(importances: Importances) -> Figure:
         axes.set_xlabel("share of the importance")
         axes.set_title(evaluator)
     figure.axes[0].invert_yaxis()  # of all: they share it
+    return figure
+
+
+def score_agreement(agreement: Agreement) -> Figure:
+    """Draw the rank correlation of each two scores as a matrix with its numbers.
+
+    Args:
+        agreement: Of two or more scores.
+    """
+    labels, num = [column.label for column in agreement.columns], len(agreement.columns)
+    figure = Figure(figsize=(2.2 + 0.36 * num, 1.9 + 0.3 * num), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(agreement.correlations, cmap=CORRELATION_COLORS, vmin=-1, vmax=1, aspect="auto")
+    for row, column in np.ndindex(num, num):
+        value = float(agreement.correlations[row, column])
+        text = "" if np.isnan(value) else f"{value:.2f}".replace("0.", ".", 1)
+        color = "white" if abs(value) > 0.7 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=6, color=color)
+    axes.set_xticks(range(num), labels, rotation=50, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(num), labels)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(image, ax=axes, label="rank correlation", ticks=[-1, -0.5, 0, 0.5, 1], fraction=0.05)
     return figure
 
 

@@ -33,6 +33,7 @@ from betavae.report.page_numbers import page_numbers
 from betavae.report.pictures import Picture, png_address, save_picture, write_traversal_gif
 from betavae.report.portrait import NUM_COLUMNS, Latent, Portrait
 from betavae.report.provenance import describe_method, describe_metrics, describe_scores, provenance
+from betavae.report.score_table import agreement, describe_agreement, score_columns, scored_models
 from betavae.report.seed_study import explain, reproduced
 from betavae.report.settings import settings_of
 from betavae.report.table import Row, heading, page_columns
@@ -89,6 +90,7 @@ def render_page(
         heading=heading,
         notes=_notes(sweep, [column.name for column in columns]),
         rows=rows,
+        **_model_scores(sweep, folder / "figures"),
         seed_study=seed_study,
         seed_study_explained=explain(seed_study) if seed_study else "",
         failed_new_seeds=[trial for trial in sweep.confirming if trial.error is not None],
@@ -128,6 +130,23 @@ def _requested_columns(confirmations: Sequence[Confirmed]) -> list[Column]:
         for name in requested_metrics()
         if any(confirmation.requested_median(name) is not None for confirmation in confirmations)
     ]
+
+
+def _model_scores(sweep: Sweep, folder: Path) -> dict[str, Any]:
+    """Return the template's values for the table of models by scores."""
+    models = scored_models(sweep)
+    columns = score_columns(models)
+    agreed = agreement(models)
+    pictures = []
+    if agreed is not None:
+        figure = comparison_plots.score_agreement(agreed)
+        pictures.append(save_picture(folder, "score_agreement", figure, caption=describe_agreement(agreed)))
+    return {
+        "scored_models": models,
+        "score_columns": columns,
+        "score_notes": describe_metrics([column.name for column in columns]),
+        "score_pictures": pictures,
+    }
 
 
 def _notes(sweep: Sweep, names: Sequence[str]) -> list[str]:

@@ -33,6 +33,9 @@ INFORMATION_COLORS = "cividis"
 CODE_COLORS = "PuOr"
 """A posterior mean, negative to positive."""
 
+CORRELATION_COLORS = "RdBu"
+"""A rank correlation, -1 to 1: red below 0, blue above."""
+
 RC_PARAMS: dict[Any, Any] = {
     "text.color": INK,
     "text.parse_math": False,  # a name may hold a dollar

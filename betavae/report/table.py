@@ -9,6 +9,7 @@ from typing import Any
 
 from betavae.columns import Column, derived_fields, field_column, report_columns, shown_fields
 from betavae.metrics import METRICS
+from betavae.metrics.information_gaps import MigExact
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Trial, ranked
 from betavae.text import spreadsheet_cell
@@ -37,6 +38,8 @@ def table_rows(sweep: Sweep) -> list[Row]:
 def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
     """Return the columns that a page shows: of other scores than the ranking score, not those of the factors.
 
+    Of the scores on request, `mig_exact` alone: a table of its own shows the others.
+
     Args:
         sweep: The rows are of its trials.
         rows: Columns without a value in any row are left out.
@@ -44,7 +47,8 @@ def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
     configs = [trial.config for trial in sweep.trials]
     names = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
     reported = report_columns(names, rank_by=sweep.rank_by)
-    scores = [column for column in reported if column.name == sweep.rank_by or column.name in METRICS]
+    shown = {sweep.rank_by, MigExact.name, *(name for trial in sweep.trials for name in trial.best or {})}
+    scores = [column for column in reported if column.name in METRICS and column.name in shown]
     factors = [column for column in reported if column.name.startswith(f"{sweep.rank_by}/")]
     losses = [column for column in reported if column.name.startswith("loss/")]
     fields = [field_column(name) for name in (*shown_fields(configs), "seed")]
