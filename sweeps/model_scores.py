@@ -87,7 +87,7 @@ def models_to_score(sweep: Sweep, options: ReportOptions) -> list[ScoredModel]:
 def _scores_of(rank: int, options: ReportOptions) -> tuple[str, ...]:
     """Return the scores to take of the model or the configuration of a rank, from 0."""
     exact = (_EXACT,) if rank < options.exact else ()
-    return (*exact, *options.scores) if options.top is None or rank < options.top else exact
+    return (*exact, *(options.scores or ())) if options.top is None or rank < options.top else exact
 
 
 def _final_model(trial: Trial, scores: tuple[str, ...]) -> ScoredModel:

@@ -127,6 +127,7 @@ class BetaVAEMetric(Metric):
     name = "beta_vae_score"
     label = "BetaVAE score"
     is_live = False
+    seconds = 4.0
     ignores_scale = False
 
     def score(self, sample: EncodedSample) -> Score:

@@ -109,6 +109,7 @@ class ExplicitnessMetric(Metric):
     name = "explicitness"
     label = "explicitness"
     is_live = False
+    seconds = 4.0
     num_rows = SPLIT_ROWS
 
     def score(self, sample: EncodedSample) -> Score:

@@ -144,6 +144,7 @@ class FactorVAEMetric(Metric):
     name = "factor_vae_score"
     label = "FactorVAE score"
     is_live = False
+    seconds = 0.2
     ignores_scale = False
 
     def score(self, sample: EncodedSample) -> Score:

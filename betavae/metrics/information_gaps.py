@@ -197,6 +197,7 @@ class MigDent(_Gap):
     name = "mig_dent"
     label = "MIG, binned factors"
     is_live = False
+    seconds = 0.03
 
     def score(self, sample: EncodedSample) -> Score:
         """Return the MIG. Its chance level is that of the same codes with the rows of factors shuffled."""

@@ -94,6 +94,7 @@ class IRSMetric(Metric):
     name = "irs"
     label = "IRS"
     is_live = False
+    seconds = 0.06
     ignores_scale = False
 
     def score(self, sample: EncodedSample) -> Score:

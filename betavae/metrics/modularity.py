@@ -84,6 +84,7 @@ class ModularityMetric(Metric):
     name = "modularity"
     label = "modularity"
     is_live = False
+    seconds = 0.03
 
     def score(self, sample: EncodedSample) -> Score:
         """Return the mean over the latents.

@@ -114,6 +114,7 @@ class SAPMetric(Metric):
     name = "sap"
     label = "SAP"
     is_live = False
+    seconds = 2.0
     ignores_scale = False
     num_rows = SPLIT_ROWS
 

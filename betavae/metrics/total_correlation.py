@@ -71,6 +71,7 @@ class TotalCorrelationMetric(Metric):
     symbol = "TC"
     higher_is_better = None
     is_live = False
+    seconds = 0.01
     needs_factors = False
 
     def score(self, sample: EncodedSample) -> Score:

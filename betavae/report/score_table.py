@@ -75,12 +75,16 @@ def scored_models(sweep: Sweep) -> list[ModelScores]:
     models = []
     for trial in ranked(sweep.trials):
         checkpoint = trial.best_checkpoint
-        if checkpoint is not None and any(name not in (trial.best or {}) for name in checkpoint.scores.by_name):
+        if checkpoint is not None and any(_is_requested(name, trial) for name in checkpoint.scores.by_name):
             cells: dict[str, Cell] = {}
             for name, score in checkpoint.scores.by_name.items():
                 cells |= _cells(name, score)
             models.append(ModelScores(trial, cells))
     return models
+
+
+def _is_requested(name: str, trial: Trial) -> bool:
+    return name not in (trial.best or {}) and not (name in METRICS and METRICS[name].is_live)
 
 
 def score_columns(models: Sequence[ModelScores]) -> list[Column]:

@@ -141,10 +141,10 @@ class SearchOptions:
     """Score that search, stopping rule, ranking and confirmation use: `mig`, `mig_quantile`, or one of
     `--live-scores`."""
 
-    live_scores: tuple[str, ...] = option((), resume="fixed", metavar="SCORE")
+    live_scores: tuple[str, ...] | None = option(None, resume="fixed", metavar="SCORE")
     """Take these scores too at every evaluation, beside `mig`, `mig_quantile` and `active_units`. Seconds of each on
     one core: `total_correlation` 0.01, `mig_dent` 0.03, `modularity` 0.03, `sap_continuous` 0.03, `irs` 0.06,
-    `factor_vae_score` 0.2, `sap` 2, `explicitness` 4, `beta_vae_score` 4, `infomec` 12; `sap` and `explicitness`
+    `factor_vae_score` 0.2, `sap` 2, `explicitness` 4, `beta_vae_score` 4, `infomec` 10; `sap` and `explicitness`
     encode 15,000 images more. The score of `--rank-by` is taken in any case."""
 
 
@@ -164,7 +164,7 @@ class ConfirmOptions:
 class ReportOptions:
     """The report: its content."""
 
-    scores: tuple[str, ...] = option((), metavar="SCORE")
+    scores: tuple[str, ...] | None = option(None, metavar="SCORE")
     """Take these scores of the models, or `all`, and store them in the checkpoints: `mig_chen`, `mig_dent`,
     `beta_vae_score`, `factor_vae_score`, `dci`, `sap`, `sap_continuous`, `modularity`, `explicitness`, `irs`,
     `infomec`, `total_correlation`. On two cores `dci` takes minutes a model, all others together less than one, and to
@@ -185,7 +185,7 @@ class ReportOptions:
         """
         check_limits(self)
         known = [*METRICS, ALL]
-        for name in self.scores:
+        for name in self.scores or ():
             if name not in known:
                 raise InputError(f"--scores must be some of {', '.join(known)}, but got {name!r}.")
 
@@ -241,7 +241,7 @@ class Options:
     @property
     def live_scores(self) -> tuple[str, ...]:
         """The names of the scores that every evaluation takes beside the live ones."""
-        names = dict.fromkeys((*self.search.live_scores, self.search.rank_by))
+        names = dict.fromkeys((*(self.search.live_scores or ()), self.search.rank_by))
         return tuple(name for name in names if not METRICS[name].is_live)
 
     @property
@@ -348,7 +348,7 @@ def _check_live_scores(search: SearchOptions) -> None:
     if search.rank_by not in ranking:
         raise InputError(f"--rank-by must be one of {', '.join(ranking)}, but got {search.rank_by!r}.")
     cheap = [name for name, metric in METRICS.items() if metric.is_cheap and metric.is_always_taken]
-    for name in search.live_scores:
+    for name in search.live_scores or ():
         if name not in cheap:
             hint = "; analyze.py --scores takes it of trained models" if name in METRICS else ""
             raise InputError(f"--live-scores must be some of {', '.join(cheap)}, but got {name!r}{hint}.")

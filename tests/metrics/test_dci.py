@@ -9,7 +9,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.preprocessing import StandardScaler
 
 from betavae.metrics import METRICS, dci
-from betavae.metrics.dci import _scores
+from betavae.metrics.dci import _Fit, _scores
 
 ROUNDING = 1e-9
 """What 1e-11 that is added to each importance changes: some 1e-11 log 1e11."""
@@ -111,7 +111,7 @@ def test_trees_whose_splits_do_not_help_give_no_importance():
     ],
 )
 def test_scores_of_an_importance_matrix(importance, disentanglement, completeness):
-    result = _scores(np.array(importance, dtype=np.float64), np.ones(2))
+    result = _scores([_Fit(column, 1.0) for column in np.array(importance, dtype=np.float64).T])
     assert result.disentanglement == pytest.approx(disentanglement, abs=ROUNDING)
     assert result.completeness == pytest.approx(completeness, abs=ROUNDING)
 
@@ -176,10 +176,12 @@ def test_no_workers_are_refused():
         score(*two_bits(), num_workers=0)
 
 
-def test_the_metric_names_factors_and_has_no_chance_level():
+def test_the_metric_names_factors_and_has_the_chance_level_of_shuffled_factors():
     codes, factors = two_bits()
     result = METRICS["dci"](num_workers=1).score(sample_of(codes, factors))
-    assert result.chance is None
+    assert result.chance is not None
+    assert result.chance < 0.9 * result.value
+    assert result.details["chance_of_informativeness"] == pytest.approx(0.5, abs=0.3)
     assert result.value == result.details["disentanglement"]
     assert result.details["completeness_by_factor"] == pytest.approx({"a": 1, "b": 1})
     assert np.array(result.details["importance"]).shape == (2, 2)

@@ -61,7 +61,7 @@ ONE_VALUE = np.stack([FACTORS[:, 0], np.zeros(60, np.int64)], axis=1)
 @pytest.mark.parametrize(
     ("codes", "factors", "message"),
     [
-        (HOLES, FACTORS, r"codes must be finite, but latents \[2\] hold nan or infinity"),
+        (HOLES, FACTORS, r"codes must be finite, but latents \[2\] hold NaN \(first in row \d+\)"),
         (CODES * np.inf, FACTORS, r"codes must be finite, but latents \[0, 1, 2, 3\]"),
         (CODES * 1e200, FACTORS, "codes must be at most 1e.150, but one is .*: scale them"),
         (CODES[:1], FACTORS[:1], "codes must have at least two rows, but got one"),
@@ -105,7 +105,7 @@ def test_what_is_wrong_with_a_part_is_said(name, part, value, message):
 
 
 def test_what_is_wrong_with_codes_without_factors_is_said():
-    for codes, message in ((HOLES, r"latents \[2\] hold nan"), (CODES[:1], "two rows"), (CODES[0], "a matrix")):
+    for codes, message in ((HOLES, r"latents \[2\] hold NaN"), (CODES[:1], "two rows"), (CODES[0], "a matrix")):
         with pytest.raises(ValueError, match=message):
             total_correlation(codes)
 

@@ -42,11 +42,11 @@ def _on_small_data(small_data: DSprites, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_report_is_made_and_the_exact_score_taken_once(make_sweep, capsys: pytest.CaptureFixture[str]) -> None:
     folder = make_sweep({"a": {"migs": [0.2]}})
-    for encoded in (True, False):
+    for is_taken in (True, False):
         assert main([str(folder), "--top", "1"]) == DONE
         output = capsys.readouterr()
         assert output.out == f"{folder / 'report' / 'index.html'}\n"
-        assert ("exact MIG of a: encoding" in output.err) == encoded
+        assert ("scores of a, model 1 of 1: mig_exact ..." in output.err) == is_taken
     (row,) = json.loads((folder / "report" / "summary.json").read_text())["trials"]
     assert f"{row['mig_exact']:.4f}" in (folder / "report" / "index.html").read_text()
 
@@ -58,6 +58,8 @@ def test_a_report_is_made_and_the_exact_score_taken_once(make_sweep, capsys: pyt
         ("{empty}", "must hold a trial with a finished evaluation, but no trial has one yet"),
         ("{sweep} --top 0", "--top must be at least 1"),
         ("{sweep} --exact -1", "--exact must be at least 0"),
+        ("{sweep} --scores mig mog", "--scores must be some of mig, mig_quantile, "),
+        ("{sweep} --scores mig mog", "all, but got 'mog'."),
         ("{sweep} --output {sweep}/search", "must be a new folder or an earlier report"),
         ("{sweep} --output /dev/null/report", "The report's folder must be one that can be written"),
     ],
@@ -130,19 +132,20 @@ def test_top_exact_and_output_say_how_much_and_where(
         assert main([str(folder), "--top", str(count), "--exact", "0", "--output", str(elsewhere)]) == DONE
         output = capsys.readouterr()
         assert output.out == f"{elsewhere / 'index.html'}\n"
-        assert "encoding" not in output.err
+        assert "mig_exact" not in output.err
         assert [model["trial"] for model in json.loads((elsewhere / "summary.json").read_text())["models"]] == shown
     assert not (folder / "report").exists()
     assert main([str(folder), "--top", "1", "--exact", "2", "--output", str(elsewhere)]) == DONE
-    assert capsys.readouterr().err.count("encoding") == 2
+    assert capsys.readouterr().err.count("mig_exact") == 2
 
 
 def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(make_sweep) -> None:
     folder = make_sweep({"a": {"migs": [0.2]}, "b": {"migs": [0.1]}})
-    (folder / "search" / "trial_a" / "checkpoint_000000" / "model.pt").unlink()
+    for name in ("model.pt", "codes.npz"):
+        (folder / "search" / "trial_a" / "checkpoint_000000" / name).unlink()
     assert main([str(folder)]) == DONE
     page = (folder / "report" / "index.html").read_text()
-    assert "Trial a has no exact MIG" in page
+    assert "Trial a has no mig_exact" in page
     assert "Trial a is not shown" in page
 
 
@@ -154,10 +157,11 @@ def test_an_exact_score_that_cannot_be_kept_is_shown(
     make_sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, output, exported = make_sweep({"a": {"migs": [0.2]}}), tmp_path / "report", tmp_path / "model"
-    monkeypatch.setattr("sweeps.analyze.add_scores", fail_to_keep)
+    monkeypatch.setattr("sweeps.model_scores.add_scores", fail_to_keep)
     assert main([str(folder), "--top", "1", "--output", str(output), "--export", str(exported)]) == DONE
     assert (
-        "Trial a has an exact MIG, shown here, which could not be written to its checkpoint" in capsys.readouterr().err
+        "Trial a has mig_exact, shown here, which could not be written to its checkpoint: Read-only file system."
+        in capsys.readouterr().err
     )
     (row,) = json.loads((output / "summary.json").read_text())["trials"]
     assert f"{row['mig_exact']:.4f}" in (output / "index.html").read_text()

@@ -41,9 +41,11 @@ def train(search: StageFolder, small_data: DSprites, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(DSprites, "verify", lambda self: None)  # its fingerprint is made up
     monkeypatch.setattr(trial_module.tune, "report", reports.append)
 
-    def train(config: TrialConfig = CONFIG, fingerprint: str = small_data.fingerprint) -> list[dict[str, Any]]:
+    def train(
+        config: TrialConfig = CONFIG, fingerprint: str = small_data.fingerprint, live_scores: tuple[str, ...] = ()
+    ) -> list[dict[str, Any]]:
         values = PlannedTrial(0, config).to_dict()
-        train_trial(values, stage_folder=search, fingerprints={"dsprites": fingerprint})
+        train_trial(values, stage_folder=search, fingerprints={"dsprites": fingerprint}, live_scores=live_scores)
         return reports
 
     return train
@@ -57,6 +59,14 @@ def error_of(search: StageFolder) -> str | None:
 def test_a_trial_trains_to_its_end(train: Train, search: StageFolder) -> None:
     assert [report["step"] for report in train()] == [1, 2]
     assert read_trial(search.trial(0).path).status == "finished"
+
+
+def test_scores_that_are_asked_for_live_are_in_every_report_and_checkpoint(train: Train, search: StageFolder) -> None:
+    reports = train(live_scores=("irs", "sap_continuous"))
+    assert all({"mig", "irs", "sap_continuous", "sap_continuous/shape"} <= report.keys() for report in reports)
+    best = read_trial(search.trial(0).path, rank_by="sap_continuous").best_checkpoint
+    assert best is not None
+    assert best.scores["sap_continuous"].value == max(report["sap_continuous"] for report in reports)
 
 
 def test_images_that_are_not_the_sweeps_fail_the_trial_by_name_and_at_once(train: Train, search: StageFolder) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.data import DATASETS, DSpritesDataset
+from betavae.metrics import METRICS
 from sweeps.cluster import local_resources
 from sweeps.options.command_line import parse_options
 from sweeps.options.fields import flag, options_of
-from sweeps.options.options import GROUPS, AnalysisOptions, Options
+from sweeps.options.options import GROUPS, AnalysisOptions, Options, SearchOptions
 from sweeps.options.recorded import options_to_dict
 from sweeps.search.draws import OptunaDraw
 from sweeps.search.plan import planned_trials
@@ -76,6 +77,8 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "sampler": ("--sampler gp", sampler),
     "repeats": ("--repeats 2", trials),
     "rank_by": ("--rank-by mig_quantile", rank_by),
+    "live_scores": ("--live-scores irs sap", lambda options: options.live_scores),
+    "scores": ("", "test_model_scores.test_the_scores_that_are_asked_for_are_taken_and_kept"),
     "dataset": ("", "test_options.test_a_part_is_chosen_by_its_name"),
     "loggers": ("", "test_ray_adapter.test_only_the_loggers_that_are_asked_for_follow"),
     "scheduler": ("--scheduler median", rule),
@@ -129,3 +132,12 @@ def test_a_part_is_chosen_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS._parts, "other", Other)
     options = parse_options(["--dataset", "other"], gpus_found=0)
     assert {type(trial.config.dataset) for trial in planned_trials(options)} == {Other}
+
+
+def test_help_says_how_long_each_live_score_takes() -> None:
+    """On one core, as the metric says; those of every evaluation take no time to speak of."""
+    text = options_of(SearchOptions)["live_scores"].help
+    on_request = {name: metric for name, metric in METRICS.items() if metric.is_cheap and not metric.is_live}
+    assert on_request
+    for name, metric in on_request.items():
+        assert f"`{name}` {metric.seconds:g}" in text
