@@ -1,4 +1,4 @@
-"""The scores: the binned MIG against a loop over scikit-learn, encoding of the whole set, the exact MIG, evaluations.
+"""The scores: against loops over the library, all of one model, encoding of the whole set, the exact MIG, evaluations.
 
 python benchmarks/scores.py
 """
@@ -13,16 +13,23 @@ import numpy as np
 import torch
 from measure import Row, Spread, main, matmul_gflops, ratios, seconds, take_turns
 from plain_loop import plain_mig
+from plain_scores import plain_beta_vae_score, plain_factor_vae_score, plain_importance
 from torch.utils.flop_counter import FlopCounterMode
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.evaluation import evaluate
-from betavae.metrics import exact_mutual_information_gap, mutual_information_gap
+from betavae.evaluation import EncodedSamples, evaluate, metrics_of
+from betavae.metrics import (
+    beta_vae_score,
+    exact_mutual_information_gap,
+    factor_vae_score,
+    mutual_information_gap,
+)
 from betavae.metrics.base import drawn_rows
+from betavae.metrics.paired import SPLIT_ROWS
 from betavae.metrics.representation import Representation, represent
 from betavae.models import VAE
-from betavae.process import prepare_process
+from betavae.process import available_cores, prepare_process
 from betavae.training import TrainingRun
 from sweeps.options.options import Options
 from sweeps.options.presets import PRESETS
@@ -57,6 +64,46 @@ def binned_rows(model: VAE, data: DSprites) -> list[Row]:
         Row("binned MIG, loop over scikit-learn / ours", f"{gain:.1f}", "10", how,
             {name: spread.values for name, spread in times.items()}),
     ]  # fmt: skip
+
+
+def sampled_rows(model: VAE, data: DSprites) -> list[Row]:
+    """Compare the scores of beta-VAE and FactorVAE with loops over points, on the same codes."""
+    rows = drawn_rows(data).indices
+    codes, factors = represent(model, data, indices=rows).mean, data.factors.indices_to_factors(rows)
+    table = []
+    for label, ours, theirs in (
+        ("BetaVAE score", beta_vae_score, plain_beta_vae_score),
+        ("FactorVAE score", factor_vae_score, plain_factor_vae_score),
+    ):
+        take = partial(ours, codes, factors, generator=np.random.default_rng(0))
+        contenders = {"ours": partial(seconds, take), "loop": partial(seconds, partial(theirs, codes, factors))}
+        times = take_turns(contenders, repeats=2)
+        gain = ratios(times["loop"], times["ours"])
+        how = (
+            f"10,000 rows, 10 latents, one thread, 2 turns; scores {take().score:.3f} and {theirs(codes, factors):.3f}"
+        )
+        raw = {name: spread.values for name, spread in times.items()}
+        table.append(Row(f"{label}, loop over points / ours", f"{gain:.1f}", "", how, raw))
+    return table
+
+
+def battery_rows(model: VAE, data: DSprites) -> list[Row]:
+    """Time every score of one model with its chance level, once its images are encoded."""
+    torch.set_num_threads(available_cores())
+    samples, times = EncodedSamples(lambda: model, data), {}
+    for name, (metric, rows) in metrics_of("all", dataset=None, data=data).items():
+        sample = samples.take(rows)
+        times[name] = seconds(partial(metric.score, sample))
+    others = sum(time for name, time in times.items() if name != "dci")
+    split = samples.take(drawn_rows(data, num_rows=SPLIT_ROWS))
+    train = slice(0, 2 * SPLIT_ROWS // 3)
+    loop = seconds(partial(plain_importance, split.mean[train], split.factors[train]))
+    how = f"10 latents, {available_cores()} cores, chance levels and ceilings included, once"
+    dci = f"{how}; factors in turn, without the chance level: {loop:.0f} s"
+    return [
+        Row("all scores but DCI", f"{others:.1f} s", "60 s", how, times),
+        Row("DCI, 10,000 training and 5,000 test rows", f"{times['dci']:.0f} s", "300 s", dci, {"loop": loop}),
+    ]
 
 
 def encoding_rows(model: VAE, data: DSprites) -> tuple[list[Row], Representation]:
@@ -119,10 +166,10 @@ def measure() -> list[Row]:
     prepare_process()
     data = DSprites.open()
     model = trained_model(data)
-    rows = binned_rows(model, data)
+    rows = [*binned_rows(model, data), *sampled_rows(model, data)]
     presets = evaluation_rows_of_presets(data)
     encoding, representation = encoding_rows(model, data)
-    return [*rows, *presets, *encoding, exact_row(representation, data)]
+    return [*rows, *presets, *encoding, exact_row(representation, data), *battery_rows(model, data)]
 
 
 if __name__ == "__main__":
