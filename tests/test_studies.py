@@ -7,6 +7,7 @@ import pytest
 import torch
 from angles import models_of
 from collect import collected, confirmed_in, merged
+from known_codes import cells_of, sample_of
 from search_cost import History, kind_of, rank_correlations, read_history
 from search_replay import grid_draw, random_draw, read_table, replay, tpe_draw
 from sweep_folders import SPACE
@@ -14,6 +15,8 @@ from torch.utils.tensorboard import SummaryWriter
 from total_correlation import differences, rotated
 
 from betavae.config import TrialConfig
+from betavae.data import DSprites
+from betavae.evaluation import metrics_of
 from betavae.gaussian import DiagonalGaussian
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import PlannedTrial
@@ -56,6 +59,21 @@ def test_repeats_of_a_search_are_those_of_one_space_and_one_rule() -> None:
     assert kind(learning) == "optuna + asha from 750 over beta 1..32, z 5..10"
     assert kind(f"{learning} --sampler gp") == "optuna (gp) + asha from 750 over beta 1..32, z 5..10"
     assert kind("--repeats 3") == "grid over beta 1 2 4 8 16 32, z 5 10, 3 seeds each"
+
+
+def test_known_codes_are_what_they_are_called(small_data: DSprites) -> None:
+    """The perfect code is at the ceiling, the others are not, and the table has companions and chance levels."""
+    scores = {}
+    for codes in ("perfect", "rotated", "random"):
+        for name, (metric, rows) in metrics_of(["mig", "mig_exact", "infomec"], dataset=None, data=small_data).items():
+            scores[codes, name] = metric.score(sample_of(codes, small_data, rows))
+    ceiling = scores["perfect", "mig"].ceiling
+    assert ceiling is not None
+    # scale and orientation have two values each, which the random codes of 384 images know a little of
+    for name, best in (("mig", ceiling), ("mig_exact", 1.0)):
+        assert scores["perfect", name].value > best - 0.05
+        assert scores["random", name].value < scores["rotated", name].value < 0.6 * best
+    assert list(cells_of("infomec", scores["perfect", "infomec"])) == ["infomec", "infomec, infoc", "infomec, infoe"]
 
 
 def test_the_angle_of_every_model_is_taken_of_the_codes_that_its_checkpoint_keeps(make_sweep, capsys) -> None:

@@ -122,7 +122,7 @@ def _read_score(name: str, values: Any, *, num_latents: int) -> Score:
         if name in METRICS:  # else it is of an extension that is not loaded, and only its value is shown
             METRICS[name]().check_details(score)
         rows = score.details.get("mutual_information_nats")
-        if isinstance(rows, list) and len(rows) != num_latents:
+        if isinstance(rows, list) and num_latents and len(rows) != num_latents:
             raise InputError(f"details.mutual_information_nats must have a row for each of {num_latents} latents")
         return score
     except InputError as error:

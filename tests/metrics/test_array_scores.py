@@ -145,8 +145,9 @@ def test_scores_print_as_a_table_with_chance_levels() -> None:
     }
 
 
-def test_scores_of_arrays_can_be_kept() -> None:
-    scores = score(CODES, GRID, CHEAP, logvar=LOGVAR)
+@pytest.mark.parametrize("logvar", [None, LOGVAR])
+def test_scores_of_arrays_can_be_kept(logvar: Any) -> None:
+    scores = score(CODES, GRID, ["mig", "irs", "modularity"], logvar=logvar)
     assert Scores.from_dict(json.loads(json.dumps(scores.to_dict()))) == scores
     assert scores.data_source == "arrays"
     assert scores.data_fingerprint != score(CODES, GRID[::-1], "mig").data_fingerprint
