@@ -20,11 +20,18 @@ from betavae.metrics.paired import (
     canonical_order,
     checked_split,
     random_state,
+    reproducible_fits,
     score_of,
     split_sample,
 )
 from betavae.parts import parameter
 from betavae.process import available_cores
+
+SMALL_ROWS = 1_000
+"""With fewer training rows, classifiers are fitted in this process, unless the number of processes is given."""
+
+LARGEST_TEST_CODE = 1e30
+"""In standard deviations; larger ones are on the same side of every threshold."""
 
 LEAST_IMPORTANCE = 1e-11
 """Added to every importance before an entropy, so that a latent without importance counts as one of all factors."""
@@ -133,9 +140,15 @@ def _tasks(split: Split, generator: np.random.Generator) -> list[_Task]:
     train, test = standardise(split.train_codes), standardise(split.test_codes)
     order = canonical_order(train)  # a tree's choice between equal splits depends on the order of latents
     return [
-        _Task(train[:, order], train_values, test[:, order], test_values, order, random_state(generator))
+        _Task(train[:, order], train_values, _as_trees_see(test[:, order]), test_values, order, random_state(generator))
         for train_values, test_values in zip(split.train_factors.T, split.test_factors.T, strict=True)
     ]
+
+
+def _as_trees_see(codes: Float[np.ndarray, "rows latents"]) -> Float[np.ndarray, "rows latents"]:
+    """Return codes whose sums fit in float32: test codes may be far from those that a latent was standardised by."""
+    clipped: Float[np.ndarray, "rows latents"] = np.clip(codes, -LARGEST_TEST_CODE, LARGEST_TEST_CODE)
+    return clipped
 
 
 @dataclass(frozen=True)
@@ -147,7 +160,8 @@ class _Fit:
 def _fit(task: _Task) -> _Fit:
     from sklearn.ensemble import GradientBoostingClassifier
 
-    classifier = GradientBoostingClassifier(random_state=task.seed).fit(task.train, task.train_values)
+    with reproducible_fits():
+        classifier = GradientBoostingClassifier(random_state=task.seed).fit(task.train, task.train_values)
     importance = np.empty(len(task.order))
     with np.errstate(invalid="ignore"):  # 0/0 if trees split, but no split helps, as that of one bit for another
         importance[task.order] = np.nan_to_num(classifier.feature_importances_)
@@ -160,8 +174,8 @@ def _scores(fits: Sequence[_Fit]) -> DCI:
     weights = importance / total if total > 0 else np.full_like(importance, 1 / importance.size)
     disentanglements, completenesses = _concentration(importance.T), _concentration(importance)
     return DCI(
-        disentanglement=float(disentanglements @ weights.sum(axis=1)),
-        completeness=float(completenesses @ weights.sum(axis=0)),
+        disentanglement=min(float(disentanglements @ weights.sum(axis=1)), 1.0),  # rounding gives 1 + 2e-16
+        completeness=min(float(completenesses @ weights.sum(axis=0)), 1.0),
         informativeness=float(accuracies.mean()),
         disentanglements=disentanglements,
         completenesses=completenesses,
@@ -204,7 +218,8 @@ class DCIMetric(Metric):
         generator = sample.generator()
         split = split_sample(sample, generator=generator)
         blind = split_sample(sample, generator=generator, shuffled=True)
-        num_workers = self.num_workers or available_cores()
+        is_small = len(split.rows.train_codes) < SMALL_ROWS  # then starting processes takes longer than the fits
+        num_workers = self.num_workers or (1 if is_small else available_cores())
         result, chance = _dcis([split.rows, blind.rows], generator=generator, num_workers=num_workers)
         return score_of(
             sample,

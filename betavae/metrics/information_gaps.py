@@ -186,7 +186,7 @@ class MigChen(MigExact):
         value = score.details["score_of_ordered_factors"]
         if value is None:
             names = ", ".join(sample.space.names)
-            raise InputError(f"mig_chen needs a factor whose values have an order, but {names} are categorical.")
+            raise InputError(f"A factor must have values with an order, but each of {names} is categorical.")
         return replace(score, value=value, estimator=f"{score.estimator}; mean over the factors that have an order")
 
 

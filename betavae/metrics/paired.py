@@ -20,8 +20,8 @@ from betavae.metrics.mutual_information import check_bins, check_finite, factor_
 SPLIT_ROWS = 15_000
 """Number of images of a score that trains on two thirds of them and tests on the others."""
 
-LARGEST_CODE = 1e150
-"""Squares of larger codes would overflow in sums."""
+LARGEST_CODE = 1e70
+"""The linear classifiers of larger codes do not end: fourth powers overflow."""
 
 LARGEST_WHOLE = 2.0**53
 """Floats below are whole numbers without gaps."""
@@ -79,7 +79,7 @@ def checked_codes(name: str, codes: ArrayLike) -> Float[np.ndarray, "rows latent
         codes: A matrix of real numbers, one row per image.
 
     Raises:
-        ValueError: If there are fewer than two rows or no latents, or a code is nan, infinite or above 1e150.
+        ValueError: If there are fewer than two rows or no latents, or a code is nan, infinite or above 1e70.
     """
     array = as_floats(name, codes)
     if array.ndim != 2 or 0 in array.shape:
@@ -174,9 +174,13 @@ def factor_matrix(name: str, factors: ArrayLike, codes_name: str, num_rows: int)
             f"{name} must be a matrix with a row for each of the {num_rows} rows of {codes_name} and at least one "
             f"column, but got shape {matrix.shape}."
         )
-    bad = np.argwhere(matrix != matrix)
-    if bad.size:
-        raise ValueError(f"{name} must not hold NaN, but column {bad[0, 1]} does, first in row {bad[0, 0]}.")
+    if matrix.dtype.kind == "c":
+        raise ValueError(f"{name} must be numbers or strings that have an order, but got {matrix.dtype}.")
+    holes = {"NaN": matrix != matrix, "infinity": np.isinf(matrix) if matrix.dtype.kind == "f" else np.array(False)}
+    for kind, where in holes.items():
+        if where.any():
+            row, column = np.argwhere(where)[0]
+            raise ValueError(f"{name} must not hold {kind}, but column {column} does, first in row {row}.")
     return matrix
 
 
@@ -279,13 +283,15 @@ def varying_sample(sample: EncodedSample) -> tuple[EncodedSample, str]:
     Raises:
         InputError: If no factor varies.
     """
-    return _with_factors(sample, varies(sample.factors))
+    return _with_factors(sample, varies(sample.factors), where="on the rows of the score")
 
 
-def _with_factors(sample: EncodedSample, kept: Bool[np.ndarray, " factors"]) -> tuple[EncodedSample, str]:
+def _with_factors(
+    sample: EncodedSample, kept: Bool[np.ndarray, " factors"], *, where: str
+) -> tuple[EncodedSample, str]:
     names, space = sample.space.names, sample.space
     if not kept.any():
-        raise InputError(f"A factor must vary, but {', '.join(names)} take one value each on the rows of the score.")
+        raise InputError(f"A factor must vary {where}, but each of {', '.join(names)} takes one value there.")
     columns = np.flatnonzero(kept)
     space = FactorSpace(
         [names[k] for k in columns],
@@ -312,7 +318,8 @@ def split_sample(sample: EncodedSample, *, generator: np.random.Generator, shuff
         sample = _shuffled(sample, generator)
     train, test = (sample, sample.test) if sample.test is not None else _halves(sample, generator)
     varying = varies(train.factors) & varies(test.factors)
-    (train, words), (test, _) = _with_factors(train, varying), _with_factors(test, varying)
+    where = "in both the training and the test rows"
+    (train, words), (test, _) = _with_factors(train, varying, where=where), _with_factors(test, varying, where=where)
     description = f"{len(train.mean):,} training and {len(test.mean):,} test rows{words}"
     return SampleSplit(Split(train.mean, train.factors, test.mean, test.factors), train.space.names, description)
 
@@ -349,16 +356,18 @@ def random_state(generator: np.random.Generator) -> int:
 
 @contextmanager
 def reproducible_fits() -> Iterator[None]:
-    """Fit linear classifiers with one thread, and take them as they are after their last iteration.
+    """Fit classifiers with one thread, and take them as they are after their last iteration.
 
-    The number of iterations is part of a score's definition, so that scikit-learn's warning says nothing new. With
-    several threads, rounding would depend on the number of cores; and products this small take four times as long.
+    The number of iterations is part of a score's definition, so that scikit-learn's warning says nothing new. Nor does
+    its warning of a factor with as many values as half of the rows. With several threads, rounding would depend on the
+    number of cores; and products this small take four times as long.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from betavae.errors import InputError
 from betavae.metrics.active_units import ActiveUnits
@@ -66,13 +67,13 @@ def find_metrics(
         UnknownNameError: If there is no such metric.
         InputError: If there are no names, or a metric needs what is missing.
     """
-    names = [names] if isinstance(names, str) else list(names)
+    names = _as_names(names)
     if not names:
         raise InputError(f"There must be a score to take, but none is named; name some of {', '.join(METRICS)}.")
 
     def missing(metric: type[Metric]) -> str:
         if metric.needs_posterior and not has_posterior:
-            return "the log variances of the codes beside their means"
+            return "the log variances of the codes, `logvar` or an encoder's second output"
         if metric.needs_factors and not has_factors:
             return "the factors of the images"
         return "" if metric.is_always_taken or has_training_images else "a model trained on part of a data set"
@@ -88,9 +89,17 @@ def find_metrics(
             continue
         metric = METRICS.find(name)
         if missing(metric):
-            raise InputError(f"{name} needs {missing(metric)}: give that too, or leave {name} out.")
+            raise InputError(f"{name} needs {missing(metric)}; leave {name} out where there is no such thing.")
         found[name] = metric()
     return found
+
+
+def _as_names(names: object) -> list[Any]:
+    if isinstance(names, str):
+        return [names]
+    if not isinstance(names, Iterable):
+        raise InputError(f"The scores must be names, such as ['mig', 'irs'], but got {names!r}.")
+    return list(names)
 
 
 def live_metrics() -> dict[str, Metric]:

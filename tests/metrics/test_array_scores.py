@@ -26,12 +26,12 @@ GRID = SPACE.indices_to_factors(np.arange(SPACE.size))
 RNG = np.random.default_rng(0)
 CODES = GRID[:, [0, 1, 2, 2]] + 0.3 * RNG.normal(size=(len(GRID), 4))
 LOGVAR = RNG.uniform(-3, -1, CODES.shape)
-CHEAP = [name for name, metric in METRICS.items() if metric.is_cheap and metric.is_always_taken]
+QUICK = [name for name, metric in METRICS.items() if metric.is_always_taken and metric.seconds < 1]
 
 
 def test_a_score_is_that_of_its_function() -> None:
-    scores = score(CODES, GRID, [*CHEAP, "mig_exact"], logvar=LOGVAR)
-    assert list(scores.by_name) == [*CHEAP, "mig_exact"]
+    scores = score(CODES, GRID, [*QUICK, "mig_exact"], logvar=LOGVAR)
+    assert list(scores.by_name) == [*QUICK, "mig_exact"]
     assert scores["mig"].value == mutual_information_gap(CODES, GRID).score
     assert scores["mig_quantile"].value == mutual_information_gap(CODES, GRID, binning="mass").score
     assert scores["mig_dent"].value == mig_dent(CODES, GRID).score
@@ -46,7 +46,7 @@ def test_a_score_is_that_of_its_function() -> None:
 
 
 def test_every_score_says_how_it_was_taken() -> None:
-    for name, each in score(CODES, GRID, CHEAP, seed=3, logvar=LOGVAR).by_name.items():
+    for name, each in score(CODES, GRID, QUICK, seed=3, logvar=LOGVAR).by_name.items():
         assert (each.num_rows, each.rows, each.rows_seed) == (300, "all rows that were given", 3), name
         assert each.estimator
         assert (each.chance is None) == (not METRICS[name].needs_factors)
@@ -56,9 +56,9 @@ def test_every_score_says_how_it_was_taken() -> None:
     "convert", [np.ndarray.tolist, torch.tensor, lambda array: torch.tensor(array).requires_grad_()]
 )
 def test_codes_may_be_lists_and_tensors(convert: Any) -> None:
-    expected = score(CODES, GRID, CHEAP, logvar=LOGVAR)
+    expected = score(CODES, GRID, QUICK, logvar=LOGVAR)
     factors = GRID.tolist() if convert is np.ndarray.tolist else torch.tensor(GRID)
-    assert score(convert(CODES), factors, CHEAP, logvar=convert(LOGVAR)) == expected
+    assert score(convert(CODES), factors, QUICK, logvar=convert(LOGVAR)) == expected
 
 
 def test_float32_codes_are_scored_without_a_warning() -> None:
@@ -92,7 +92,7 @@ def test_test_rows_are_used_instead_of_a_split() -> None:
 def test_constant_factors_are_named_and_left_out() -> None:
     factors = np.column_stack([GRID, np.full(len(GRID), 7)])
     names = ["kind", "size", "turn", "colour"]
-    for name, each in score(CODES, factors, CHEAP, logvar=LOGVAR, names=names).by_name.items():
+    for name, each in score(CODES, factors, QUICK, logvar=LOGVAR, names=names).by_name.items():
         if METRICS[name].needs_factors:
             assert "colour left out: one value" in each.estimator
             assert "colour" not in each.by_factor
@@ -104,8 +104,8 @@ def test_constant_latents_are_no_crash() -> None:
     codes = np.column_stack([CODES, np.zeros(len(CODES))])
     logvar = np.column_stack([LOGVAR, np.zeros(len(CODES))])
     assert score(codes, GRID, "mig")["mig"].value == score(CODES, GRID, "mig")["mig"].value
-    for scores in (score(codes, GRID, CHEAP, logvar=logvar), score(0 * codes, GRID, CHEAP, logvar=0 * logvar)):
-        assert list(scores.by_name) == CHEAP
+    for scores in (score(codes, GRID, QUICK, logvar=logvar), score(0 * codes, GRID, QUICK, logvar=0 * logvar)):
+        assert list(scores.by_name) == QUICK
 
 
 def test_an_exact_score_of_part_of_a_grid_says_that_it_is_biased() -> None:
@@ -133,6 +133,24 @@ def test_all_is_what_the_arrays_allow() -> None:
     assert score(CODES, None, "all").by_name.keys() == {"total_correlation"}
 
 
+def test_what_all_cannot_take_of_such_rows_is_left_out_with_a_warning() -> None:
+    times = np.arange(40)[:, None]
+    with pytest.warns(UserWarning, match="is left out") as warned:
+        scores = score(CODES[:40], np.column_stack([times, GRID[:40, 2]]), "all")
+    assert [str(each.message).partition(":")[0] for each in warned] == [
+        "explicitness is left out",
+        "infomec is left out",
+    ]
+    assert {"mig", "dci", "sap"} <= scores.by_name.keys()
+    assert not {"explicitness", "infomec"} & scores.by_name.keys()
+
+
+def test_test_codes_far_from_the_others_are_no_matter() -> None:
+    """Standardised by the training rows, they do not fit in float32, which trees see."""
+    scores = score(CODES[:40], GRID[:40, 2:], "dci", test_codes=1e60 * CODES[:40], test_factors=GRID[:40, 2:])
+    assert 0 <= scores["dci"].details["informativeness"] <= 1
+
+
 def test_scores_print_as_a_table_with_chance_levels() -> None:
     scores = score(CODES, GRID, ["mig", "total_correlation"])
     header, mig, total = str(scores).splitlines()
@@ -150,9 +168,12 @@ def test_scores_of_arrays_can_be_kept(logvar: Any) -> None:
     scores = score(CODES, GRID, ["mig", "irs", "modularity"], logvar=logvar)
     assert Scores.from_dict(json.loads(json.dumps(scores.to_dict()))) == scores
     assert scores.data_source == "arrays"
-    assert scores.data_fingerprint != score(CODES, GRID[::-1], "mig").data_fingerprint
+    with_test = score(CODES, GRID, "mig", test_codes=CODES, test_factors=GRID)
+    others = (scores, score(CODES, GRID[::-1], "mig"), with_test)
+    assert len({each.data_fingerprint for each in others}) == 3
 
 
+FACTORS = ["factor_0", "factor_1", "factor_2"]
 NAN, INFINITE = CODES.copy(), CODES.copy()
 NAN[7, 2], INFINITE[5, 1] = np.nan, np.inf
 PARTLY_NAN = GRID.astype(float)
@@ -177,11 +198,33 @@ PARTLY_NAN[3, 1] = np.nan
         ((CODES[:1], GRID[:1], "mig"), {}, "codes must have at least two rows, but got one"),
         ((CODES, GRID[:9], "mig"), {}, r"factors must be a matrix with a row for each of the 300 rows of codes"),
         ((CODES, GRID[:, 0], "mig"), {}, r"factors must be a matrix .* but got shape \(300,\)"),
-        ((CODES, 0 * GRID, "mig"), {}, "mig: A factor must vary, but factor_0, factor_1, factor_2 take one value"),
+        ((CODES, 0 * GRID, "mig"), {}, "mig: A factor must vary on the rows of the score, but each of factor_0, "),
         ((CODES, GRID, "mig"), {"names": ["kind"]}, "names must hold a name for each of 3 factors, but got 1"),
         ((CODES, GRID, "mig"), {"names": ["a", "a", "b"]}, "names must be one or more different names"),
-        ((CODES, GRID, "mig"), {"categorical": ["kind"]}, "A factor must be one of factor_0, .* but got 'kind'"),
-        ((CODES, GRID, "sap"), {"test_codes": CODES}, "test_codes and test_factors must be given together"),
+        ((CODES, GRID, "mig"), {"categorical": ["kind"]}, r"categorical must be a list of some of factor_0, .*'kind'"),
+        ((CODES, GRID, "mig"), {"categorical": "factor_0"}, "categorical must be a list of some of factor_0"),
+        ((CODES, GRID, "mig"), {"names": "abc"}, "names must be a list of the factors' names, but got 'abc'"),
+        ((CODES, GRID, "mig"), {"seed": True}, "seed must be a whole number of at least 0, but got True"),
+        ((CODES, INFINITE[:, :3], "mig"), {}, "factors must not hold infinity, but column 1 does, first in row 5"),
+        ((CODES, GRID + 1j, "mig"), {}, "factors must be numbers or strings that have an order, but got complex128"),
+        ((CODES, GRID, "mig"), {"logvar": 0 * LOGVAR + 800}, r"logvar must lie in \[-300, 300\], but got 800"),
+        ((1e80 * CODES, GRID, "sap"), {}, "codes must be at most 1e[+]70, but one is"),
+        (
+            (CODES[:6], [[0]] * 5 + [[1]], "sap"),
+            {},
+            "sap: A factor must vary in both the training and the test rows, but each of factor_0 takes one value",
+        ),
+        (
+            (CODES, np.column_stack([0 * GRID[:, 0], np.arange(300)]), "infomec"),
+            {"names": ["colour", "time"]},
+            "infomec: A value of each factor must have two rows, but time has a new value in each of 300 rows",
+        ),
+        (
+            (CODES, GRID, "mig_chen"),
+            {"logvar": LOGVAR, "categorical": FACTORS},
+            "mig_chen: A factor must have values with",
+        ),
+        ((CODES, GRID, "sap"), {"test_codes": CODES}, "must be given together, but there is no test_factors"),
         (
             (CODES, GRID, "sap"),
             {"test_codes": CODES[:, :3], "test_factors": GRID},

@@ -75,5 +75,5 @@ def test_chen_takes_the_mean_over_the_factors_that_have_an_order():
 
 def test_chen_needs_a_factor_that_has_an_order():
     factors = grid(3, 4)
-    with pytest.raises(InputError, match="mig_chen needs a factor whose values have an order, but a, b are categ"):
+    with pytest.raises(InputError, match="A factor must have values with an order, but each of a, b is categorical"):
         METRICS["mig_chen"]().score(sample_of(factors, factors, categorical=["a", "b"]))

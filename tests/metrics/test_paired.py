@@ -63,7 +63,7 @@ ONE_VALUE = np.stack([FACTORS[:, 0], np.zeros(60, np.int64)], axis=1)
     [
         (HOLES, FACTORS, r"codes must be finite, but latents \[2\] hold NaN \(first in row \d+\)"),
         (CODES * np.inf, FACTORS, r"codes must be finite, but latents \[0, 1, 2, 3\]"),
-        (CODES * 1e200, FACTORS, "codes must be at most 1e.150, but one is .*: scale them"),
+        (CODES * 1e200, FACTORS, "codes must be at most 1e.70, but one is .*: scale them"),
         (CODES[:1], FACTORS[:1], "codes must have at least two rows, but got one"),
         (CODES[:, 0], FACTORS, r"codes must be a matrix with at least one row and one latent, but got shape \(60,\)"),
         (CODES[:, :0], FACTORS, r"at least one row and one latent, but got shape \(60, 0\)"),
@@ -199,7 +199,7 @@ def test_a_constant_factor_is_left_out_and_named(name):
 
 @pytest.mark.parametrize("name", [name for name in NEW if name not in ("total_correlation", "mig_chen")])
 def test_without_a_factor_that_varies_there_is_no_score(name):
-    with pytest.raises(InputError, match="A factor must vary, but a, b take one value each on the rows of the score"):
+    with pytest.raises(InputError, match="A factor must vary .*, but each of a, b takes one value there"):
         METRICS[name]().score(sample_of(CODES, np.zeros((60, 2), np.int64)))
 
 
