@@ -10,6 +10,7 @@ from betavae.data import ImageShape
 from betavae.gaussian import DiagonalGaussian
 from betavae.models.architecture import Architecture
 from betavae.models.burgess import Burgess
+from betavae.models.layers import initialize
 
 
 class VAE(nn.Module):
@@ -38,24 +39,20 @@ class VAE(nn.Module):
         super().__init__()
         self.latent_size, self.image_shape = latent_size, image_shape
         self.encoder, self.decoder = (architecture or Burgess()).networks(latent_size, image_shape)
-        self.apply(lambda module: _initialize(module, generator))
+        self.apply(lambda module: initialize(module, generator))
         # faster convolutions on CPUs and on tensor cores; torch's stub lacks this overload
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, images: Float[Tensor, "images channels height width"]) -> DiagonalGaussian:
         """Return the posterior of the code of each image."""
-        mean, logvar = self.encoder(images).float().chunk(2, dim=1)
+        mean, logvar = _at_least_float32(self.encoder(images)).chunk(2, dim=1)
         return DiagonalGaussian(mean, logvar)
 
     def decode(self, codes: Float[Tensor, "images latents"]) -> Float[Tensor, "images channels height width"]:
         """Return the logit of every pixel and channel being 1."""
-        logits: Tensor = self.decoder(codes)
-        return logits.float()
+        return _at_least_float32(self.decoder(codes))
 
 
-def _initialize(module: nn.Module, generator: torch.Generator | None) -> None:
-    """Set Glorot uniform weights and zero biases, with which training leaves its plateau soonest."""
-    if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-        nn.init.xavier_uniform_(module.weight, generator=generator)
-        assert module.bias is not None
-        nn.init.zeros_(module.bias)
+def _at_least_float32(outputs: Tensor) -> Tensor:
+    """Return outputs of bfloat16 in float32, and all others as they are."""
+    return outputs.to(torch.promote_types(outputs.dtype, torch.float32))
