@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from betavae.config import PARTS, TrialConfig, parameters_by_name
 from betavae.metrics import METRICS
+from betavae.objectives import OBJECTIVES
 from betavae.parts import Parameter, parameters_of
 
 _LOSS = "loss/"
@@ -44,8 +45,10 @@ def report_column(name: str) -> Column:
     if name.startswith(_LOSS):
         term = name.removeprefix(_LOSS)
         symbol = term.removesuffix(_NATS)
-        unit = " (nats per image)" if term.endswith(_NATS) else ""
-        return Column(name, f"{symbol.replace('_', ' ')}{unit}", symbol, ".2f", higher_is_better=False)
+        unit, number_format = (" (nats per image)", ".2f") if term.endswith(_NATS) else ("", ".3f")
+        is_directed = not any(term in each.undirected_terms for each in OBJECTIVES.values())
+        direction = False if is_directed else None
+        return Column(name, f"{symbol.replace('_', ' ')}{unit}", symbol, number_format, higher_is_better=direction)
     metric = METRICS.get(metric_name)
     if metric is not None and factor:
         return Column(name, f"{metric.label} of {factor}", factor, ".3f", metric.higher_is_better)

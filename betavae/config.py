@@ -75,6 +75,12 @@ class TrialConfig:
             if not isinstance(part, Part):
                 raise ParameterError(name, f"must be a part such as {default_part(name).__name__}(), but got {part!r}.")
         normalize_parameters(self)
+        if self.batch_size < self.objective.least_batch_size:
+            raise ParameterError(
+                "batch_size",
+                f"must be at least {self.objective.least_batch_size} for {self.objective.name}, which compares the "
+                f"images of a batch, but got {self.batch_size}.",
+            )
         if self.eval_every > self.steps:
             raise ParameterError(
                 "eval_every", f"must be at most steps ({self.steps}), or no score is taken, but got {self.eval_every}."

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from betavae.config import Precision, TrialConfig
 from betavae.data import FactorImages
@@ -20,12 +20,14 @@ from betavae.evaluation import evaluate
 from betavae.metrics import Scores
 from betavae.metrics.registry import LIVE
 from betavae.models import VAE
-from betavae.objectives import Batch, Loss, NonFiniteLossError
+from betavae.objectives import Batch, Loss, NonFiniteLossError, Objective
+from betavae.parts import parameters_of
 from betavae.records.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
 from betavae.samples import draw_samples
 
 __all__ = ["ImageOrder", "MeanLoss", "NonFiniteLossError", "TrainingRun", "decide_precision"]
 
+_NATS = "_nats"
 _TOTAL = "total_nats"
 
 
@@ -55,18 +57,22 @@ class MeanLoss:
 class ImageOrder:
     """The images of each step: a new permutation of all images for each epoch.
 
-    The permutation depends on (seed, epoch) alone, so there is no state to save. Every batch is full: a batch may end
-    an epoch and begin the next.
+    The permutation depends on (seed, epoch, is_second) alone, so there is no state to save. Every batch is full: a
+    batch may end an epoch and begin the next.
 
     Args:
         num_images: Images of an epoch: the first in index order.
         batch_size: Images of a step.
         seed: Seed of the permutations.
         device: Device of the indices.
+        is_second: Whether the permutations are others of the same seed.
     """
 
-    def __init__(self, num_images: int, batch_size: int, *, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, num_images: int, batch_size: int, *, seed: int, device: torch.device, is_second: bool = False
+    ) -> None:
         self.num_images, self.batch_size, self.seed, self.device = num_images, batch_size, seed, device
+        self._streams = (1,) if is_second else ()
         self._epoch, self._permutation = -1, torch.empty(0)
 
     def batch(self, step: int) -> Int[Tensor, " images"]:
@@ -81,7 +87,7 @@ class ImageOrder:
 
     def _of_epoch(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.num_images)
+            order = np.random.default_rng([self.seed, epoch, *self._streams]).permutation(self.num_images)
             self._epoch, self._permutation = epoch, torch.from_numpy(order).to(self.device)
         return self._permutation
 
@@ -95,25 +101,39 @@ class TrainingRun:
     Attributes:
         config: The configuration, with its precision decided.
         model: The model, on the device.
+        adversary: The network that the objective trains against the model, on the device; None if it has none.
         step: Number of steps done.
 
     Raises:
         InputError: If the images of `data` have another shape than those of the config's data set.
     """
 
-    def __init__(self, config: TrialConfig, data: FactorImages, *, model: VAE, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: FactorImages,
+        *,
+        model: VAE,
+        device: torch.device,
+        adversary: nn.Module | None = None,
+    ) -> None:
         if data.image_shape != config.dataset.image_shape:
             raise InputError(
                 f"data must be {config.dataset.name}, with images of shape {config.dataset.image_shape}, as the config "
                 f"says, but its images have shape {data.image_shape}."
             )
-        self.config, self.model, self.step = config, model, 0
+        self.config, self.model, self.adversary, self.step = config, model, adversary, 0
         self._data, self._device = data, device
         self._term_names: tuple[str, ...] = ()
         self._last_loss: Float[Tensor, " terms"] | None = None
-        self._order = ImageOrder(config.dataset.num_training(data), config.batch_size, seed=config.seed, device=device)
+        num_images = config.dataset.num_training(data)
+        self._order, self._second_order = (
+            ImageOrder(num_images, config.batch_size, seed=config.seed, device=device, is_second=is_second)
+            for is_second in (False, True)
+        )
         self._generator = torch.Generator(device).manual_seed(_torch_seed(config.seed))
         self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+        self._adversary_optimizer = None if adversary is None else _adversary_optimizer(adversary, config.objective)
         if config.compile:
             model.encoder.compile()
             model.decoder.compile()
@@ -137,7 +157,14 @@ class TrainingRun:
             image_shape=config.dataset.image_shape,
             generator=weights,
         )
-        return cls(config, data, model=model.to(device), device=device)
+        adversary = config.objective.adversary(config.latent_size, weights)  # after the model, which keeps its weights
+        return cls(
+            config,
+            data,
+            model=model.to(device),
+            device=device,
+            adversary=None if adversary is None else adversary.to(device),
+        )
 
     @classmethod
     def load(cls, folder: Path | str, data: FactorImages, *, device: torch.device | str = "cpu") -> TrainingRun:
@@ -153,11 +180,17 @@ class TrainingRun:
             OSError: If a file is missing or cannot be read.
         """
         folder, device = Path(folder), torch.device(device)
-        run = cls(TrialConfig.read(folder / CONFIG_FILE), data, model=load_model(folder, device), device=device)
-        state = read_training(folder, device=device)
+        config, state = TrialConfig.read(folder / CONFIG_FILE), read_training(folder, device=device)
+        adversary = config.objective.adversary(config.latent_size, torch.Generator())
+        if adversary is not None:
+            adversary.load_state_dict(state["adversary"])
+            adversary.to(device)
+        run = cls(config, data, model=load_model(folder, device), device=device, adversary=adversary)
         run.step = state["step"]
         run._optimizer.load_state_dict(state["optimizer"])
         run._generator.set_state(state["generator"].cpu())
+        if run._adversary_optimizer is not None:
+            run._adversary_optimizer.load_state_dict(state["adversary_optimizer"])
         return run
 
     def advance(self, num_steps: int) -> MeanLoss:
@@ -220,11 +253,14 @@ class TrainingRun:
             FileExistsError: If `folder` exists and is not empty.
             OSError: If the folder cannot be written.
         """
-        training = {
+        training: dict[str, Any] = {
             "step": self.step,
             "optimizer": self._optimizer.state_dict(),
             "generator": self._generator.get_state(),
         }
+        if self.adversary is not None and self._adversary_optimizer is not None:
+            training["adversary"] = self.adversary.state_dict()
+            training["adversary_optimizer"] = self._adversary_optimizer.state_dict()
         write_checkpoint(
             Path(folder),
             config=self.config,
@@ -237,16 +273,27 @@ class TrainingRun:
         )
 
     def _train_step(self) -> Float[Tensor, " terms"]:
-        loss = self._loss(self._data.images(self._order.batch(self.step), self._device))
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        loss = self._loss(self._images(self._order))
+        _update(self._optimizer, loss.total)
+        if self._adversary_optimizer is not None:
+            assert loss.adversary is not None
+            _update(self._adversary_optimizer, loss.adversary)
         self.step += 1
         self._term_names = (_TOTAL, *loss.terms)
         return torch.stack((loss.total, *loss.terms.values())).detach()
 
+    def _images(self, order: ImageOrder) -> Float[Tensor, "images channels height width"]:
+        return self._data.images(order.batch(self.step), self._device)
+
     def _loss(self, images: Float[Tensor, "images channels height width"]) -> Loss:
-        batch = Batch(self.model, images, step=self.step, generator=self._generator)
+        batch = Batch(
+            self.model,
+            images,
+            step=self.step,
+            generator=self._generator,
+            adversary=self.adversary,
+            second_images=lambda: self._images(self._second_order),
+        )
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             return self.config.objective.loss(batch)
 
@@ -262,9 +309,10 @@ class TrainingRun:
 
     def _check_weights(self) -> None:
         """Refuse weights that the last update made infinite or nan: no loss has been computed with them yet."""
-        finite = torch.stack([weight.isfinite().all() for weight in self.model.parameters()]).cpu()
-        if not finite.all():
-            raise self._diverged("the weights are infinite or nan")
+        networks = {"the weights": self.model, "the adversary's weights": self.adversary}
+        for name, network in networks.items():
+            if network is not None and not _is_finite(network):
+                raise self._diverged(f"{name} are infinite or nan")
 
     def _diverged(self, reason: str) -> NonFiniteLossError:
         loss = "" if self._last_loss is None else f", whose loss was {self._in_words(self._last_loss)}"
@@ -273,13 +321,33 @@ class TrainingRun:
         )
 
     def _advice(self) -> str:
-        weights = [f" or {name} than {value:g}" for name, value in self.config.objective.values().items()]
+        weights = [
+            f" or {name} than {self.config.value(name):g}"
+            for name, each in parameters_of(type(self.config.objective)).items()
+            if each.kind is float and each.limits.positive
+        ]
         return f"A smaller lr than {self.config.lr:g}{''.join(weights)} may help."
 
     def _in_words(self, loss: Float[Tensor, " terms"]) -> str:
-        names = [name.removesuffix("_nats") for name in self._term_names]
-        terms = ", ".join(f"{name} {value}" for name, value in zip(names, loss.tolist(), strict=True))
-        return f"{terms} (nats per image)"
+        values = dict(zip(self._term_names, loss.tolist(), strict=True))
+        nats = [f"{name.removesuffix(_NATS)} {value}" for name, value in values.items() if name.endswith(_NATS)]
+        others = [f", {name} {value}" for name, value in values.items() if not name.endswith(_NATS)]
+        return f"{', '.join(nats)} (nats per image){''.join(others)}"
+
+
+def _adversary_optimizer(adversary: nn.Module, objective: Objective) -> torch.optim.Optimizer:
+    settings = objective.adversary_adam()
+    return torch.optim.Adam(adversary.parameters(), lr=settings.lr, betas=settings.betas, fused=True)
+
+
+def _update(optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def _is_finite(network: nn.Module) -> bool:
+    return bool(torch.stack([weights.isfinite().all() for weights in network.parameters()]).all())
 
 
 def _torch_seed(seed: int) -> int:

@@ -1,12 +1,13 @@
 """Training objectives. To add one, write a module here and add its class to `OBJECTIVES`."""
 
-from betavae.objectives.base import Batch, Loss, NonFiniteLossError, Objective
+from betavae.objectives.base import AdamSettings, Batch, Loss, NonFiniteLossError, Objective
 from betavae.objectives.beta_tcvae import BetaTCVAE, total_correlation
 from betavae.objectives.beta_vae import BetaVAE
 from betavae.parts import Table
 
 __all__ = [
     "OBJECTIVES",
+    "AdamSettings",
     "Batch",
     "BetaTCVAE",
     "BetaVAE",

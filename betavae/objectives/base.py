@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from betavae.models import VAE
 from betavae.parts import Part
@@ -29,28 +29,59 @@ class Batch:
         images: The images of this step.
         step: Number of steps done before this one.
         generator: Source of every random number; torch's global generator if None.
+        adversary: The objective's adversary; None if the objective has none.
+        second_images: The function behind `more_images`.
     """
 
     model: VAE
     images: Float[Tensor, "images channels height width"]
     step: int = 0
     generator: torch.Generator | None = None
+    adversary: nn.Module | None = None
+    second_images: Callable[[], Float[Tensor, "images channels height width"]] | None = None
+
+    def more_images(self) -> Float[Tensor, "images channels height width"]:
+        """Return a second batch of the same size: the images of this step in another order of the trial's seed.
+
+        Raises:
+            ValueError: If the batch was made without `second_images`.
+        """
+        if self.second_images is None:
+            raise ValueError("more_images needs a batch with second_images, but this batch has none; pass a function.")
+        return self.second_images()
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and its terms: scalars, in nats per image.
+    """A loss and its terms: scalars.
 
     Attributes:
         total: The minimised loss.
-        terms: Terms to report, by name: `kl_nats` as `loss/kl_nats`. The names are the same at every step. Every
+        terms: Terms to report, by name: `kl_nats` as `loss/kl_nats`. The names are the same at every step. A name ends
+            in `_nats` if the term is in nats per image. Every
             objective has two: `recon_nats`, the negative log likelihood, summed over pixels and channels and averaged
             over images, and `kl_nats`, the KL from the prior, summed over latents and averaged over images, without
             any weight.
+        adversary: The loss that the adversary minimises, which is one of the terms, too; None without an adversary.
+            Its gradient reaches the adversary's weights alone, and the gradient of the total the model's alone.
     """
 
     total: Float[Tensor, ""]
     terms: Mapping[str, Float[Tensor, ""]]
+    adversary: Float[Tensor, ""] | None = None
+
+
+@dataclass(frozen=True)
+class AdamSettings:
+    """The settings of an adversary's optimizer.
+
+    Attributes:
+        lr: Learning rate.
+        betas: Decay rates of the means of the gradient and of its square.
+    """
+
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +90,37 @@ class Objective(Part):
 
     Attributes:
         terms: The names of the terms of its loss, without the total.
+        undirected_terms: Those of the terms that are neither better higher nor better lower.
+        least_batch_size: The smallest batch from which the loss can be taken.
+        relative_cost: Time of a step as a multiple of that of a beta-VAE, roughly: it selects the trial that a dry run
+            measures.
         kl_weight: The name of the parameter that weighs the whole KL; None if no parameter does.
         derived_help: A sentence on each number of `derived`.
     """
 
     terms: ClassVar[tuple[str, ...]] = ("recon_nats", "kl_nats")
+    undirected_terms: ClassVar[tuple[str, ...]] = ()
+    least_batch_size: ClassVar[int] = 1
+    relative_cost: ClassVar[float] = 1.0
     kl_weight: ClassVar[str | None] = None
     derived_help: ClassVar[str] = ""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Loss:
         """Return the loss of a batch. Take every random number from the batch's generator."""
+
+    def adversary(self, latent_size: int, generator: torch.Generator | None) -> nn.Module | None:
+        """Return a new network that is trained against the model, on the CPU; None if the objective has none.
+
+        Args:
+            latent_size: Number of latents.
+            generator: Source of its initial weights.
+        """
+        return None
+
+    def adversary_adam(self) -> AdamSettings:
+        """Return the settings of the adversary's Adam, which takes one step per step of training."""
+        return AdamSettings()
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
         """Return numbers that are derived from the parameters, by name, to show beside them.

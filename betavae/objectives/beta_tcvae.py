@@ -23,6 +23,7 @@ class BetaTCVAE(Objective):
     """
 
     name = "beta-tcvae"
+    least_batch_size = 2
     derived_help = BETA_NORM_HELP
 
     beta: float = parameter(4.0, positive=True, log=True)
