@@ -50,7 +50,7 @@ class Cost:
 
 
 def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: str) -> Cost:
-    """Measure the cost of the trial with the most images: train for three seconds, score once, save one checkpoint.
+    """Measure the costliest trial, by images and objective: train for three seconds, score once, save one checkpoint.
 
     Raises:
         InputError: If the trial cannot be trained: its loss is not finite, or it does not fit into memory.
@@ -153,18 +153,19 @@ def _option_text(value: object) -> str:
 
 
 def _costliest_config(options: Options) -> TrialConfig:
-    """Return the planned trial with the most images; of an Optuna search, the corner of the space with the most."""
+    """Return the planned trial with the most work; of an Optuna search, the corner of the space with the most."""
     if options.search.search != "optuna":
-        return max((trial.config for trial in planned_trials(options)), key=_num_images)
+        return max((trial.config for trial in planned_trials(options)), key=_work)
     corners: list[Point] = [
         {**branch.parts, **{name: _largest(axis) for name, axis in branch.axes.items()}}
         for branch in options.space.branches()
     ]
-    return max((trial_config(corner, seed=0) for corner in corners), key=_num_images)
+    return max((trial_config(corner, seed=0) for corner in corners), key=_work)
 
 
-def _num_images(config: TrialConfig) -> int:
-    return config.steps * config.batch_size
+def _work(config: TrialConfig) -> float:
+    """Return the work of a trial, in images of a beta-VAE."""
+    return config.steps * config.batch_size * config.objective.relative_cost
 
 
 def _largest(axis: Axis) -> object:

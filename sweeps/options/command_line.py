@@ -180,8 +180,13 @@ def _add_parameter(parser: _Parser, group: Any, parameter: Parameter, help_text:
 def _owners_help(owners: Mapping[str, Parameter]) -> str:
     texts = {parameter.help for parameter in owners.values()}
     if len(texts) == 1:
-        return f"{next(iter(texts))} ({', '.join(owners)})"
-    return " ".join(f"`{name}`: {parameter.help}" for name, parameter in owners.items())
+        text = f"{next(iter(texts))} ({', '.join(owners)})"
+    else:
+        text = " ".join(f"`{name}`: {parameter.help}" for name, parameter in owners.items())
+    if len({parameter.default for parameter in owners.values()}) == 1:
+        return text
+    defaults = ", ".join(f"{value_text(parameter.default)} ({name})" for name, parameter in owners.items())
+    return f"{text} Default: {defaults}."
 
 
 def _help(text: str, default: object) -> str:

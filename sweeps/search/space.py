@@ -312,7 +312,8 @@ def check_owned(space: Space, name: str) -> None:
         if any(name in parameters_of(part) for part in table.values())
     )
     flag = "--" + name.replace("_", "-")
+    choices = " or ".join([*([", ".join(owners[:-1])] if owners[:-1] else []), owners[-1]])
     raise InputError(
-        f"{flag} needs --{kind} {' or '.join(owners)}, but got {axis_text(space.names_of(kind))}; leave {flag} out, or "
+        f"{flag} needs --{kind} {choices}, but got {axis_text(space.names_of(kind))}; leave {flag} out, or "
         f"choose {'an' if kind[0] in 'ao' else 'a'} {kind} that has it."
     )
