@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from betavae.columns import report_column
 from betavae.config import TrialConfig
 from betavae.data import DSprites
+from betavae.errors import ParameterError
 from betavae.models import VAE
 from betavae.objectives import OBJECTIVES, Batch, Loss
 from betavae.training import TrainingRun
@@ -23,12 +25,24 @@ def model(channels: int = 1) -> VAE:
     return VAE(4, image_shape=(channels, 64, 64), generator=generator())
 
 
-def images(channels: int = 1) -> torch.Tensor:
-    return torch.rand(8, channels, 64, 64, generator=generator(1)).round()
+def images(channels: int = 1, *, seed: int = 1) -> torch.Tensor:
+    return torch.rand(8, channels, 64, 64, generator=generator(seed)).round()
+
+
+def batch_of(name: str, vae: VAE, *, step: int = 0, seed: int = 2) -> Batch:
+    channels = vae.image_shape[0]
+    return Batch(
+        vae,
+        images(channels),
+        step=step,
+        generator=generator(seed),
+        adversary=OBJECTIVES[name]().adversary(vae.latent_size, generator(4)),
+        second_images=lambda: images(channels, seed=5),
+    )
 
 
 def loss_of(name: str, vae: VAE, *, step: int = 0, seed: int = 2) -> Loss:
-    return OBJECTIVES[name]().loss(Batch(vae, images(vae.image_shape[0]), step=step, generator=generator(seed)))
+    return OBJECTIVES[name]().loss(batch_of(name, vae, step=step, seed=seed))
 
 
 @pytest.mark.parametrize("step", [0, 1, 10**6])
@@ -75,6 +89,75 @@ def test_a_gradient_reaches_every_parameter_of_the_model(name: str) -> None:
     assert [key for key, weights in vae.named_parameters() if weights.grad is None or not weights.grad.any()] == []
 
 
+def test_the_model_and_the_adversary_have_losses_of_their_own(name: str) -> None:
+    """Fails if the model learns to help the adversary, or the adversary learns to help the model."""
+    vae = model()
+    batch = batch_of(name, vae)
+    loss = OBJECTIVES[name]().loss(batch)
+    assert (loss.adversary is None) == (batch.adversary is None)
+    if loss.adversary is None or batch.adversary is None:
+        return
+    assert any(torch.equal(loss.adversary, term) for term in loss.terms.values()), "nothing would show its loss"
+    loss.total.backward(retain_graph=True)
+    assert [key for key, weights in batch.adversary.named_parameters() if weights.grad is not None] == []
+    vae.zero_grad()
+    loss.adversary.backward()
+    assert [key for key, weights in vae.named_parameters() if weights.grad is not None] == []
+    assert [key for key, weights in batch.adversary.named_parameters() if weights.grad is None] == []
+    assert all(weights.grad.any() for weights in batch.adversary.parameters() if weights.grad is not None)
+
+
+def test_bfloat16_gives_nearly_the_same_finite_loss_and_gradient(name: str) -> None:
+    """Its rounding is 2^-8, and the networks are computed in it."""
+    totals = []
+    for is_on in (False, True):
+        vae = model()
+        batch = batch_of(name, vae)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_on):
+            loss = OBJECTIVES[name]().loss(batch)
+        loss.total.backward()
+        if loss.adversary is not None:
+            loss.adversary.backward()
+        networks = [vae, *([] if batch.adversary is None else [batch.adversary])]
+        assert all(weights.grad.isfinite().all() for network in networks for weights in network.parameters())
+        totals.append(loss.total.item())
+    assert totals[1] == pytest.approx(totals[0], rel=2**-8)
+
+
+def test_an_adversarys_initial_weights_are_its_generators_alone(name: str) -> None:
+    networks = [OBJECTIVES[name]().adversary(4, generator(seed)) for seed in (4, 4, 5)]
+    if networks[0] is None:
+        return
+    first, same, other = (torch.nn.utils.parameters_to_vector(network.parameters()) for network in networks)
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_the_seed_gives_the_same_model_and_images_with_every_objective(name: str, small_data: DSprites) -> None:
+    """Fails if the adversary's weights are drawn before the model's, so that trials could not be compared in pairs."""
+    runs = [TrainingRun.start(TrialConfig.from_dict({"objective": each}), small_data) for each in ("beta-vae", name)]
+    first, second = (run.model.state_dict() for run in runs)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert torch.equal(runs[0]._order.batch(3), runs[1]._order.batch(3))
+
+
+def test_a_batch_that_is_too_small_is_refused(name: str) -> None:
+    least = OBJECTIVES[name].least_batch_size
+    assert TrialConfig.from_dict({"objective": name, "batch_size": least}).batch_size == least
+    if least > 1:
+        message = f"^batch_size must be at least {least} for {name}, which .*, but got {least - 1}"
+        with pytest.raises(ParameterError, match=message):
+            TrialConfig.from_dict({"objective": name, "batch_size": least - 1})
+
+
+def test_a_term_without_a_direction_is_one_of_the_terms(name: str) -> None:
+    assert set(OBJECTIVES[name].undirected_terms) <= set(OBJECTIVES[name].terms)
+    for term in OBJECTIVES[name].terms:
+        column = report_column(f"loss/{term}")
+        assert (column.higher_is_better is None) == (term in OBJECTIVES[name].undirected_terms)
+        assert ("nats" in column.label) == term.endswith("_nats")
+
+
 def test_the_terms_are_those_that_the_objective_names_at_every_step(name: str) -> None:
     """They are the columns of the records, which are known before the first step."""
     for step in (0, 1, 10**6):
@@ -109,5 +192,9 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(name: str, small_data: DSprit
     resumed = TrainingRun.load(tmp_path / "checkpoint", small_data)
     assert resumed.config == config
     assert resumed.advance(2).terms == straight.advance(2).terms
-    first, second = straight.model.state_dict(), resumed.model.state_dict()
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert torch.equal(straight._generator.get_state(), resumed._generator.get_state())
+    for first, second in ((straight.model, resumed.model), (straight.adversary, resumed.adversary)):
+        assert (first is None) == (second is None)
+        if first is not None and second is not None:
+            weights, others = first.state_dict(), second.state_dict()
+            assert all(torch.equal(weights[key], others[key]) for key in weights)

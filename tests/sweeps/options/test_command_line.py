@@ -40,7 +40,9 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
         ("--search random", "--search random needs --trials, the number of configurations to draw."),
         ("--trials 99", "--trials must be at most 8, the number of points of the grid, but got 99; to train each"),
         ("--trials 0", "--trials must be in 1 .. 500000, but got 0."),
-        ("--objective foo", "--objective must be one of beta-vae, beta-tcvae, but got 'foo'."),
+        ("--objective foo", "--objective must be one of beta-vae, beta-tcvae, "),
+        ("--objective foo", ", but got 'foo'."),
+        ("--objective dip-vae-i -b 1 8", "--batch-size must be at least 2 for dip-vae-i, which compares the images"),
         ("--compile maybe", "--compile must be true or false, but got 'maybe'."),
         ("--scheduler best", "--scheduler must be one of none, asha, median, hyperband, percentile, but got 'best'."),
         ("--num-cpus many", "--num-cpus must be a whole number, but got 'many'."),
@@ -136,3 +138,14 @@ def test_the_analysis_has_options_of_its_own() -> None:
     )
     with pytest.raises(InputError, match="required: FOLDER"):
         parse_analysis_options([])
+
+
+def test_the_help_gives_the_default_of_each_owner_where_they_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    """Fails if the default of the first owner is shown as that of all."""
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "(dip-vae-i, dip-vae-ii) Default: 10 (dip-vae-i), 1 (dip-vae-ii)." in text
+    assert "`factor-vae`: Weight of the total correlation." in text
+    assert "Default: 1000 (annealed-vae), 35 (factor-vae)." in text
+    assert "should have 128 images or more. Default: 4." in text

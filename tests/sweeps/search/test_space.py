@@ -54,7 +54,8 @@ def test_a_grid_is_the_union_of_what_each_part_spans() -> None:
 
 def test_a_parameter_that_no_chosen_part_has_is_refused_by_name() -> None:
     message = (
-        "--gamma needs --objective gentle, but got beta-vae; leave --gamma out, or choose an objective that has it"
+        "--gamma needs --objective annealed-vae, factor-vae or gentle, but got beta-vae; leave --gamma out, or choose "
+        "an objective that has it"
     )
     with pytest.raises(InputError, match=re.escape(message)):
         parse_options(["--gamma", "3"], gpus_found=0)
@@ -139,3 +140,15 @@ def test_a_sweep_has_one_data_set_and_opens_it_as_it_is_asked_for(monkeypatch: p
         parse_options(["--dataset", "grey", "--shade", "1", "2"], gpus_found=0).check()
     with pytest.raises(InputError, match="--dataset must be one, .*, but got dsprites grey"):
         parse_options(["--dataset", "dsprites", "grey"], gpus_found=0).check()
+
+
+def test_one_parameter_gives_the_published_grids_of_the_dip_vaes() -> None:
+    """The weight of the variances follows: ten times the other, and the same."""
+    words = "--objective dip-vae-i dip-vae-ii --lambda-od 1 2 5 10 20 50 --latent-size 10 --lr 1e-4"
+    configs = [trial.config for trial in planned_trials(parse_options(words.split(), gpus_found=0))]
+    weights = {(config.objective.name, config.value("lambda_od"), config.derived()["lambda_d"]) for config in configs}
+    published = (1, 2, 5, 10, 20, 50)
+    assert weights == {
+        *(("dip-vae-i", weight, 10 * weight) for weight in published),
+        *(("dip-vae-ii", weight, weight) for weight in published),
+    }
