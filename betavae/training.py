@@ -180,12 +180,13 @@ class TrainingRun:
             OSError: If a file is missing or cannot be read.
         """
         folder, device = Path(folder), torch.device(device)
-        config, state = TrialConfig.read(folder / CONFIG_FILE), read_training(folder, device=device)
+        config, model = TrialConfig.read(folder / CONFIG_FILE), load_model(folder, device)
+        state = read_training(folder, device=device)
         adversary = config.objective.adversary(config.latent_size, torch.Generator())
         if adversary is not None:
             adversary.load_state_dict(state["adversary"])
             adversary.to(device)
-        run = cls(config, data, model=load_model(folder, device), device=device, adversary=adversary)
+        run = cls(config, data, model=model, device=device, adversary=adversary)
         run.step = state["step"]
         run._optimizer.load_state_dict(state["optimizer"])
         run._generator.set_state(state["generator"].cpu())

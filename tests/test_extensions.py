@@ -21,7 +21,7 @@ print("imported")
 class Toy(BetaVAE):
     '''A toy.'''
     name = "toy"
-    gamma: float = parameter(2.0, positive=True)
+    toy: float = parameter(2.0, positive=True)
     '''Weight of the toy.'''
 """
 
@@ -29,7 +29,7 @@ USE = """
 from betavae.config import TrialConfig, parameters_by_name
 from betavae.extensions import load_extensions
 print(load_extensions(), load_extensions())
-print(TrialConfig.from_dict({"objective": "toy", "gamma": 3}).to_dict()["gamma"], parameters_by_name()["gamma"].help)
+print(TrialConfig.from_dict({"objective": "toy", "toy": 3}).to_dict()["toy"], parameters_by_name()["toy"].help)
 """
 
 
