@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,12 @@ class MeanLoss:
     Attributes:
         terms: `total_nats`, then the terms of the objective, by name, in nats per image.
         images_per_second: Images trained on per second.
+        weights: The values after the last step of the parameters that change over training, by name.
     """
 
     terms: Mapping[str, float]
     images_per_second: float
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total_nats(self) -> float:
@@ -49,7 +51,8 @@ class MeanLoss:
     def numbers(self) -> dict[str, float]:
         """Return the numbers of a trial's report, under TensorBoard's names."""
         terms = {f"loss/{name}": value for name, value in self.terms.items()}
-        return {**terms, "images_per_second": self.images_per_second}
+        weights = {f"weight/{name}": value for name, value in self.weights.items()}
+        return {**terms, **weights, "images_per_second": self.images_per_second}
 
 
 class ImageOrder:
@@ -113,7 +116,7 @@ class TrainingRun:
         self._last_loss: Float[Tensor, " terms"] | None = None
         self._order = ImageOrder(config.dataset.num_training(data), config.batch_size, seed=config.seed, device=device)
         self._generator = torch.Generator(device).manual_seed(_torch_seed(config.seed))
-        self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+        self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr_at(0), fused=True)
         if config.compile:
             model.encoder.compile()
             model.decoder.compile()
@@ -181,7 +184,11 @@ class TrainingRun:
         self._check_finite(losses)
         self._check_weights()
         means = dict(zip(self._term_names, losses.mean(0).tolist(), strict=True))
-        return MeanLoss(means, images_per_second=num_steps * self.config.batch_size / seconds)
+        return MeanLoss(
+            means,
+            images_per_second=num_steps * self.config.batch_size / seconds,
+            weights=self.config.scheduled_values(self.step),
+        )
 
     def evaluate(self, metrics: str | Iterable[str] = LIVE) -> Scores:
         """Score the model at this step, by `betavae.evaluation.evaluate`.
@@ -240,6 +247,9 @@ class TrainingRun:
         loss = self._loss(self._data.images(self._order.batch(self.step), self._device))
         self._optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
+        if "lr" in self.config.schedules:
+            for group in self._optimizer.param_groups:
+                group["lr"] = self.config.lr_at(self.step)
         self._optimizer.step()
         self.step += 1
         self._term_names = (_TOTAL, *loss.terms)
@@ -248,7 +258,7 @@ class TrainingRun:
     def _loss(self, images: Float[Tensor, "images channels height width"]) -> Loss:
         batch = Batch(self.model, images, step=self.step, generator=self._generator)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self.config.objective.loss(batch)
+            return self.config.objective.at(self.step).loss(batch)
 
     def _check_finite(self, losses: Float[Tensor, "steps terms"]) -> None:
         bad = ~torch.isfinite(losses).all(1)
@@ -273,8 +283,8 @@ class TrainingRun:
         )
 
     def _advice(self) -> str:
-        weights = [f" or {name} than {value:g}" for name, value in self.config.objective.values().items()]
-        return f"A smaller lr than {self.config.lr:g}{''.join(weights)} may help."
+        weights = [f" or {name} than {value:g}" for name, value in self.config.objective.at(self.step).values().items()]
+        return f"A smaller lr than {self.config.lr_at(self.step):g}{''.join(weights)} may help."
 
     def _in_words(self, loss: Float[Tensor, " terms"]) -> str:
         names = [name.removesuffix("_nats") for name in self._term_names]

@@ -23,7 +23,10 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--beta x", "--beta must be a number, several numbers, or a range LOW..HIGH, but got 'x'."),
+        (
+            "--beta x",
+            "--beta must be a number or points such as 1@0,16@2000, several of these, or a range",
+        ),
         ("--beta", "--beta must be a value, several values, or a range LOW..HIGH, but got nothing."),
         (
             "--latent-size 3.5",
