@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from betavae.columns import Column, field_column, tried_fields
+from betavae.columns import Column, field_column, order_of, tried_fields
 from betavae.config import TrialConfig
 from betavae.parts import parameters_of
 from betavae.records.trial import Trial
@@ -28,7 +28,8 @@ _FEW = 6
 class FieldAxis:
     """The values of one field of several trials, and their places on an axis.
 
-    Numbers lie at their value. Names of parts, choices and switches are categories, at 0, 1, 2 and so on.
+    Numbers lie at their value. Names of parts, choices and switches are categories, at 0, 1, 2 and so on; and so are
+    numbers, where some trial has a schedule in their place.
 
     Attributes:
         column: The field's label, format and scale.
@@ -45,8 +46,7 @@ class FieldAxis:
         """Return the axis of a field of these trials."""
         values = {trial.config.value(name) for trial in trials} - {None}
         is_category = not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        order = sorted(values, key=str if is_category else float)
-        return cls(field_column(name), tuple(order), is_category)
+        return cls(field_column(name), tuple(sorted(values, key=order_of)), is_category)
 
     @property
     def is_log(self) -> bool:
