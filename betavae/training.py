@@ -244,16 +244,20 @@ class TrainingRun:
         )
 
     def _train_step(self) -> Float[Tensor, " terms"]:
+        self._set_lr()
         loss = self._loss(self._data.images(self._order.batch(self.step), self._device))
         self._optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
-        if "lr" in self.config.schedules:
-            for group in self._optimizer.param_groups:
-                group["lr"] = self.config.lr_at(self.step)
         self._optimizer.step()
         self.step += 1
         self._term_names = (_TOTAL, *loss.terms)
         return torch.stack((loss.total, *loss.terms.values())).detach()
+
+    def _set_lr(self) -> None:
+        """Give the optimizer the learning rate of this step, if the rate changes."""
+        if "lr" in self.config.schedules:
+            for group in self._optimizer.param_groups:
+                group["lr"] = self.config.lr_at(self.step)
 
     def _loss(self, images: Float[Tensor, "images channels height width"]) -> Loss:
         batch = Batch(self.model, images, step=self.step, generator=self._generator)

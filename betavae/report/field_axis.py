@@ -84,7 +84,7 @@ class FieldAxis:
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.minorticks_off()
         if self.is_category or len(self.values) <= _FEW:
-            axes.set_xticks(self.places(self.values), [self.column.write(value) for value in self.values])
+            axes.set_xticks(self.places(self.values), [_on_lines(self.column.write(value)) for value in self.values])
         if self.is_category:
             axes.set_xlim(-0.5, max(len(self.values), 1) - 0.5)
         else:
@@ -145,6 +145,11 @@ class TrialColors:
             return [float(number) for number in np.linspace(low, high, 5)]
         numbers = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
         return [float(number) for number in numbers if low <= number <= high]
+
+
+def _on_lines(label: str) -> str:
+    """Return a tick's label with each point of a schedule on a line of its own."""
+    return label.replace(",", ",\n")
 
 
 def compared_axes(trials: Sequence[Trial]) -> list[FieldAxis]:

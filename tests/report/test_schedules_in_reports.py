@@ -60,7 +60,8 @@ def test_values_of_a_field_with_schedules_are_categories_numbers_first(sweep: Sw
 def test_figures_draw_them(name: str, sweep: Sweep) -> None:
     axes = plots.score_against(name, sweep, ceiling=0.9).axes[0]
     axis = FieldAxis.of(name, sweep.trials)
-    assert [label.get_text() for label in axes.get_xticklabels()] == [axis.column.write(value) for value in axis.values]
+    labels = [label.get_text().replace("\n", "") for label in axes.get_xticklabels()]
+    assert labels == [axis.column.write(value) for value in axis.values]
     plots.parallel_coordinates(sweep, ["beta", "lr"], num_marked=1)
 
 
