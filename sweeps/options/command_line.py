@@ -14,7 +14,7 @@ from betavae.errors import InputError
 from betavae.extensions import check_extensions
 from betavae.parts import Parameter, parameters_of
 from betavae.records.record import read_record
-from betavae.schedules import EXAMPLE
+from betavae.schedules import number_text
 from sweeps.options.config_file import words_of
 from sweeps.options.fields import Option, errors_naming_flags, flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options, Origin, PresetName, ReportOptions
@@ -175,7 +175,8 @@ def _add_parameter(parser: _Parser, group: Any, parameter: Parameter, help_text:
     flags = ([f"-{parameter.limits.letter}"] if parameter.limits.letter else []) + [flag(parameter.name)]
     metavar = "|".join(parameter.choices) or ("true|false" if parameter.kind is bool else "V")
     if parameter.is_weight:
-        help_text += f" A value may change over training, in straight lines between VALUE@STEP: {EXAMPLE}."
+        first, last = number_text(parameter.default), number_text(parameter.default / 4)
+        help_text += f" A value may change over training, in lines between points: {first}@0,{last}@2000."
     help_text = _help(help_text, parameter.default)
     group.add_argument(*flags, dest=parameter.name, nargs="*", metavar=metavar, help=help_text)
 
