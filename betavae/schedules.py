@@ -53,6 +53,10 @@ class Schedule:
     def __str__(self) -> str:
         return ",".join(f"{number_text(value)}@{step}" for step, value in self.points)
 
+    def __format__(self, specification: str) -> str:
+        """Return the text, where a format of numbers is given, too: code may format a `Weight` as `{lr:g}`."""
+        return str(self)
+
     @property
     def start(self) -> float:
         """The value at step 0."""
@@ -83,7 +87,7 @@ if TYPE_CHECKING:
     Weight: TypeAlias = float
 else:
     Weight = float | Schedule
-"""The type of a parameter that may change over training: a number, or a schedule in its place.
+"""The type of an objective's parameter that may change over training, and of `lr`: a number, or a schedule instead.
 
 To type checkers it is a number, since code that computes with parameters, such as a loss, takes them of `Part.at`,
 which has replaced every schedule.

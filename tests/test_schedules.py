@@ -69,6 +69,7 @@ def test_one_schedule_has_one_text() -> None:
     """Records and search spaces compare texts."""
     assert str(Schedule.parse(" 1.0@00, 16.000@2000 ,4e0@8000")) == RELAXING
     assert str(Schedule(((0, 1.0), (2000, 16.0), (8000, 4.0)))) == RELAXING
+    assert f"{Schedule.parse(RELAXING):g}" == RELAXING
     assert [number_text(value) for value in (4.0, 1e-3, 0.1 + 0.2)] == ["4", "0.001", "0.30000000000000004"]
 
 
