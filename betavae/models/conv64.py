@@ -19,7 +19,7 @@ class Conv64(Architecture):
     TensorFlow's padding `same` is 1 at each side for a kernel of 4 and stride 2, and 0 for a kernel of 2.
 
     Source:
-        Locatello et al. 2019, arXiv:1811.12359, table 1; `conv_encoder` and `deconv_decoder` of disentanglement_lib.
+        Locatello et al. 2019, arXiv:1811.12359; `conv_encoder` and `deconv_decoder` of disentanglement_lib.
     """
 
     name = "conv64"

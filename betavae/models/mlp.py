@@ -18,8 +18,8 @@ class MLP(Architecture):
     """The fully connected network of the beta-VAE paper: layers of 1,200 units, two in the encoder, three back.
 
     Source:
-        Higgins et al. 2017, openreview.net/forum?id=Sy2fzU9gl, table of architectures, dSprites; Chen et al. 2018,
-        arXiv:1802.04942, appendix on architectures.
+        Higgins et al. 2017, openreview.net/forum?id=Sy2fzU9gl, table 1, row 1 (dSprites); Chen et al. 2018,
+        arXiv:1802.04942; `fc_encoder` and `fc_decoder` of disentanglement_lib.
     """
 
     name = "mlp"
