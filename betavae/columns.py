@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from betavae.config import PARTS, TrialConfig, parameters_by_name
 from betavae.metrics import METRICS
@@ -11,6 +12,7 @@ from betavae.objectives import OBJECTIVES
 from betavae.parts import Parameter, parameters_of
 
 _LOSS = "loss/"
+_WEIGHT = "weight/"
 _NATS = "_nats"
 
 
@@ -35,8 +37,8 @@ class Column:
     log: bool = False
 
     def write(self, value: object) -> str:
-        """Return a value as text; a dash for None."""
-        return "-" if value is None else format(value, self.format)
+        """Return a value as text; a dash for None. A schedule among numbers is its text."""
+        return "-" if value is None else value if isinstance(value, str) else format(value, self.format)
 
 
 def report_column(name: str) -> Column:
@@ -49,6 +51,9 @@ def report_column(name: str) -> Column:
         is_directed = not any(term in each.undirected_terms for each in OBJECTIVES.values())
         direction = False if is_directed else None
         return Column(name, f"{symbol.replace('_', ' ')}{unit}", symbol, number_format, higher_is_better=direction)
+    if name.startswith(_WEIGHT):
+        weight = field_column(name.removeprefix(_WEIGHT))
+        return replace(weight, name=name)
     metric = METRICS.get(metric_name)
     if metric is not None and factor:
         return Column(name, f"{metric.label} of {factor}", factor, ".3f", metric.higher_is_better)
@@ -78,6 +83,17 @@ def field_column(name: str) -> Column:
     if parameter is None:
         return Column(name, name.replace("_", " "), name, "" if name in PARTS else ".4g")
     return Column(name, parameter.label, parameter.symbol, _format_of(parameter), log=parameter.limits.log)
+
+
+def order_of(value: Any) -> tuple[bool, float, str]:
+    """Return a sort key of a field's values: numbers by size, then texts; a schedule by its first value."""
+    if not isinstance(value, str):
+        return False, float(value), ""
+    first, _, _ = value.partition("@")
+    try:
+        return True, float(first), value
+    except ValueError:
+        return True, 0.0, value
 
 
 def tried_fields(configs: Sequence[TrialConfig]) -> list[str]:

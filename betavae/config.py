@@ -14,7 +14,8 @@ from betavae.errors import InputError, ParameterError, UnknownNameError
 from betavae.files import read_json
 from betavae.models import ARCHITECTURES, Architecture, Burgess
 from betavae.objectives import OBJECTIVES, BetaVAE, Objective
-from betavae.parts import Parameter, Part, Table, normalize_parameters, parameter, parameters_of
+from betavae.parts import Parameter, Part, Table, normalize_parameters, parameter, parameters_of, schedules_of
+from betavae.schedules import Schedule, Weight, recorded_value, value_at
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -47,7 +48,7 @@ class TrialConfig:
     latent_size: int = parameter(10, least=1, most=4096, log=True, symbol="z", letter="z", is_shown=True)
     """Number of latents. Published runs have 10."""
 
-    lr: float = parameter(1e-3, positive=True, log=True, is_shown=True)
+    lr: Weight = parameter(1e-3, positive=True, log=True, is_shown=True)
     """Learning rate of Adam. At 2e-3, three runs of five collapsed."""
 
     batch_size: int = parameter(64, least=1, most=2**20, log=True, letter="b")
@@ -85,16 +86,40 @@ class TrialConfig:
             raise ParameterError(
                 "eval_every", f"must be at most steps ({self.steps}), or no score is taken, but got {self.eval_every}."
             )
+        for name, schedule in self.schedules.items():
+            if schedule.last_step > self.steps:
+                raise ParameterError(
+                    name,
+                    f"must end at step {self.steps}, the trial's last, or before, but {str(schedule)!r} ends at step "
+                    f"{schedule.last_step}.",
+                )
 
     @property
     def parts(self) -> dict[str, Part]:
         """The parts, by field."""
         return {name: getattr(self, name) for name in PARTS}
 
+    @functools.cached_property
+    def schedules(self) -> Mapping[str, Schedule]:
+        """The parameters that change over training, by name."""
+        of_parts = {name: each for part in self.parts.values() for name, each in part.schedules().items()}
+        return of_parts | schedules_of(self)
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate at a step."""
+        return value_at(self.lr, step)
+
+    def scheduled_values(self, step: int) -> dict[str, float]:
+        """Return the values at a step of the parameters that change over training, by name."""
+        return {name: schedule.at(step) for name, schedule in self.schedules.items()}
+
     def derived(self) -> dict[str, float]:
-        """Return the numbers that the objective derives from the parameters, by name, such as `beta_norm`."""
+        """Return the numbers that the objective derives from the parameters, by name, such as `beta_norm`.
+
+        Of a parameter that changes over training, the value at the last step counts.
+        """
         num_pixels = math.prod(self.dataset.image_shape)
-        return self.objective.derived(latent_size=self.latent_size, num_pixels=num_pixels)
+        return self.objective.at(self.steps).derived(latent_size=self.latent_size, num_pixels=num_pixels)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialConfig:
@@ -154,11 +179,14 @@ class TrialConfig:
             raise InputError(f"{path} must hold a trial's config, but: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a flat mapping: the name of each part and its parameters, then the parameters of every trial."""
+        """Return a flat mapping: the name of each part and its parameters, then the parameters of every trial.
+
+        A parameter that changes over training is the text of its schedule.
+        """
         return dict(self._flat)
 
     def value(self, name: str) -> Any:
-        """Return the value of a parameter, or a part's name for its field; None for a name that this config lacks."""
+        """Return the value of a parameter as in `to_dict`, or a part's name; None for a name that this config lacks."""
         return self._flat.get(name)
 
     @functools.cached_property
@@ -166,7 +194,7 @@ class TrialConfig:
         values: dict[str, Any] = {}
         for name, part in self.parts.items():
             values |= {name: part.name, **part.values()}
-        return values | {name: getattr(self, name) for name in parameters_of(TrialConfig)}
+        return values | {name: recorded_value(getattr(self, name)) for name in parameters_of(TrialConfig)}
 
 
 def default_part(kind: str) -> type[Part]:
@@ -184,6 +212,8 @@ def parameters_by_name() -> dict[str, Parameter]:
     owned = [(kind, each) for kind, table in PARTS.items() for part in table.values() for each in _owned(part)]
     for kind, each in [*owned, *(("", each) for each in _owned(TrialConfig))]:
         known_kind, known = found.setdefault(each.name, (kind, each))
+        if each.is_weight and not known.is_weight:  # a value is a schedule of this one, and refused by the other
+            found[each.name] = kind, each
         if known_kind != kind or known.kind is not each.kind or each.name in RESERVED_NAMES:
             raise ValueError(f"Each parameter must have a name of its own, but two that differ are called {each.name}.")
     return {name: each for name, (_, each) in found.items()}

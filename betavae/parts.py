@@ -11,10 +11,11 @@ import sys
 import textwrap
 from abc import ABC
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from betavae.errors import InputError, ParameterError, UnknownNameError
+from betavae.schedules import EXAMPLE, Schedule, Weight, recorded_value, value_at
 
 _METADATA = "parameter"
 _NAME_OF_KIND = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
@@ -68,6 +69,7 @@ class Parameter:
         choices: The values of a `Literal`; empty for any other type.
         limits: The range, names and scale.
         help: The docstring below the field, on one line.
+        is_weight: Whether a value may be a `Schedule`, which changes over training, as of a field of type `Weight`.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Parameter:
     choices: tuple[str, ...]
     limits: Limits
     help: str
+    is_weight: bool = False
 
     @property
     def label(self) -> str:
@@ -90,15 +93,31 @@ class Parameter:
     def checked(self, value: Any) -> Any:
         """Return a value in this parameter's kind: 4 as 4.0 for a float, and a number of NumPy as one of Python.
 
+        For a weight, the text of a schedule gives a `Schedule`.
+
         Raises:
             ParameterError: If the value is of another kind or outside the limits.
         """
+        if self.is_weight and isinstance(value, str | Schedule):
+            return self._checked_schedule(value)
         value = self._converted(value)
         if type(value) is not self.kind:
-            raise ParameterError(self.name, f"must be {_NAME_OF_KIND[self.kind]}, but got {value!r}.")
+            points = f" or points such as {EXAMPLE}" if self.is_weight else ""
+            raise ParameterError(self.name, f"must be {_NAME_OF_KIND[self.kind]}{points}, but got {value!r}.")
         if requirement := self._violated(value):
             raise ParameterError(self.name, f"must be {requirement}, but got {value!r}.")
         return value
+
+    def _checked_schedule(self, value: str | Schedule) -> Schedule:
+        """Return a schedule whose points are all within the limits."""
+        try:
+            schedule = Schedule.parse(value) if isinstance(value, str) else value
+        except ParameterError as error:
+            raise ParameterError(self.name, error.requirement) from error
+        for _, point in schedule.points:
+            if requirement := self._violated(point):
+                raise ParameterError(self.name, f"must be {requirement} at every point, but got {str(schedule)!r}.")
+        return schedule
 
     def _converted(self, value: Any) -> Any:
         """Return a number in this parameter's kind, if that loses nothing; any other value as it is."""
@@ -150,6 +169,12 @@ def normalize_parameters(owned: Any) -> None:
         object.__setattr__(owned, name, each.checked(getattr(owned, name)))
 
 
+def schedules_of(owned: Any) -> dict[str, Schedule]:
+    """Return the parameters of a dataclass that change over training, by name."""
+    values = {name: getattr(owned, name) for name, each in parameters_of(type(owned)).items() if each.is_weight}
+    return {name: value for name, value in values.items() if isinstance(value, Schedule)}
+
+
 @functools.cache
 def _read_parameters(owner: Any) -> Mapping[str, Parameter]:
     types, helps = get_type_hints(owner), field_helps(owner)
@@ -168,10 +193,12 @@ def _read_parameters(owner: Any) -> Mapping[str, Parameter]:
 
 def _parameter(item: Field[Any], annotation: Any, help_text: str) -> Parameter | None:
     choices = tuple(get_args(annotation)) if get_origin(annotation) is Literal else ()
-    kind = str if choices else annotation
+    is_weight = annotation == Weight and annotation is not float
+    kind = str if choices else float if is_weight else annotation
     if kind not in _NAME_OF_KIND or item.default is MISSING:
         return None
-    return Parameter(item.name, kind, item.default, choices, item.metadata.get(_METADATA, Limits()), help_text)
+    limits = item.metadata.get(_METADATA, Limits())
+    return Parameter(item.name, kind, item.default, choices, limits, help_text, is_weight)
 
 
 def field_helps(owner: type) -> dict[str, str]:
@@ -221,8 +248,17 @@ class Part(ABC):
         return cls(**{name: known[name].checked(value) for name, value in values.items()})
 
     def values(self) -> dict[str, Any]:
-        """Return the parameters by name."""
-        return {name: getattr(self, name) for name in parameters_of(type(self))}
+        """Return the parameters by name, as records hold them: a schedule as its text."""
+        return {name: recorded_value(getattr(self, name)) for name in parameters_of(type(self))}
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Return the parameters that change over training, by name."""
+        return schedules_of(self)
+
+    def at(self, step: int) -> Self:
+        """Return this part with the numbers that its schedules have at a step; itself if it has no schedule."""
+        schedules = self.schedules()
+        return replace(self, **{name: value_at(each, step) for name, each in schedules.items()}) if schedules else self
 
 
 P = TypeVar("P")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,12 @@ class MeanLoss:
     Attributes:
         terms: `total_nats`, then the terms of the objective, by name, in nats per image.
         images_per_second: Images trained on per second.
+        weights: The values after the last step of the parameters that change over training, by name.
     """
 
     terms: Mapping[str, float]
     images_per_second: float
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total_nats(self) -> float:
@@ -51,7 +53,8 @@ class MeanLoss:
     def numbers(self) -> dict[str, float]:
         """Return the numbers of a trial's report, under TensorBoard's names."""
         terms = {f"loss/{name}": value for name, value in self.terms.items()}
-        return {**terms, "images_per_second": self.images_per_second}
+        weights = {f"weight/{name}": value for name, value in self.weights.items()}
+        return {**terms, **weights, "images_per_second": self.images_per_second}
 
 
 class ImageOrder:
@@ -132,7 +135,7 @@ class TrainingRun:
             for is_second in (False, True)
         )
         self._generator = torch.Generator(device).manual_seed(_torch_seed(config.seed))
-        self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, fused=True)
+        self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr_at(0), fused=True)
         self._adversary_optimizer = None if adversary is None else _adversary_optimizer(adversary, config.objective)
         if config.compile:
             model.encoder.compile()
@@ -215,7 +218,11 @@ class TrainingRun:
         self._check_finite(losses)
         self._check_weights()
         means = dict(zip(self._term_names, losses.mean(0).tolist(), strict=True))
-        return MeanLoss(means, images_per_second=num_steps * self.config.batch_size / seconds)
+        return MeanLoss(
+            means,
+            images_per_second=num_steps * self.config.batch_size / seconds,
+            weights=self.config.scheduled_values(self.step),
+        )
 
     def evaluate(self, metrics: str | Iterable[str] = LIVE) -> Scores:
         """Score the model at this step, by `betavae.evaluation.evaluate`.
@@ -274,6 +281,7 @@ class TrainingRun:
         )
 
     def _train_step(self) -> Float[Tensor, " terms"]:
+        self._set_lr()
         loss = self._loss(self._images(self._order))
         _update(self._optimizer, loss.total)
         if self._adversary_optimizer is not None:
@@ -286,6 +294,12 @@ class TrainingRun:
     def _images(self, order: ImageOrder) -> Float[Tensor, "images channels height width"]:
         return self._data.images(order.batch(self.step), self._device)
 
+    def _set_lr(self) -> None:
+        """Give the optimizer the learning rate of this step, if the rate changes."""
+        if "lr" in self.config.schedules:
+            for group in self._optimizer.param_groups:
+                group["lr"] = self.config.lr_at(self.step)
+
     def _loss(self, images: Float[Tensor, "images channels height width"]) -> Loss:
         batch = Batch(
             self.model,
@@ -296,7 +310,7 @@ class TrainingRun:
             second_images=lambda: self._images(self._second_order),
         )
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self.config.objective.loss(batch)
+            return self.config.objective.at(self.step).loss(batch)
 
     def _check_finite(self, losses: Float[Tensor, "steps terms"]) -> None:
         bad = ~torch.isfinite(losses).all(1)
@@ -322,12 +336,13 @@ class TrainingRun:
         )
 
     def _advice(self) -> str:
+        objective = self.config.objective.at(self.step)
         weights = [
-            f" or {name} than {self.config.value(name):g}"
-            for name, each in parameters_of(type(self.config.objective)).items()
+            f" or {name} than {getattr(objective, name):g}"
+            for name, each in parameters_of(type(objective)).items()
             if each.kind is float and each.limits.positive
         ]
-        return f"A smaller lr than {self.config.lr:g}{''.join(weights)} may help."
+        return f"A smaller lr than {self.config.lr_at(self.step):g}{''.join(weights)} may help."
 
     def _in_words(self, loss: Float[Tensor, " terms"]) -> str:
         values = dict(zip(self._term_names, loss.tolist(), strict=True))

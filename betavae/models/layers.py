@@ -35,6 +35,21 @@ def channels_of(image_shape: tuple[int, int, int]) -> int:
     return channels
 
 
+def sixteenths_of(image_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Return height and width after four halvings.
+
+    Raises:
+        InputError: If a side is no multiple of 16.
+    """
+    channels, height, width = image_shape
+    if height % 16 or width % 16:
+        raise InputError(
+            f"Images must have sides that are multiples of 16, but are {height} x {width} with {channels} "
+            f"{'channel' if channels == 1 else 'channels'}; scale or pad them first."
+        )
+    return height // 16, width // 16
+
+
 def upsample_to_image(in_channels: int, channels: int) -> nn.Module:
     """Return the last layer of a decoder, which doubles height and width and returns the image's channels."""
     return UpsampleToPixels(in_channels) if channels == 1 else Upsample(in_channels, channels)

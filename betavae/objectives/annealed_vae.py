@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from betavae.objectives.base import Batch, Loss, Objective, reconstruction_nats
 from betavae.parts import parameter
+from betavae.schedules import Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class AnnealedVAE(Objective):
     terms = ("recon_nats", "kl_nats", "capacity_nats")
     undirected_terms = ("capacity_nats",)
 
-    gamma: float = parameter(1000.0, positive=True, log=True)
+    gamma: Weight = parameter(1000.0, positive=True, log=True)
     """Weight of the distance of the KL from the capacity. Published runs have 1,000."""
 
     c_max: float = parameter(25.0, least=0)

@@ -12,6 +12,7 @@ from torch import Tensor
 from betavae.gaussian import DiagonalGaussian
 from betavae.objectives.base import BETA_NORM_HELP, Batch, Loss, Objective, normalized_beta, reconstruction_nats
 from betavae.parts import parameter
+from betavae.schedules import Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class BetaTCVAE(Objective):
     least_batch_size = 2
     derived_help = BETA_NORM_HELP
 
-    beta: float = parameter(4.0, positive=True, log=True)
+    beta: Weight = parameter(4.0, positive=True, log=True)
     """Weight of the total correlation. It is estimated from one batch, which should have 128 images or more."""
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:

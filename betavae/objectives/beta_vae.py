@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from betavae.objectives.base import BETA_NORM_HELP, Batch, Loss, Objective, normalized_beta, reconstruction_nats
 from betavae.parts import parameter
+from betavae.schedules import Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class BetaVAE(Objective):
     kl_weight = "beta"
     derived_help = BETA_NORM_HELP
 
-    beta: float = parameter(4.0, positive=True, log=True)
+    beta: Weight = parameter(4.0, positive=True, log=True)
     """Weight of the KL; 1 is the plain VAE."""
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from betavae.objectives.base import Batch, Loss, Objective, reconstruction_nats
 from betavae.objectives.moments import LAMBDA_D_HELP, covariance, moment_penalty
 from betavae.parts import parameter
+from betavae.schedules import Weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class DIPVAEI(Objective):
     least_batch_size = 2
     derived_help = LAMBDA_D_HELP
 
-    lambda_od: float = parameter(10.0, positive=True, log=True)
+    lambda_od: Weight = parameter(10.0, positive=True, log=True)
     """Weight of the squared covariances of different latents. Published runs have 1 to 50."""
 
     lambda_d_factor: float = parameter(10.0, least=0)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from betavae.models.layers import initialize
 from betavae.objectives.base import AdamSettings, Batch, Loss, Objective, reconstruction_nats
 from betavae.parts import parameter
+from betavae.schedules import Weight
 
 _SLOPE = 0.2
 _BETAS = (0.5, 0.9)
@@ -39,7 +40,7 @@ class FactorVAE(Objective):
     least_batch_size = 2
     relative_cost = 1.8
 
-    gamma: float = parameter(35.0, positive=True, log=True)
+    gamma: Weight = parameter(35.0, positive=True, log=True)
     """Weight of the total correlation. Published runs on dSprites have 10 to 100."""
 
     discriminator_lr: float = parameter(1e-4, positive=True, log=True, symbol="D lr")

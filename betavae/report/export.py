@@ -110,6 +110,7 @@ def _card(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, data: FactorIma
         config=config,
         model=_describe_part(config.objective),
         architecture=_describe_part(config.architecture),
+        lr=field_column("lr").write(config.value("lr")),
         dataset=_describe_part(config.dataset, only_changed=True),
         derived=[f"{field_column(name).label} {value:.3g}" for name, value in config.derived().items()],
         image_shape=config.dataset.image_shape,

@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from betavae.columns import Column, field_column, tried_fields
+from betavae.columns import Column, field_column, order_of, tried_fields
 from betavae.config import TrialConfig
 from betavae.parts import parameters_of
 from betavae.records.trial import Trial
@@ -28,7 +28,8 @@ _FEW = 6
 class FieldAxis:
     """The values of one field of several trials, and their places on an axis.
 
-    Numbers lie at their value. Names of parts, choices and switches are categories, at 0, 1, 2 and so on.
+    Numbers lie at their value. Names of parts, choices and switches are categories, at 0, 1, 2 and so on; and so are
+    numbers, where some trial has a schedule in their place.
 
     Attributes:
         column: The field's label, format and scale.
@@ -45,8 +46,7 @@ class FieldAxis:
         """Return the axis of a field of these trials."""
         values = {trial.config.value(name) for trial in trials} - {None}
         is_category = not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        order = sorted(values, key=str if is_category else float)
-        return cls(field_column(name), tuple(order), is_category)
+        return cls(field_column(name), tuple(sorted(values, key=order_of)), is_category)
 
     @property
     def is_log(self) -> bool:
@@ -84,7 +84,7 @@ class FieldAxis:
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.minorticks_off()
         if self.is_category or len(self.values) <= _FEW:
-            axes.set_xticks(self.places(self.values), [self.column.write(value) for value in self.values])
+            axes.set_xticks(self.places(self.values), [_on_lines(self.column.write(value)) for value in self.values])
         if self.is_category:
             axes.set_xlim(-0.5, max(len(self.values), 1) - 0.5)
         else:
@@ -145,6 +145,11 @@ class TrialColors:
             return [float(number) for number in np.linspace(low, high, 5)]
         numbers = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
         return [float(number) for number in numbers if low <= number <= high]
+
+
+def _on_lines(label: str) -> str:
+    """Return a tick's label with each point of a schedule on a line of its own."""
+    return label.replace(",", ",\n")
 
 
 def compared_axes(trials: Sequence[Trial]) -> list[FieldAxis]:

@@ -57,15 +57,17 @@ def score_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
 
 
 def learning_curves(sweep: Sweep, *, ceiling: float | None) -> Figure:
-    """Draw every trial's ranking score and losses over its steps; the mark at the end is how it ended.
+    """Draw every trial's ranking score, losses and changing weights over its steps; the end's mark is how it ended.
 
     Args:
         sweep: At least one of its trials has a score.
         ceiling: The score of a perfect code; None draws no line.
     """
     trials = [trial for trial in sweep.trials if trial.reports]
-    names = dict.fromkeys(name for trial in trials for name in trial.reports[-1] if name.startswith("loss/"))
-    columns = [report_column(sweep.rank_by), *report_columns(names, rank_by=sweep.rank_by)]
+    names = dict.fromkeys(name for trial in trials for name in trial.reports[-1])
+    losses = report_columns([name for name in names if name.startswith("loss/")], rank_by=sweep.rank_by)
+    weights = [report_column(name) for name in names if name.startswith("weight/")]
+    columns = [report_column(sweep.rank_by), *losses, *weights]
     figure = Figure(figsize=(_WIDE, 0.5 + 2.0 * len(columns)), layout="constrained")
     panels = figure.subplots(len(columns), 1, sharex=True, squeeze=False)[:, 0]
     colors = TrialColors.of(trials)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from betavae.columns import order_of
 from betavae.config import TrialConfig
 from betavae.data import DSPRITES_FACTORS, DSpritesDataset
 from betavae.metrics.information_gaps import SEED_STUDY_ROWS, Mig, MigSeedStudy
@@ -84,7 +85,7 @@ def reproduced(trials: Sequence[Trial]) -> list[Reproduced]:
         )
         for setting in settings_of(scored)
     ]
-    return sorted(reproductions, key=lambda setting: setting.config.value("beta") or 0.0)
+    return sorted(reproductions, key=lambda setting: order_of(setting.config.value("beta") or 0.0))
 
 
 def explain(reproductions: Sequence[Reproduced]) -> str:

@@ -17,7 +17,7 @@ from betavae.text import one_line
 from sweeps.loggers import LOGGERS, Logger
 from sweeps.loggers.base import LogContext
 
-_OTHER_NAMES = ("step", "loss", "images_per_second")
+_OTHER_NAMES = ("step", "loss", "weight", "images_per_second")
 """Names that trials report beside scores, without the part after a slash."""
 
 

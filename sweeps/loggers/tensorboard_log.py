@@ -139,14 +139,16 @@ def _live_scores(context: LogContext) -> list[str]:
 
 
 def _layout(context: LogContext) -> dict[str, dict[str, list[Any]]]:
-    """Return the charts of the Custom Scalars tab, by group: every score and its factors, every term of the loss."""
+    """Return the charts of the Custom Scalars tab, by group: scores, their factors, the loss, weights that change."""
     rank_by = context.stage.rank_by
     scores = dict.fromkeys((rank_by, *_live_scores(context)))
     objectives = [OBJECTIVES[name] for name in context.options.space.names_of("objective")]
     losses = dict.fromkeys(["loss/total_nats", *(f"loss/{term}" for each in objectives for term in each.terms)])
+    weights = context.options.space.scheduled_names()
     return {
         **{name: {"mean": _chart(f"^{name}$"), "by factor": _chart(f"^{name}/")} for name in scores},
         "loss": {report_column(name).symbol: _chart(f"^{name}$") for name in losses},
+        **({"weight": {name: _chart(f"^weight/{name}$") for name in weights}} if weights else {}),
         "speed": {"images per second": _chart("^images_per_second$")},
     }
 
@@ -156,9 +158,15 @@ def _chart(pattern: str) -> list[Any]:
 
 
 def _hyperparameters(config: TrialConfig, tried: Sequence[str]) -> dict[str, Any]:
-    """Return what a trial tries, and derived numbers. The HParams tab sorts them by name, and shows five."""
+    """Return what a trial tries, and derived numbers. The HParams tab sorts them by name, and shows five.
+
+    A parameter that changes over training is text, with two numbers beside it: `beta_start` and `beta_end`.
+    """
     names = (*shown_fields([config]), *tried, *_COMMON_FIELDS)
-    return {name: config.value(name) for name in config.to_dict() if name in names} | config.derived()
+    values = {name: config.value(name) for name in config.to_dict() if name in names}
+    starts = {f"{name}_start": schedule.start for name, schedule in config.schedules.items()}
+    ends = {f"{name}_end": schedule.end for name, schedule in config.schedules.items()}
+    return values | starts | ends | config.derived()
 
 
 def _pictures(folder: TrialFolder, step: int) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from betavae.errors import InputError
 from betavae.extensions import check_extensions
 from betavae.parts import Parameter, parameters_of
 from betavae.records.record import read_record
+from betavae.schedules import number_text
 from sweeps.options.config_file import words_of
 from sweeps.options.fields import Option, errors_naming_flags, flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options, Origin, PresetName, ReportOptions
@@ -162,7 +163,7 @@ def _add_parameters(parser: _Parser) -> None:
                 owner: parameters_of(part) for owner, part in table.items() if name in parameters_of(part)
             }
             owners = {owner: parameters[name] for owner, parameters in parameters_by_owner.items()}
-            _add_parameter(parser, group, next(iter(owners.values())), _owners_help(owners))
+            _add_parameter(parser, group, parameters_by_name()[name], _owners_help(owners))
     group = parser.add_argument_group("Every trial", _AXES)
     for parameter in parameters_by_name().values():
         if parameter.name not in parser.options:  # `seed` is an option of the sweep
@@ -173,6 +174,9 @@ def _add_parameter(parser: _Parser, group: Any, parameter: Parameter, help_text:
     parser.options[parameter.name] = parameter
     flags = ([f"-{parameter.limits.letter}"] if parameter.limits.letter else []) + [flag(parameter.name)]
     metavar = "|".join(parameter.choices) or ("true|false" if parameter.kind is bool else "V")
+    if parameter.is_weight:
+        first, last = number_text(parameter.default), number_text(parameter.default / 4)
+        help_text += f" A value may change over training, in lines between points: {first}@0,{last}@2000."
     help_text = _help(help_text, parameter.default)
     group.add_argument(*flags, dest=parameter.name, nargs="*", metavar=metavar, help=help_text)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
+from betavae.schedules import recorded_value
 from sweeps.options.fields import Option, options_of
 from sweeps.options.options import GROUPS, Options
 from sweeps.search.space import Axis, Range, Space, parse_axis
@@ -61,7 +62,9 @@ def _read_axis(name: str, value: Any) -> Axis:
     if name not in PARTS and name not in parameters_by_name():
         raise InputError(f"A sweep's record must hold options of run.py, but holds {name}.")
     if isinstance(value, list) and value:
-        return tuple(value) if name in PARTS else tuple(map(parameters_by_name()[name].checked, value))
+        if name in PARTS:
+            return tuple(value)
+        return tuple(recorded_value(parameters_by_name()[name].checked(each)) for each in value)
     if name in PARTS or not isinstance(value, str):
         raise InputError(f"The axis {name} of a sweep's record must be a list or a range, but is {value!r}.")
     return parse_axis(parameters_by_name()[name], [value])

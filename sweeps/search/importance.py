@@ -89,7 +89,7 @@ def _study(trials: Sequence[Trial], names: Sequence[str], generator: np.random.G
 def _distribution(name: str, values: Sequence[Any]) -> BaseDistribution:
     """Return a distribution that contains all values of a parameter or all names of parts."""
     parameter = parameters_by_name().get(name)
-    if parameter is None or parameter.kind not in (int, float):
+    if parameter is None or any(isinstance(value, bool | str) for value in values):
         return CategoricalDistribution(list(dict.fromkeys(values)))
     distribution = IntDistribution if parameter.kind is int else FloatDistribution
     return distribution(min(values), max(values), log=parameter.limits.log)

@@ -18,6 +18,7 @@ from betavae.config import PARTS, TrialConfig, default_part, parameters_by_name
 from betavae.data import DATASETS, Dataset
 from betavae.errors import InputError, ParameterError
 from betavae.parts import Parameter, Part, parameters_of
+from betavae.schedules import EXAMPLE, number_text, recorded_value
 
 _RANGE = re.compile(r"(.+?)\.\.(.+)")
 
@@ -35,7 +36,7 @@ class Range:
 
 Values: TypeAlias = tuple[Any, ...]
 Axis: TypeAlias = Values | Range
-"""The values that a parameter may take: a list, or a range."""
+"""The values that a parameter may take: a list, or a range of numbers. A schedule is its text, as in records."""
 
 Point: TypeAlias = dict[str, Any]
 """One configuration: the names of its parts and its parameters in one flat dict, without the seed."""
@@ -121,6 +122,13 @@ class Space:
             return axes[0]
         return tuple(dict.fromkeys(value for axis in axes if not isinstance(axis, Range) for value in axis))
 
+    def scheduled_names(self) -> list[str]:
+        """Return the names of the parameters that change over the training of some trial."""
+        axes = [(name, axis) for branch in self.branches() for name, axis in branch.axes.items()]
+        parameters = parameters_by_name()
+        scheduled = {name for name, axis in axes if parameters[name].is_weight and not is_of_numbers(axis)}
+        return [name for name in parameters if name in scheduled]
+
     @property
     def num_points(self) -> int | None:
         """Number of different points; None if an axis is a range."""
@@ -192,7 +200,7 @@ def with_eval_every(point: Point) -> Point:
 
 
 def parse_axis(parameter: Parameter, words: Sequence[str]) -> Axis:
-    """Parse an axis as written on the command line: `1 4 10`, or a range `1..32`.
+    """Parse an axis as written on the command line: `1 4 10`, `4 12@0,4@7000`, or a range of numbers `1..32`.
 
     Raises:
         ParameterError: If a word is not a value of the parameter.
@@ -202,12 +210,19 @@ def parse_axis(parameter: Parameter, words: Sequence[str]) -> Axis:
     bounds = _RANGE.fullmatch(words[0]) if len(words) == 1 and parameter.kind in (int, float) else None
     if bounds is None:
         return tuple(_parse_value(parameter, word) for word in words)
-    return Range(_parse_value(parameter, bounds[1]), _parse_value(parameter, bounds[2]))
+    return Range(_parse_number(parameter, bounds[1]), _parse_number(parameter, bounds[2]))
 
 
 def contains(axis: Axis, value: Any) -> bool:
     """Return whether a value lies on an axis."""
-    return axis.low <= value <= axis.high if isinstance(axis, Range) else value in axis
+    if isinstance(axis, Range):
+        return not isinstance(value, str) and axis.low <= value <= axis.high
+    return value in axis
+
+
+def is_of_numbers(axis: Axis) -> bool:
+    """Return whether all values of an axis are numbers."""
+    return isinstance(axis, Range) or all(isinstance(value, int | float) for value in axis)
 
 
 def ends(axis: Axis) -> Values:
@@ -224,10 +239,7 @@ def value_text(value: object) -> str:
     """Return a value as text: a float in the fewest digits that parse to the same float."""
     if isinstance(value, bool):
         return str(value).lower()
-    if not isinstance(value, float):
-        return str(value)
-    short_text = f"{value:g}"
-    return short_text if float(short_text) == value else repr(value)
+    return number_text(value) if isinstance(value, float) else str(value)
 
 
 def draw(parameter: Parameter, axis: Axis, generator: np.random.Generator) -> Any:
@@ -268,18 +280,24 @@ def _corners(branch: Branch) -> Iterator[Point]:
 
 
 def _parse_value(parameter: Parameter, word: str) -> Any:
-    kind: Any = parameter.kind
-    if kind is bool:
+    if parameter.kind is bool:
         if word not in ("true", "false"):
             raise ParameterError(parameter.name, f"must be true or false, but got {word!r}.")
         return word == "true"
+    if parameter.is_weight and "@" in word:
+        return recorded_value(parameter.checked(word))
+    return _parse_number(parameter, word)
+
+
+def _parse_number(parameter: Parameter, word: str) -> Any:
+    kind: Any = parameter.kind
     try:
         return kind(word)
     except ValueError:
-        number = "a whole number" if kind is int else "a number"
-        raise ParameterError(
-            parameter.name, f"must be {number}, several numbers, or a range LOW..HIGH, but got {word!r}."
-        ) from None
+        numbers = "a whole number, several numbers" if kind is int else "a number, several numbers"
+        if parameter.is_weight:
+            numbers = f"a number or points such as {EXAMPLE}, several of these"
+        raise ParameterError(parameter.name, f"must be {numbers}, or a range LOW..HIGH, but got {word!r}.") from None
 
 
 def _check_axis(name: str, axis: Axis) -> None:

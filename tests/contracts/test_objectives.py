@@ -12,6 +12,7 @@ from betavae.data import DSprites
 from betavae.errors import ParameterError
 from betavae.models import VAE
 from betavae.objectives import OBJECTIVES, Batch, Loss
+from betavae.parts import parameters_of
 from betavae.training import TrainingRun
 
 pytestmark = pytest.mark.parametrize("name", OBJECTIVES)
@@ -173,6 +174,20 @@ def test_the_generator_alone_decides_the_loss(name: str) -> None:
         losses.append(loss_of(name, vae).total.item())
     assert losses[0] == losses[1]
     assert loss_of(name, vae, seed=3).total.item() != losses[0]
+
+
+def test_a_weight_may_change_and_the_loss_sees_its_number(name: str) -> None:
+    """Fails where a schedule reaches the loss, or where a value of another step does."""
+    for weight, parameter in parameters_of(OBJECTIVES[name]).items():
+        if parameter.is_weight:
+            default = parameter.default
+            objective = OBJECTIVES[name].from_values({weight: f"{default}@0,{2 * default}@4"})
+            for step, value in ((0, default), (2, 1.5 * default), (9, 2 * default)):
+                expected = OBJECTIVES[name].from_values({weight: value})
+                assert objective.at(step) == expected
+                batch = Batch(model(), images(), step=step, generator=generator())
+                same = Batch(model(), images(), step=step, generator=generator())
+                assert torch.equal(objective.at(step).loss(batch).total, expected.loss(same).total)
 
 
 def test_train_and_eval_modes_are_one(name: str) -> None:

@@ -12,6 +12,7 @@ from betavae.config import PARTS, TrialConfig, parameters_by_name
 from betavae.errors import InputError, ParameterError
 from betavae.metrics import METRICS
 from betavae.parts import Part, parameters_of
+from betavae.schedules import number_text
 
 TABLES = {**PARTS, "metric": METRICS}
 ALL_PARTS = [pytest.param(table, name, id=name) for table in TABLES.values() for name in table]
@@ -72,6 +73,23 @@ def test_a_parameter_has_help_and_limits(owner: type[Part], name: str) -> None:
                 owner.from_values({name: value})
     if parameter.kind is int:
         assert parameter.limits.least is not None, "how many there may be must have a limit"
+
+
+@pytest.mark.parametrize(("owner", "name"), PARAMETERS)
+def test_a_weight_alone_takes_a_schedule_and_records_its_text(owner: type[Part], name: str) -> None:
+    parameter = parameters_of(owner)[name]
+    if parameter.kind is str and not parameter.choices:
+        return  # any text is a value
+    if not parameter.is_weight:
+        with pytest.raises(ParameterError, match=f"^{name} must be "):
+            owner.from_values({name: "1@0,1@7"})
+        return
+    default = number_text(parameter.default)
+    text = f"{default}@0,{default}@7"
+    part = owner.from_values({name: text})
+    assert part.values()[name] == text
+    assert owner.from_values(json.loads(json.dumps(part.values()))) == pickle.loads(pickle.dumps(part)) == part
+    assert part.at(3) == owner()
 
 
 def test_no_two_parts_have_different_parameters_of_one_name() -> None:

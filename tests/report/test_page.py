@@ -26,10 +26,16 @@ def _show(browser: Chrome, *, width: int, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
 
+def _number(page: Chrome, label: str) -> int:
+    """The place of a column of the ranked table, from 1."""
+    headers = page.find_elements(By.CSS_SELECTOR, "#trials th")
+    return next(i for i, header in enumerate(headers, start=1) if header.text.startswith(label))
+
+
 def _column(page: Chrome, label: str) -> tuple[WebElement, list[str]]:
     """A column of the ranked table: its header, and its cells from above."""
     headers = page.find_elements(By.CSS_SELECTOR, "#trials th")
-    number = next(i for i, header in enumerate(headers, start=1) if header.text.startswith(label))
+    number = _number(page, label)
     cells = page.find_elements(By.CSS_SELECTOR, f"#trials tbody tr > :nth-child({number})")
     return headers[number - 1], [cell.text for cell in cells]
 
@@ -73,6 +79,16 @@ def test_a_header_sorts(page: Chrome) -> None:
     _column(page, "trial")[0].click()
     names = _column(page, "trial")[1]
     assert names == sorted(names)
+
+
+def test_a_column_of_numbers_and_schedules_sorts_by_the_first_number(page: Chrome) -> None:
+    """Fails where a text is subtracted from a number: the order would be left as it is."""
+    cells = page.find_elements(By.CSS_SELECTOR, f"#trials tbody tr > :nth-child({_number(page, 'beta')})")
+    for cell, text in zip(cells, ("12@0,4@70", "9@0,4@70"), strict=False):
+        page.execute_script("delete arguments[0].dataset.value; arguments[0].textContent = arguments[1]", cell, text)
+    _column(page, "beta")[0].click()
+    betas = _column(page, "beta")[1]
+    assert betas == sorted(betas, key=lambda text: float(text.partition("@")[0]))
 
 
 def test_settings_sort_by_numbers(page: Chrome) -> None:

@@ -312,6 +312,15 @@ def test_importance_finds_the_one_that_decides() -> None:
         np.testing.assert_allclose(sum(by_name.values()), 1, atol=1e-9)
 
 
+def test_importance_takes_schedules_among_numbers_as_categories() -> None:
+    """The score is 1 with the schedule and 0 without it, whatever lr is."""
+    generator = np.random.default_rng(0)
+    beta = [4.0, 8.0, "12@0,4@70"] * 20
+    scores = np.array([float(value == "12@0,4@70") for value in beta])
+    found = importances(_trials(scores, beta=beta, lr=np.exp(generator.uniform(-9, -6, 60)).tolist()))
+    assert all(by_name["beta"].min() > by_name["lr"].max() for by_name in found.values())
+
+
 def test_few_trials_or_one_axis_or_equal_scores_say_nothing() -> None:
     values = np.arange(1.0, 30.0)
     assert importances(_trials(values, beta=values.tolist(), lr=[1e-3] * len(values))) == {}

@@ -27,16 +27,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
 function sortBy(table, headers, column) {
   const body = table.tBodies[0];
   const cellOf = (row) => row.cells[column];
-  const isNumber = [...body.rows].some((row) => "value" in cellOf(row).dataset);
+  const isEmpty = (row) => cellOf(row).textContent.trim() === "";
+  const isNumber = [...body.rows].every((row) => "value" in cellOf(row).dataset || isEmpty(row));
   const before = headers[column].getAttribute("aria-sort");
   const descending = before ? before === "ascending" : isNumber;
   const sign = descending ? -1 : 1;
   const compare = (a, b) => {
     const [left, right] = [cellOf(a), cellOf(b)];
-    const missing = (left.textContent.trim() === "") - (right.textContent.trim() === "");
+    const missing = isEmpty(a) - isEmpty(b);
     if (missing) return missing; // last, whichever way
     if (isNumber) return sign * (left.dataset.value - right.dataset.value);
-    return sign * left.textContent.localeCompare(right.textContent);
+    return sign * left.textContent.localeCompare(right.textContent, undefined, { numeric: true });
   };
   body.append(...[...body.rows].sort(compare));
   headers.forEach((header) => header.removeAttribute("aria-sort"));

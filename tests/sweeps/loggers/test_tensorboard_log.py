@@ -99,6 +99,22 @@ def test_a_trial_is_in_the_table_from_its_start(board: RayLoggers, search: Stage
     assert metrics[:3] == ["mig", "mig/shape", "mig/scale"]
 
 
+def test_a_schedule_is_text_with_its_start_and_its_end_as_numbers(tmp_path: Path) -> None:
+    config = TrialConfig.from_dict(CONFIG.to_dict() | {"beta": "12@0,12@2,4@3", "lr": "0.001@0,0.01@4"})
+    search = StageFolder(Mirror(tmp_path / "search"), "mig")
+    search.trial(0).plan(PlannedTrial(0, config))
+    board = board_of(tmp_path, search)
+    trial = SimpleNamespace(config=PlannedTrial(0, config).to_dict())
+    board.on_trial_start(0, [], trial)
+    values = of_hparams(search.trial(0).path, "session_start_info").session_start_info.hparams
+    assert (values["beta"].string_value, values["lr"].string_value) == ("12@0,12@2,4@3", "0.001@0,0.01@4")
+    assert (values["beta_start"].number_value, values["beta_end"].number_value) == (12.0, 4.0)
+    assert (values["lr_start"].number_value, values["lr_end"].number_value) == (0.001, 0.01)
+    assert values["beta_norm"].number_value == pytest.approx(4.0 * 3 / 4096)
+    board.log_result(trial, {"step": 2, "mig": 0.1, "weight/beta": 12.0, "loss/kl_nats": 2.0, "config": {}})
+    assert curve(search.trial(0).path, "weight/beta") == [(2, 12.0)]
+
+
 def test_a_trial_that_goes_on_draws_no_step_twice(board: RayLoggers, search: StageFolder) -> None:
     """Its process was lost after the second report: that is said again, and then the third."""
     board.on_trial_start(0, [], TRIAL)

@@ -23,8 +23,28 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--beta x", "--beta must be a number, several numbers, or a range LOW..HIGH, but got 'x'."),
+        (
+            "--beta x",
+            "--beta must be a number or points such as 1@0,16@2000, several of these, or a range",
+        ),
         ("--beta", "--beta must be a value, several values, or a range LOW..HIGH, but got nothing."),
+        (
+            "--beta 1@0,",
+            "--beta must be a number or points such as 1@0,16@2000, but got '1@0,'.",
+        ),
+        ("--beta 4 1@9,2@3", "--beta must have points whose steps rise from 0 or above, but got '1@9,2@3'."),
+        ("--beta 4@0", "--beta must have two points or more, but got '4@0'; for one value throughout, write 4."),
+        ("--lr 1@0,0@9", "--lr must be positive and finite at every point, but got '1@0,0@9'."),
+        ("--beta 4 1@0,2@9 1@0,2.0@9", "--beta must name each value once, but got 4 1@0,2@9 1@0,2@9."),
+        ("--beta 1@0..16", "--beta must be a number or points such as 1@0,16@2000, several of these, or a range"),
+        (
+            "--steps 10 99 --eval-every 5 --beta 4 1@0,16@50",
+            "--beta must end at step 10, the trial's last, or before, but '1@0,16@50' ends at step 50.",
+        ),
+        (
+            "--latent-size 5@0,10@9",
+            "--latent-size must be a whole number, several numbers, or a range LOW..HIGH, but got '5@0,10@9'.",
+        ),
         (
             "--latent-size 3.5",
             "--latent-size must be a whole number, several numbers, or a range LOW..HIGH, but got '3.5'.",

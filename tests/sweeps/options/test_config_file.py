@@ -48,6 +48,16 @@ def test_a_file_gives_options_and_the_command_line_comes_first(study: Path) -> N
     assert (options.origins["trials"], options.origins["architecture"]) == ("command line", "preset")
 
 
+def test_a_file_and_a_record_give_schedules_as_the_command_line_does(tmp_path: Path) -> None:
+    study, record = tmp_path / "study.toml", tmp_path / "sweep.json"
+    study.write_text('beta = [4, "12@0, 12@50, 4@70"]\nlr = "0.001@0,0.0001@100"\nsteps = 100\n')
+    asked = parse("--beta", 4, "12@0,12@50,4@70", "--lr", "1e-3@0,1e-4@100", "--steps", 100)
+    assert parse("--config", study).space == asked.space
+    assert options_to_dict(asked)["space"]["beta"] == [4.0, "12@0,12@50,4@70"]
+    record.write_text(json.dumps({"format": 1, "options": options_to_dict(asked)}))
+    assert parse("--config", record).space == asked.space
+
+
 def test_the_record_of_a_sweep_asks_for_the_same_again(study: Path, tmp_path: Path) -> None:
     asked = parse("--config", study, "--name", "first", "--seed", 3)
     record = tmp_path / "sweep.json"

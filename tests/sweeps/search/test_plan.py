@@ -41,6 +41,24 @@ def test_a_grid_is_tried_once_with_a_seed_each() -> None:
     assert [trial.index for trial in trials] == [0, 1, 2, 3]
 
 
+def test_a_grid_mixes_numbers_and_schedules() -> None:
+    options = asked("--beta 4 12.0@0,12@50,4@70 --lr 1e-3 1e-3@0,1e-4@100 --steps 100")
+    betas, rates = (4.0, "12@0,12@50,4@70"), (1e-3, "0.001@0,0.0001@100")
+    trials = planned_trials(options)
+    assert values(trials, "beta", "lr") == [(beta, lr) for beta in betas for lr in rates]
+    assert options.space.scheduled_names() == ["beta", "lr"]
+    assert all(options.space.mismatch(replace(trial.config, seed=0)) == "" for trial in trials)
+    drawn = planned_trials(asked("--search random --trials 30 --beta 4 12@0,4@70 --steps 100"))
+    assert {beta for (beta,) in values(drawn, "beta")} == {4.0, "12@0,4@70"}
+
+
+def test_a_schedule_lies_outside_a_range_of_numbers() -> None:
+    space = asked("--beta 1..16 --search random --trials 2").space
+    assert space.scheduled_names() == []
+    config = TrialConfig.from_dict({"beta": "12@0,4@70", "latent_size": 5})
+    assert "beta 12@0,4@70, not 1..16" in space.mismatch(config)
+
+
 def test_fewer_trials_than_points_are_distinct_points() -> None:
     trials = planned_trials(asked("--beta 1 2 4 -z 5 10 --trials 4"))
     assert len(set(values(trials, "beta", "latent_size"))) == 4
@@ -117,7 +135,7 @@ def test_a_range_keeps_every_digit() -> None:
 
 
 def test_options_survive_the_record() -> None:
-    options = asked("--search optuna --trials 20 --beta 1..32 --lr 1e-4 1e-3 --loggers terminal --confirm 2")
+    options = asked("--search optuna --trials 20 --beta 1..32 --lr 1e-4 1e-3@9,0.1@10 --loggers terminal --confirm 2")
     options = replace(options, sweep=replace(options.sweep, resume="x"))
     read = options_from_dict(json.loads(json.dumps(options_to_dict(options))))
     assert read == replace(options, sweep=replace(options.sweep, resume=None))

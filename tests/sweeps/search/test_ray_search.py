@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from betavae.config import TrialConfig
 from betavae.objectives import BetaVAE
 from betavae.records.trial import PlannedTrial, Trial, Trials
 from sweeps.options.command_line import parse_options
@@ -134,6 +135,23 @@ def test_optuna_is_asked_for_the_parameters_of_the_part_that_it_chose(tmp_path: 
     assert {values["objective"] for values in drawn} == {"beta-vae", "beta-tcvae"}
     params = [set(trial.params) for trial in search._draw._study.trials]
     assert params == [{"objective", "architecture", "beta"}] * 12
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_optuna_takes_numbers_and_schedules_as_categories(sampler: str, tmp_path: Path) -> None:
+    options = asked(f"--search optuna --sampler {sampler} --trials 20 --beta 4 12@0,4@70 --steps 100 --eval-every 10")
+    search = search_of(options, tmp_path / "a")
+    drawn = [suggested(search, str(number)) for number in range(8)]
+    assert {values["beta"] for values in drawn} == {4.0, "12@0,4@70"}
+    before = [
+        known(
+            replace(trial, config=TrialConfig.from_dict(trial.config.to_dict() | {"beta": values["beta"]})),
+            migs=[0.1] * 10,
+        )
+        for trial, values in zip(optuna_trials(options)[:8], drawn, strict=False)
+    ]
+    resumed = search_of(options, tmp_path / "b", before)
+    assert suggested(resumed, "0")["beta"] in (4.0, "12@0,4@70")
 
 
 def test_the_rule_is_told_what_was_reported() -> None:
