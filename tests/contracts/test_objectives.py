@@ -185,8 +185,7 @@ def test_a_weight_may_change_and_the_loss_sees_its_number(name: str) -> None:
             for step, value in ((0, default), (2, 1.5 * default), (9, 2 * default)):
                 expected = OBJECTIVES[name].from_values({weight: value})
                 assert objective.at(step) == expected
-                batch = Batch(model(), images(), step=step, generator=generator())
-                same = Batch(model(), images(), step=step, generator=generator())
+                batch, same = (batch_of(name, model(), step=step, seed=2) for _ in range(2))
                 assert torch.equal(objective.at(step).loss(batch).total, expected.loss(same).total)
 
 

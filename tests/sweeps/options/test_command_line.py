@@ -168,4 +168,5 @@ def test_the_help_gives_the_default_of_each_owner_where_they_differ(capsys: pyte
     assert "(dip-vae-i, dip-vae-ii) Default: 10 (dip-vae-i), 1 (dip-vae-ii)." in text
     assert "`factor-vae`: Weight of the total correlation." in text
     assert "Default: 1000 (annealed-vae), 35 (factor-vae)." in text
-    assert "should have 128 images or more. Default: 4." in text
+    assert "should have 128 images or more. A value may change over training, " in text
+    assert "points: 4@0,1@2000. Default: 4." in text
