@@ -23,7 +23,7 @@ from betavae.text import one_line
 from sweeps.cluster import Resources
 from sweeps.options.options import Options
 from sweeps.search.plan import num_configurations, num_trials, trial_config
-from sweeps.search.space import Branch, Point, Range, axis_text, ends
+from sweeps.search.space import Axis, Branch, Point, Range, axis_text, ends, split_axis
 
 _SHARED_PARAMETERS = ("steps", "batch_size")
 """Parameters that the plan always states, in the line of what all trials share."""
@@ -166,13 +166,22 @@ def describe_point(point: Point) -> str:
 
 def _describe_varied(options: Options) -> str:
     """Return every axis of more than one value, and the ranges of the derived numbers."""
-    axes = {name: axis for branch in options.space.branches() for name, axis in branch.varied_axes.items()}
+    axes = {
+        branch.axis_names[name]: axis
+        for branch in options.space.branches()
+        for name, axis in branch.varied_axes.items()
+    }
     kinds = {kind: names for kind in PARTS if len(names := options.space.names_of(kind)) > 1}
-    varied_text = ", ".join(f"{field_column(name).label} {axis_text(axis)}" for name, axis in {**kinds, **axes}.items())
+    varied_text = ", ".join(_describe_axis(name, axis) for name, axis in {**kinds, **axes}.items())
     derived_text = "; ".join(
         f"{name} {low:.3g} to {high:.3g}" for name, (low, high) in _derived_ranges(options).items()
     )
     return f"{varied_text or 'one configuration'}{f' ({derived_text})' if derived_text else ''}"
+
+
+def _describe_axis(name: str, axis: Axis) -> str:
+    part, own_name = split_axis(name)
+    return f"{field_column(own_name).label} {axis_text(axis)}{f' of {part}' if part else ''}"
 
 
 def _derived_ranges(options: Options) -> dict[str, tuple[float, float]]:

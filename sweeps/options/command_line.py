@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
@@ -20,7 +21,17 @@ from sweeps.options.fields import Option, errors_naming_flags, flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options, Origin, PresetName, ReportOptions
 from sweeps.options.presets import PRESETS
 from sweeps.options.recorded import options_from_dict
-from sweeps.search.space import Axis, Space, check_owned, parse_axis, value_text
+from sweeps.search.space import (
+    Axis,
+    Space,
+    axis_text,
+    parameter_of_axis,
+    parse_axis,
+    part_axis,
+    split_axis,
+    value_text,
+    with_overrides,
+)
 from sweeps.storage.locations import check_no_secrets
 from sweeps.storage.mirror import is_sweep_file, local_copy
 
@@ -30,12 +41,17 @@ _POSITIONAL = "folder"
 _USAGE = {"run.py": "[OPTION ...]", "analyze.py": "FOLDER [OPTION ...]"}
 
 _AXES = "Give one value, several values (--beta 1 4 16) or, for numbers, a range (--beta 1..32)."
+_PART_AXES = (
+    f"{_AXES} With the name of a part before the option, the values are for that part alone (--beta-tcvae.beta 1 4)."
+)
 
 
 def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     """Return the options of `run.py`.
 
     A value comes from the command line, or else from the `--config` file, or else from the resumed sweep or the preset.
+    A parameter, such as `beta`, overrides those of its axes that are of one part, such as `beta-tcvae.beta`, from the
+    places after it.
 
     Args:
         arguments: The words after the command's name.
@@ -53,19 +69,20 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         words = words_of(line_values["config"])
         check_no_secrets(words)
         file_values = _parse(_sweep_parser(), words)
-    values = file_values | line_values
+    values = with_overrides(file_values, line_values)
     base = _base_options(values, gpus_found=gpus_found)
-    origins = {
-        **base.origins,
-        **dict.fromkeys(file_values, _origin("file")),
-        **dict.fromkeys(line_values, _origin("command line")),
-    }
-    options = replace(_with_values(base, values), origins=origins)
+    origins: Mapping[str, Origin] = base.origins
+    origins = with_overrides(origins, dict.fromkeys(file_values, _origin("file")))
+    origins = with_overrides(origins, dict.fromkeys(line_values, _origin("command line")))
+    options = _with_values(base, values)
     with errors_naming_flags():
         for name in values:
             if name in options.space.axes:
-                check_owned(options.space, name)
-        return replace(options, space=options.space.with_defaults())
+                _check_owned(options.space, name)
+        for given in (file_values, line_values):
+            _check_not_replaced(options.space, given)
+        origins = {**origins, **_axis_origins(options.space, origins)}
+        return replace(options, space=options.space.with_defaults(), origins=origins)
 
 
 def parse_analysis_options(arguments: Sequence[str]) -> AnalysisOptions:
@@ -154,7 +171,8 @@ def _metavar(option: Option) -> str:
 def _add_parameters(parser: _Parser) -> None:
     """Add the parts and parameters of trials, each with one value, several values or a range."""
     for kind, table in PARTS.items():
-        group = parser.add_argument_group(f"The {kind}", _AXES)
+        counts = Counter(name for part in table.values() for name in parameters_of(part))
+        group = parser.add_argument_group(f"The {kind}", _PART_AXES if max(counts.values(), default=0) > 1 else _AXES)
         parts = " ".join(f"`{name}`: {_first_sentence(part)}." for name, part in table.items())
         group.add_argument(flag(kind), dest=kind, nargs="*", metavar="NAME", help=_help(parts, next(iter(table))))
         parser.options[kind] = None
@@ -164,6 +182,8 @@ def _add_parameters(parser: _Parser) -> None:
             }
             owners = {owner: parameters[name] for owner, parameters in parameters_by_owner.items()}
             _add_parameter(parser, group, parameters_by_name()[name], _owners_help(owners))
+            for owner in owners:
+                _add_part_axis(parser, group, part_axis(owner, name))
     group = parser.add_argument_group("Every trial", _AXES)
     for parameter in parameters_by_name().values():
         if parameter.name not in parser.options:  # `seed` is an option of the sweep
@@ -179,6 +199,23 @@ def _add_parameter(parser: _Parser, group: Any, parameter: Parameter, help_text:
         help_text += f" A value may change over training, in lines between points: {first}@0,{last}@2000."
     help_text = _help(help_text, parameter.default)
     group.add_argument(*flags, dest=parameter.name, nargs="*", metavar=metavar, help=help_text)
+
+
+def _add_part_axis(parser: _Parser, group: Any, name: str) -> None:
+    """Add the axis of one part, without a line in the help."""
+    parser.options[name] = parameter_of_axis(name)
+    group.add_argument(flag(name), dest=name, nargs="*", action=_Once, help=argparse.SUPPRESS)
+
+
+class _Once(argparse.Action):
+    """Store the words of an option that may be given once."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
+    ) -> None:
+        if hasattr(namespace, self.dest):
+            raise InputError(f"{option_string} must be given once, with all of its values, but is given twice.")
+        setattr(namespace, self.dest, values)
 
 
 def _owners_help(owners: Mapping[str, Parameter]) -> str:
@@ -210,6 +247,7 @@ def _parse(parser: _Parser, arguments: Sequence[str]) -> dict[str, Any]:
     """Return the values of the given options, by name."""
     namespace, unknown_words = parser.parse_known_args(list(arguments))
     if unknown_words:
+        _check_part(unknown_words[0])
         hint = _hint(parser, unknown_words[0])
         raise InputError(f"{unknown_words[0]} is not an option{hint}; --help lists all options.")
     return {name: _value(parser.options[name], words) for name, words in vars(namespace).items()}
@@ -224,6 +262,14 @@ def _value(option: Option | Parameter | None, words: Any) -> Any:
             raise InputError("--dataset, --architecture and --objective need one or several names.")
         return tuple(words) if isinstance(words, list) else words
     return words if option.kind is bool else option.parse(words if isinstance(words, list) else [words])
+
+
+def _check_part(word: str) -> None:
+    """Refuse an option PART.PARAMETER whose part is unknown or has no such parameter."""
+    part, own_name = split_axis(word.partition("=")[0].removeprefix("--"))
+    if part and word.startswith("--"):
+        with errors_naming_flags():
+            parameter_of_axis(part_axis(part, own_name.replace("-", "_")))
 
 
 def _hint(parser: _Parser, word: str) -> str:
@@ -266,10 +312,57 @@ def _names(options: Options) -> list[str]:
 
 def _with_values(base: Options, values: Mapping[str, Any]) -> Options:
     groups = {group: _group_with_values(getattr(base, group), values) for group in GROUPS}
-    axes: dict[str, Axis] = {
-        name: value for name, value in values.items() if name != "seed" and name in (*PARTS, *parameters_by_name())
+    names = [name for name in (*PARTS, *parameters_by_name()) if name != "seed"]
+    axes: dict[str, Axis] = {name: value for name, value in values.items() if name in names or split_axis(name)[0]}
+    return replace(base, **groups, space=Space(with_overrides(base.space.axes, axes)))
+
+
+def _check_owned(space: Space, name: str) -> None:
+    """Refuse an axis that is given but owned by none of the space's parts.
+
+    Raises:
+        InputError: Naming the parts that own the parameter.
+    """
+    part, own_name = split_axis(name)
+    if name in PARTS or (not part and space.axis(name) is not None):
+        return
+    kind, owners = next(
+        (kind, owners)
+        for kind, table in PARTS.items()
+        if (owners := [part.name for part in table.values() if own_name in parameters_of(part)])
+    )
+    chosen = space.names_of(kind)
+    if part in chosen:
+        return
+    start = f"{flag(name)} needs --{kind}"
+    end = f"but got {axis_text(chosen)}; leave {flag(name)} out, or"
+    if part:
+        raise InputError(f"{start} {part}, {end} add {part} to --{kind}.")
+    choices = " or ".join([*([", ".join(owners[:-1])] if owners[:-1] else []), owners[-1]])
+    raise InputError(f"{start} {choices}, {end} choose {'an' if kind[0] in 'ao' else 'a'} {kind} that has it.")
+
+
+def _check_not_replaced(space: Space, given: Mapping[str, Any]) -> None:
+    """Refuse a parameter that is given beside an axis of each part that has it.
+
+    Raises:
+        InputError: Naming the axes.
+    """
+    for parts in map(space.parts_of, PARTS):
+        for name in dict.fromkeys(name for part in parts for name in parameters_of(part)):
+            axes = [part_axis(part.name, name) for part in parts if name in parameters_of(part)]
+            if name in given and all(axis in given for axis in axes):
+                flags = " and ".join(map(flag, axes))
+                raise InputError(f"{flag(name)} has no effect beside {flags}; leave {flag(name)} out.")
+
+
+def _axis_origins(space: Space, origins: Mapping[str, Origin]) -> dict[str, Origin]:
+    """Return the origins of the axes of parts, under their names in the space with defaults."""
+    order: tuple[Origin, ...] = get_args(Origin)
+    return {
+        name: max((origins.get(given_name, order[0]) for given_name in given_names), key=order.index)
+        for name, given_names in space.given_names().items()
     }
-    return replace(base, **groups, space=Space({**base.space.axes, **axes}))
 
 
 def _group_with_values(group: T, values: Mapping[str, Any]) -> T:

@@ -14,7 +14,7 @@ from betavae.errors import InputError
 from betavae.records.record import FORMAT, SWEEP_FILE
 from sweeps.options.fields import Option, flag, options_of
 from sweeps.options.options import GROUPS
-from sweeps.search.space import value_text
+from sweeps.search.space import part_axis, split_axis, value_text
 
 _SPACE = "space"
 
@@ -53,16 +53,21 @@ def _options_by_name() -> dict[str, Option | None]:
 
 
 def _flatten(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of the options in a file, with or without tables."""
-    options = _options_by_name()
+    """Yield names and values of the options in a file, with or without tables; a table may be that of a part."""
+    options, parts = _options_by_name(), [part for table in PARTS.values() for part in table]
     for name, value in content.items():
         option_name = name.replace("-", "_")
         if name in (*GROUPS, _SPACE) and isinstance(value, dict):
             yield from _flatten(path, value)
+        elif name in parts and isinstance(value, dict):  # TOML's `factor-vae.gamma = 10` is a table, too
+            yield from ((part_axis(name, own_name.replace("-", "_")), axis) for own_name, axis in value.items())
+        elif split_axis(name)[0]:
+            part, own_name = split_axis(name)
+            yield part_axis(part, own_name.replace("-", "_")), value
         elif option_name in options:
             yield option_name, value
         else:
-            similar_names = difflib.get_close_matches(option_name, [*options, *GROUPS], n=1)
+            similar_names = difflib.get_close_matches(option_name, [*options, *GROUPS, *parts], n=1)
             hint = f"; did you mean {similar_names[0]}?" if similar_names else "."
             raise InputError(f"{path} must hold options of run.py, but got {name}{hint}")
 
@@ -70,7 +75,7 @@ def _flatten(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]
 def _words(path: Path, name: str, value: Any) -> list[str]:
     if value is None:
         return []
-    option = _options_by_name()[name]
+    option = _options_by_name().get(name)  # none for the axis of a part
     if option is not None and option.kind is bool:
         if not isinstance(value, bool):
             raise InputError(f"{name} in {path} must be true or false, but got {value!r}.")

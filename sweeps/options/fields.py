@@ -109,8 +109,9 @@ class Option:
 
 
 def flag(name: str) -> str:
-    """Return the name of an option on the command line."""
-    return "--" + name.replace("_", "-")
+    """Return the name of an option on the command line; the name of a part before a dot stays as it is."""
+    part, dot, own_name = name.rpartition(".")
+    return f"--{part}{dot}{own_name.replace('_', '-')}"
 
 
 @contextmanager

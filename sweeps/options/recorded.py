@@ -10,7 +10,7 @@ from betavae.errors import InputError
 from betavae.schedules import recorded_value
 from sweeps.options.fields import Option, options_of
 from sweeps.options.options import GROUPS, Options
-from sweeps.search.space import Axis, Range, Space, parse_axis
+from sweeps.search.space import Axis, Range, Space, parameter_of_axis, parse_axis, split_axis
 
 _SPACE = "space"
 
@@ -59,15 +59,16 @@ def _read_value(option: Option, value: Any) -> Any:
 
 
 def _read_axis(name: str, value: Any) -> Axis:
-    if name not in PARTS and name not in parameters_by_name():
+    part, own_name = split_axis(name)
+    if not part and own_name not in (*PARTS, *parameters_by_name()):
         raise InputError(f"A sweep's record must hold options of run.py, but holds {name}.")
     if isinstance(value, list) and value:
         if name in PARTS:
             return tuple(value)
-        return tuple(recorded_value(parameters_by_name()[name].checked(each)) for each in value)
+        return tuple(recorded_value(parameter_of_axis(name).checked(each)) for each in value)
     if name in PARTS or not isinstance(value, str):
         raise InputError(f"The axis {name} of a sweep's record must be a list or a range, but is {value!r}.")
-    return parse_axis(parameters_by_name()[name], [value])
+    return parse_axis(parameter_of_axis(name), [value])
 
 
 def _json_value(axis: Axis) -> str | list[Any]:

@@ -18,7 +18,7 @@ from betavae.parts import Parameter
 from betavae.records.trial import PlannedTrial
 from sweeps.options.options import Options, Sampler
 from sweeps.search.plan import num_configurations, search_seed, trial_config
-from sweeps.search.space import Axis, Branch, Point, Range
+from sweeps.search.space import Axis, Branch, Point, Range, split_axis
 
 _MAX_PROPOSALS = 20
 """Proposals of configurations that are there already, after which a new one is drawn at random."""
@@ -111,8 +111,8 @@ class OptunaDraw:
         while self._is_known(self._suggest(trial)):  # the sampler insists: draw at random
             self._study.tell(trial, state=TrialState.FAIL)
             trial = optuna.create_study(sampler=RandomSampler(seed=len(self._study.trials))).ask()
-            point = self._suggest(trial)
-            self._study.enqueue_trial({name: value for name, value in point.items() if name in trial.params})
+            self._suggest(trial)
+            self._study.enqueue_trial(trial.params)
             trial = self._study.ask()
         return trial
 
@@ -128,7 +128,7 @@ class OptunaDraw:
         self._points[number] = {name: value for name, value in trial.config.to_dict().items() if name != "seed"}
         self._study_numbers[number] = len(self._study.get_trials(deepcopy=False))
         distributions = self._distributions(trial.config)
-        params = {name: trial.config.value(name) for name in distributions}
+        params = {name: trial.config.value(split_axis(name)[1]) for name in distributions}
         self._study.add_trial(
             optuna.trial.create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
         )
@@ -154,7 +154,9 @@ class OptunaDraw:
             parts[kind] = trial.suggest_categorical(kind, names) if len(names) > 1 else names[0]
         branch = self._branch(parts)
         parameters = parameters_by_name()
-        return {**parts, **{name: _suggest(trial, parameters[name], axis) for name, axis in branch.axes.items()}}
+        return parts | {
+            name: _suggest(trial, branch.axis_names[name], parameters[name], axis) for name, axis in branch.axes.items()
+        }
 
     def _distributions(self, config: TrialConfig) -> dict[str, BaseDistribution]:
         """Return the distributions that `_suggest` would have used for a config."""
@@ -164,18 +166,21 @@ class OptunaDraw:
         }
         branch = self._branch({kind: config.value(kind) for kind in PARTS})
         parameters = parameters_by_name()
-        return parts | {name: _distribution(parameters[name], axis) for name, axis in branch.varied_axes.items()}
+        return parts | {
+            branch.axis_names[name]: _distribution(parameters[name], axis) for name, axis in branch.varied_axes.items()
+        }
 
     def _branch(self, parts: Mapping[str, str]) -> Branch:
         return next(branch for branch in self._branches if branch.parts == parts)
 
 
-def _suggest(trial: optuna.Trial, parameter: Parameter, axis: Axis) -> Any:
+def _suggest(trial: optuna.Trial, name: str, parameter: Parameter, axis: Axis) -> Any:
+    """Return the sampler's value. Optuna needs one distribution per name, so an axis of a part has its own name."""
     if not isinstance(axis, Range):
-        return trial.suggest_categorical(parameter.name, axis) if len(axis) > 1 else axis[0]
+        return trial.suggest_categorical(name, axis) if len(axis) > 1 else axis[0]
     if parameter.kind is int:
-        return trial.suggest_int(parameter.name, int(axis.low), int(axis.high), log=parameter.limits.log)
-    return trial.suggest_float(parameter.name, axis.low, axis.high, log=parameter.limits.log)
+        return trial.suggest_int(name, int(axis.low), int(axis.high), log=parameter.limits.log)
+    return trial.suggest_float(name, axis.low, axis.high, log=parameter.limits.log)
 
 
 def _distribution(parameter: Parameter, axis: Axis) -> BaseDistribution:

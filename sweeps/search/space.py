@@ -1,6 +1,8 @@
 """The search space: for each parameter of a trial, one value, several values or a range.
 
-A part (a data set, an architecture or an objective) owns parameters; they vary only in trials that use the part.
+A part (a data set, an architecture or an objective) owns parameters; they vary only in trials that use the part. Parts
+may own parameters of the same name. An axis `gamma` is that of every part with a `gamma`; an axis `factor-vae.gamma` is
+that of one part alone, and comes before it.
 """
 
 from __future__ import annotations
@@ -9,8 +11,8 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from betavae.data import DATASETS, Dataset
 from betavae.errors import InputError, ParameterError
 from betavae.parts import Parameter, Part, parameters_of
 from betavae.schedules import EXAMPLE, number_text, recorded_value
+
+T = TypeVar("T")
 
 _RANGE = re.compile(r"(.+?)\.\.(.+)")
 
@@ -49,10 +53,13 @@ class Branch:
     Attributes:
         parts: The name of the part of each kind.
         axes: The axis of each parameter that these parts own or that every trial has. The last one varies fastest.
+        axis_names: For each parameter, the name of its axis in the whole space: `gamma`, or `factor-vae.gamma` if
+            other parts of the space have another axis.
     """
 
     parts: Mapping[str, str]
     axes: Mapping[str, Axis]
+    axis_names: Mapping[str, str]
 
     @property
     def varied_axes(self) -> dict[str, Axis]:
@@ -70,7 +77,8 @@ class Space:
     """The search space of a sweep.
 
     Attributes:
-        axes: Axes by name of a parameter or kind of part. Names without an axis have their default value.
+        axes: Axes by name: a kind of part, a parameter, or PART.PARAMETER for one part alone, which comes before the
+            parameter's axis. A parameter without an axis has its default value.
     """
 
     axes: Mapping[str, Axis] = field(default_factory=dict)
@@ -95,31 +103,58 @@ class Space:
         return [self._branch(dict(zip(PARTS, parts, strict=True))) for parts in choices]
 
     def _branch(self, parts: Mapping[str, type[Part]]) -> Branch:
-        parameters = [parameter for part in parts.values() for parameter in parameters_of(part).values()]
-        common = parameters_of(TrialConfig).values()
-        parameters += [parameter for parameter in common if parameter.name not in ("seed", "eval_every")]
-        axes: dict[str, Axis] = {
-            parameter.name: self.axes.get(parameter.name, (parameter.default,)) for parameter in parameters
-        }
-        if "eval_every" in self.axes:
-            axes["eval_every"] = self.axes["eval_every"]
-        return Branch({kind: part.name for kind, part in parts.items()}, axes)
+        owned = [(kind, part, name) for kind, part in parts.items() for name in parameters_of(part)]
+        axes = {name: self._axis_of(part, name) for _, part, name in owned}
+        axis_names = {name: self._axis_name(kind, part, name) for kind, part, name in owned}
+        for parameter in parameters_of(TrialConfig).values():
+            if parameter.name not in ("seed", "eval_every") or parameter.name in self.axes:
+                axes[parameter.name] = self.axes.get(parameter.name, (parameter.default,))
+                axis_names[parameter.name] = parameter.name
+        return Branch({kind: part.name for kind, part in parts.items()}, axes, axis_names)
+
+    def _given_name(self, part: type[Part], name: str) -> str:
+        """Return the name under which `axes` has a part's parameter, if it does."""
+        own_name = part_axis(part.name, name)
+        return own_name if own_name in self.axes else name
+
+    def _axis_of(self, part: type[Part], name: str) -> Axis:
+        return self.axes.get(self._given_name(part, name), (parameters_of(part)[name].default,))
+
+    def _axis_name(self, kind: str, part: type[Part], name: str) -> str:
+        """Return the name of a part's axis: the parameter's, if all parts with the parameter have the same axis."""
+        axes = [self._axis_of(each, name) for each in self.parts_of(kind) if name in parameters_of(each)]
+        return name if all(axis == axes[0] for axis in axes) else part_axis(part.name, name)
 
     def with_defaults(self) -> Space:
-        """Return the space with the axes of defaults that all branches share, and without axes that no part owns."""
+        """Return the same space with every axis, and without axes that no part of it uses.
+
+        An axis has the name of a part only if the axes of parts differ, so that equal spaces have equal axes.
+        """
         kinds: dict[str, Axis] = {kind: self.names_of(kind) for kind in PARTS}
-        axes = [(name, axis) for branch in self.branches() for name, axis in branch.axes.items()]
-        given_axes = {name: axis for name, axis in axes if name in self.axes}
-        common_axes = {name: axis for name, axis in axes if _is_equal_in_all_branches(self, name)}
-        return Space({**kinds, **common_axes, **given_axes})
+        branches = self.branches()
+        axes = {branch.axis_names[name]: axis for branch in branches for name, axis in branch.axes.items()}
+        return Space({**kinds, **axes})
+
+    def given_names(self) -> dict[str, list[str]]:
+        """Return, for each axis of a part in `with_defaults`, the names under which `axes` may have its values."""
+        names: dict[str, list[str]] = {}
+        for kind in PARTS:
+            for part in self.parts_of(kind):
+                for name in parameters_of(part):
+                    names.setdefault(self._axis_name(kind, part, name), []).append(self._given_name(part, name))
+        return names
 
     def axis(self, name: str) -> Axis | None:
-        """Return the axis of a parameter over all branches; None if no branch has the parameter."""
+        """Return all values of a parameter over all branches; None if no branch has the parameter.
+
+        If an axis is a range, return the range from the smallest to the largest number of all.
+        """
         axes = [branch.axes[name] for branch in self.branches() if name in branch.axes]
         if not axes:
             return None
         if any(isinstance(axis, Range) for axis in axes):
-            return axes[0]
+            numbers = [value for axis in axes for value in ends(axis) if isinstance(value, int | float)]
+            return Range(min(numbers), max(numbers))
         return tuple(dict.fromkeys(value for axis in axes if not isinstance(axis, Range) for value in axis))
 
     def scheduled_names(self) -> list[str]:
@@ -165,8 +200,8 @@ class Space:
         part = DATASETS.find(kind)
         values = {}
         for name in parameters_of(part):
-            axis = self.axes.get(name)
-            if axis is None or name in part.selections:
+            axis = self._axis_of(part, name)
+            if name in part.selections:
                 continue
             if isinstance(axis, Range) or len(axis) > 1:
                 raise ParameterError(
@@ -192,6 +227,45 @@ class Space:
         if "eval_every" not in branches[0].axes and values["eval_every"] != default:
             return f"eval_every {values['eval_every']}, not {default}"
         return ""
+
+
+def part_axis(part: str, parameter: str) -> str:
+    """Return the name of the axis of one part: `factor-vae.gamma`."""
+    return f"{part}.{parameter}"
+
+
+def split_axis(name: str) -> tuple[str, str]:
+    """Return the part and the parameter of an axis's name; of `gamma`, the part is empty."""
+    part, _, parameter = name.rpartition(".")
+    return part, parameter
+
+
+def parameter_of_axis(name: str) -> Parameter:
+    """Return the parameter of an axis. That of an axis of one part has the whole name, so that messages give it.
+
+    Raises:
+        ParameterError: If no part has the name.
+        InputError: If the part has no such parameter.
+    """
+    part_name, parameter_name = split_axis(name)
+    if not part_name:
+        return parameters_by_name()[parameter_name]
+    every_part = [part for table in PARTS.values() for part in table.values()]
+    parts = [part for part in every_part if part.name == part_name]
+    for part in parts:
+        if parameter_name in parameters_of(part):
+            return replace(parameters_of(part)[parameter_name], name=name)
+    if parts:
+        owned = ", ".join(parameters_of(parts[0])) or "no parameters"
+        raise InputError(f"{part_name} has no {parameter_name}; it has {owned}.")
+    owners = [part.name for part in every_part if parameter_name in parameters_of(part)]
+    known = ", ".join(owners or [part.name for part in every_part])
+    raise ParameterError(name, f"must begin with the name of a part, one of {known}, but got {part_name}.")
+
+
+def with_overrides(lower: Mapping[str, T], higher: Mapping[str, T]) -> dict[str, T]:
+    """Return values by name, in which `higher` overrides `lower`: a parameter also overrides the axes of its parts."""
+    return {name: value for name, value in lower.items() if split_axis(name)[1] not in higher} | dict(higher)
 
 
 def with_eval_every(point: Point) -> Point:
@@ -263,12 +337,6 @@ def draw_point(space: Space, generator: np.random.Generator) -> Point:
     return {**branch.parts, **{name: draw(parameters[name], axis, generator) for name, axis in branch.axes.items()}}
 
 
-def _is_equal_in_all_branches(space: Space, name: str) -> bool:
-    """Return whether all branches that have a parameter have the same axis for it."""
-    axes = [branch.axes[name] for branch in space.branches() if name in branch.axes]
-    return all(axis == axes[0] for axis in axes)
-
-
 def _corners(branch: Branch) -> Iterator[Point]:
     """Yield the points that differ from the first in the ends of two axes, to find values that exclude one another."""
     first = {**branch.parts, **{name: ends(axis)[0] for name, axis in branch.axes.items()}}
@@ -305,7 +373,7 @@ def _check_axis(name: str, axis: Axis) -> None:
         for value in ends(axis):
             PARTS[name].find(value)
     else:
-        parameter = parameters_by_name()[name]
+        parameter = parameter_of_axis(name)
         for value in ends(axis):
             parameter.checked(value)
         if isinstance(axis, Range) and not axis.low < axis.high:
@@ -314,24 +382,3 @@ def _check_axis(name: str, axis: Axis) -> None:
             raise ParameterError(name, f"must be a range LOW..HIGH with LOW above 0, but got {axis}.")
     if not isinstance(axis, Range) and len(set(axis)) < len(axis):
         raise ParameterError(name, f"must name each value once, but got {axis_text(axis)}.")
-
-
-def check_owned(space: Space, name: str) -> None:
-    """Refuse a parameter that is given but owned by none of the space's parts.
-
-    Raises:
-        InputError: Naming the parts that own the parameter.
-    """
-    if name in PARTS or space.axis(name) is not None:
-        return
-    kind, owners = next(
-        (kind, [part.name for part in table.values() if name in parameters_of(part)])
-        for kind, table in PARTS.items()
-        if any(name in parameters_of(part) for part in table.values())
-    )
-    flag = "--" + name.replace("_", "-")
-    choices = " or ".join([*([", ".join(owners[:-1])] if owners[:-1] else []), owners[-1]])
-    raise InputError(
-        f"{flag} needs --{kind} {choices}, but got {axis_text(space.names_of(kind))}; leave {flag} out, or "
-        f"choose {'an' if kind[0] in 'ao' else 'a'} {kind} that has it."
-    )
