@@ -16,7 +16,7 @@ from betavae.metrics.registry import ALL
 from sweeps.options.fields import errors_naming_flags, flag, option, options_of
 from sweeps.search.space import Range, Space, ends
 
-PresetName = Literal["quick", "full", "seed-study"]
+PresetName = Literal["quick", "full", "seed-study", "methods", "methods-small"]
 Search = Literal["grid", "random", "optuna"]
 Sampler = Literal["tpe", "gp", "qmc", "random"]
 Scheduler = Literal["none", "asha", "median", "hyperband", "percentile"]
@@ -47,7 +47,8 @@ class SweepOptions:
 
     preset: PresetName | None = option(None, resume="fixed")
     """Take the values of all other options from this preset, unless given. `quick`: minutes on two cores; `full`:
-    training lengths and model sizes of the literature, for GPUs; `seed-study`: the study that this project corrects.
+    training lengths and model sizes of the literature, for GPUs; `seed-study`: the study that this project corrects;
+    `methods`: six objectives as in the literature, for GPUs; `methods-small`: six objectives in hours on two cores.
     Default: `quick` without a GPU, `full` with a GPU."""
 
     config: Path | None = option(None, is_recorded=False, metavar="FILE")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sweeps.options.options import Options, PresetName, SearchOptions
 from sweeps.search.space import Range, Space
 
+_METHODS = ("beta-vae", "annealed-vae", "factor-vae", "dip-vae-i", "dip-vae-ii", "beta-tcvae")
+
 PRESETS: dict[PresetName, Options] = {
     "quick": Options(
         search=SearchOptions(scheduler="asha"),
@@ -36,6 +38,53 @@ PRESETS: dict[PresetName, Options] = {
                 "lr": (1e-3,),
                 "steps": (3_125,),
                 "batch_size": (64,),
+            }
+        ),
+    ),
+    "methods": Options(
+        search=SearchOptions(repeats=5),
+        space=Space(
+            {
+                "architecture": ("conv64",),
+                "objective": _METHODS,
+                "beta-vae.beta": (1.0, 2.0, 4.0, 6.0, 8.0, 16.0),
+                "beta-tcvae.beta": (1.0, 2.0, 4.0, 6.0, 8.0, 10.0),
+                "annealed-vae.gamma": (1_000.0,),
+                "annealed-vae.c_max": (5.0, 10.0, 25.0, 50.0, 75.0, 100.0),
+                "annealed-vae.capacity_steps": (100_000,),
+                "factor-vae.gamma": (10.0, 20.0, 30.0, 40.0, 50.0, 100.0),
+                "dip-vae-i.lambda_od": (1.0, 2.0, 5.0, 10.0, 20.0, 50.0),
+                "dip-vae-i.lambda_d_factor": (10.0,),
+                "dip-vae-ii.lambda_od": (1.0, 2.0, 5.0, 10.0, 20.0, 50.0),
+                "dip-vae-ii.lambda_d_factor": (1.0,),
+                "latent_size": (10,),
+                "lr": (1e-4,),
+                "steps": (300_000,),
+                "batch_size": (64,),
+                "eval_every": (30_000,),
+            }
+        ),
+    ),
+    "methods-small": Options(
+        search=SearchOptions(repeats=3),
+        space=Space(
+            {
+                "objective": _METHODS,
+                "beta-vae.beta": (1.0, 4.0, 16.0),
+                "beta-tcvae.beta": (2.0, 6.0, 10.0),
+                "annealed-vae.gamma": (1_000.0,),
+                "annealed-vae.c_max": (5.0, 25.0, 75.0),
+                "annealed-vae.capacity_steps": (2_000,),
+                "factor-vae.gamma": (10.0, 30.0, 100.0),
+                "dip-vae-i.lambda_od": (1.0, 10.0, 50.0),
+                "dip-vae-i.lambda_d_factor": (10.0,),
+                "dip-vae-ii.lambda_od": (1.0, 10.0, 50.0),
+                "dip-vae-ii.lambda_d_factor": (1.0,),
+                "latent_size": (10,),
+                "lr": (1e-3,),
+                "steps": (3_000,),
+                "batch_size": (128,),
+                "eval_every": (1_000,),
             }
         ),
     ),
