@@ -43,6 +43,9 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
         raise ValueError("the file does not hold the options of a sweep.")
     options["sweep"].pop("name", None)  # the folder of this name exists already
+    search = options.get("search")
+    if isinstance(search, dict) and search.get("search") != "optuna":
+        search.pop("sampler", None)  # a record holds every option, also one that has no effect and would be refused
     return options
 
 
