@@ -101,12 +101,13 @@ seed-study: `python sweeps/run.py --preset seed-study`. Five seeds of each beta,
 10,000 images, as in the seed study. By its protocol the medians were 0.0103, 0.0101 and 0.0169, when each trial had a
 seed of its own (docs/results.md).
 methods: `python sweeps/run.py --preset methods`. The six objectives and six values each of Locatello et al. 2019, with
-five seeds; 180 trials of 19.2 million images. On two cores the 180 trials would take about 18 days; not yet run on a
-GPU.
+five seeds: 180 trials of 19.2 million images. By the speeds in docs/methods.md they take about 17 days on two cores;
+not yet run on a GPU.
 methods-small: `python sweeps/run.py --preset methods-small`. Three of these values each, with three seeds: 54 trials of
-384,000 images, about 2.5 h on two cores at 1,400 images/s a core (`--dry-run` prices all as the costliest, factor-vae:
-at most 3.8 h). The learning rate 1e-3 learns in so few steps. The capacity of the annealed-vae rises over 2,000 steps,
-and its gamma is 10 in place of 1,000: at gamma 1,000 and 30 one run each, with a capacity of 25 nats reached in 1,000
-steps, still had a reconstruction of 566 nats after 1,500 steps, that of the mean image; at gamma 10 it had 174 nats
-after 750 steps.
+384,000 images. They take about 2.4 h on two free cores, at 1,400 images/s a core and 0.58 of that for factor-vae.
+`--dry-run` prices every trial as the costliest, one of factor-vae: at most 6.9 h at 423 images/s, measured while two
+other processes used both cores. The learning rate 1e-3 learns in so few steps. The capacity of annealed-vae rises over
+2,000 steps, and its gamma is 10 in place of 1,000: with gamma 1,000 and 30, and a capacity that rose to 25 nats in
+1,000 steps, the reconstruction after 1,500 steps was 566 nats, that of the mean image (one run each); with gamma 10 and
+a rise in 2,000 steps it was 106 nats after 1,250 steps.
 """
