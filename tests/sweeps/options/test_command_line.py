@@ -124,6 +124,8 @@ def test_every_option_has_its_origin() -> None:
         ("--num-gpus 0", 2, "quick"),
         ("--address auto --num-gpus 4", 0, "full"),
         ("--preset seed-study", 2, "seed-study"),
+        ("--preset methods", 0, "methods"),
+        ("--preset methods-small", 2, "methods-small"),
     ],
 )
 def test_the_preset_follows_from_the_gpus(words: str, gpus_found: int, preset: str) -> None:
