@@ -181,7 +181,7 @@ class InfoMECMetric(Metric):
         _check_repeated(factor_values(sample.factors), sample.space.names)
         result = infomec(sample.mean, sample.factors, generator=generator)
         chance = infomec(sample.mean, shuffled_rows(sample.factors, generator), generator=generator)
-        perfect = infomec(sample.factors, sample.factors, generator=generator)
+        perfect = infomec(sample.factors, sample.factors, generator=sample.generator())  # the noise of the score
         return score_of(
             sample,
             value=result.infom,
