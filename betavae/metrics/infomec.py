@@ -167,7 +167,7 @@ class InfoMECMetric(Metric):
     label = "InfoM"
     companions = MappingProxyType({"infoc": "InfoC", "infoe": "InfoE"})
     is_live = False
-    seconds = 10.0
+    seconds = 7.0
     ignores_scale = False
 
     def score(self, sample: EncodedSample) -> Score:
