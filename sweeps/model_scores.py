@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from betavae.config import TrialConfig
 from betavae.data import FactorImages
@@ -238,6 +239,17 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
+class _TimeLeft(ProgressColumn):
+    """The time left at the mean speed so far: one score may take minutes without a step of the bar."""
+
+    def render(self, task: Task) -> Text:
+        """Return the time in hours, minutes and seconds; dashes before the first step."""
+        if not task.completed or task.total is None or task.elapsed is None:
+            return Text("-:--:-- left")
+        seconds = task.elapsed * max(task.total - task.completed, 0) / task.completed
+        return Text(f"{timedelta(seconds=round(seconds))} left")
+
+
 class _Bar(AbstractContextManager["_Bar"]):
     """A progress bar on a terminal, else a line for each model.
 
@@ -247,16 +259,8 @@ class _Bar(AbstractContextManager["_Bar"]):
 
     def __init__(self, seconds: float) -> None:
         console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:.0f}%"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-            speed_estimate_period=math.inf,  # by all that has been done: a score may take minutes
-        )
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), _TimeLeft()
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
         self._task = self._progress.add_task("", total=seconds)
 
     def __exit__(self, *_: object) -> None:

@@ -128,7 +128,7 @@ class BetaVAEMetric(Metric):
     name = "beta_vae_score"
     label = "BetaVAE score"
     is_live = False
-    seconds = 4.0
+    seconds = 0.4
     ignores_scale = False
 
     def score(self, sample: EncodedSample) -> Score:

@@ -204,7 +204,7 @@ class DCIMetric(Metric):
     companions = MappingProxyType({"completeness": "DCI completeness", "informativeness": "DCI informativeness"})
     is_live = False
     is_cheap = False
-    seconds = 500.0
+    seconds = 620.0
     num_rows = SPLIT_ROWS
 
     num_workers: int = parameter(0, least=0, is_tried=False)

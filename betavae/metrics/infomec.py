@@ -167,7 +167,7 @@ class InfoMECMetric(Metric):
     label = "InfoM"
     companions = MappingProxyType({"infoc": "InfoC", "infoe": "InfoE"})
     is_live = False
-    seconds = 10.0
+    seconds = 7.0
     ignores_scale = False
 
     def score(self, sample: EncodedSample) -> Score:
@@ -181,7 +181,7 @@ class InfoMECMetric(Metric):
         _check_repeated(factor_values(sample.factors), sample.space.names)
         result = infomec(sample.mean, sample.factors, generator=generator)
         chance = infomec(sample.mean, shuffled_rows(sample.factors, generator), generator=generator)
-        perfect = infomec(sample.factors, sample.factors, generator=generator)
+        perfect = infomec(sample.factors, sample.factors, generator=sample.generator())  # the noise of the score
         return score_of(
             sample,
             value=result.infom,

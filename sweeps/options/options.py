@@ -145,7 +145,7 @@ class SearchOptions:
     live_scores: tuple[str, ...] | None = option(None, resume="fixed", metavar="SCORE")
     """Take these scores too at every evaluation, beside `mig`, `mig_quantile` and `active_units`. Seconds of each on
     one core: `total_correlation` 0.01, `mig_dent` 0.03, `modularity` 0.03, `sap_continuous` 0.03, `irs` 0.06,
-    `factor_vae_score` 0.2, `sap` 2, `explicitness` 4, `beta_vae_score` 4, `infomec` 10; `sap` and `explicitness`
+    `factor_vae_score` 0.2, `beta_vae_score` 0.4, `sap` 2, `explicitness` 4, `infomec` 7; `sap` and `explicitness`
     encode 15,000 images more. The score of `--rank-by` is taken in any case."""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.progress import Progress
 
 from betavae.data import DSprites
 from betavae.errors import InputError
@@ -14,7 +15,7 @@ from betavae.metrics import METRICS, EncodedSample, Score
 from betavae.metrics.irs import IRSMetric
 from betavae.records.checkpoint import CODES_FILE, MODEL_FILE, SCORES_FILE, add_scores, load_model, read_scores
 from betavae.records.sweep import read_sweep
-from sweeps.model_scores import models_to_score, take_model_scores
+from sweeps.model_scores import _TimeLeft, models_to_score, take_model_scores
 from sweeps.options.options import ReportOptions
 from sweeps.storage.mirror import Mirror
 
@@ -154,3 +155,16 @@ def test_all_takes_every_score(make_sweep, take: Take) -> None:
     assert take(folder, "all") == []
     taken = read_scores(checkpoint(folder, "a")).by_name.keys()
     assert taken == {name for name, metric in METRICS.items() if metric.is_always_taken}
+
+
+def test_the_time_left_is_by_the_mean_speed_so_far() -> None:
+    now = 0.0
+    progress = Progress(get_time=lambda: now, disable=True)
+    progress.add_task("", total=10.0)
+    (task,) = progress.tasks
+    assert str(_TimeLeft().render(task)) == "-:--:-- left"
+    now = 60.0
+    progress.advance(task.id, 2.5)
+    assert str(_TimeLeft().render(task)) == "0:03:00 left"
+    now = 90.0  # a long score: no step
+    assert str(_TimeLeft().render(task)) == "0:04:30 left"
