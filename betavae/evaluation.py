@@ -140,10 +140,6 @@ class EncodedSamples:
         """Keep images that are encoded already."""
         self._samples[sample.rows.indices.tobytes()] = sample
 
-    def has(self, rows: Rows) -> bool:
-        """Return whether some images are encoded."""
-        return rows.indices.tobytes() in self._samples
-
     def take(self, rows: Rows) -> EncodedSample:
         """Return encoded images, paired with their factors.
 
@@ -151,9 +147,10 @@ class EncodedSamples:
             InputError: If the encoder returns something else than codes.
             NonFiniteLossError: If a mean, or the KL of a latent, is infinite or nan.
         """
-        if not self.has(rows):
-            self.add(self._encode(rows))
-        return self._samples[rows.indices.tobytes()]
+        key = rows.indices.tobytes()
+        if key not in self._samples:
+            self._samples[key] = self._encode(rows)
+        return self._samples[key]
 
     def _encode(self, rows: Rows) -> EncodedSample:
         codes = represent(

@@ -17,7 +17,7 @@ from betavae.metrics.base import EncodedSample, Metric, Rows, Score
 from betavae.metrics.exact_information import MAX_LOGVAR
 from betavae.metrics.mutual_information import check_finite
 from betavae.metrics.paired import check_same_columns, checked_codes, factor_matrix, whole_factors
-from betavae.metrics.registry import find_metrics
+from betavae.metrics.registry import as_names, find_metrics
 from betavae.metrics.scores import Scores
 
 
@@ -64,13 +64,13 @@ def score(
     """
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise InputError(f"seed must be a whole number of at least 0, but got {seed!r}.")
+    named = as_names(metrics)
     found = find_metrics(
-        metrics, has_posterior=logvar is not None, has_factors=factors is not None, has_training_images=False
+        named, has_posterior=logvar is not None, has_factors=factors is not None, has_training_images=False
     )
     sample = _sample(codes, factors, logvar=logvar, seed=int(seed), names=names, categorical=categorical)
     if test_codes is not None or test_factors is not None:
         sample = _with_test_rows(sample, codes, factors, test_codes, test_factors)
-    named = [metrics] if isinstance(metrics, str) else list(metrics)
     return Scores(
         by_name=_scores(found, sample, named),
         kl_nats_per_latent=tuple(sample.kl_per_latent().tolist()),

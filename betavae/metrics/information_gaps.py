@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int, Integer
@@ -17,7 +16,7 @@ from betavae.metrics.details import check_by_factor, check_matched_latents, chec
 from betavae.metrics.mig import MutualInformationGap, exact_mutual_information_gap, mutual_information_gap
 from betavae.metrics.mig_dent import mig_dent
 from betavae.metrics.mutual_information import factor_values
-from betavae.metrics.paired import shuffled_rows, varying_sample
+from betavae.metrics.paired import by_name, score_of, shuffled_rows, varying_sample
 
 NUM_BINS = 20
 """Bins per latent of the binned estimators."""
@@ -160,7 +159,7 @@ class MigExact(_Gap):
         score = _score_of(gap, sample, estimator=f"quadrature of the full posterior{left_out}", chance=chance)
         ordered = [value for name, value in score.by_factor.items() if name not in sample.space.categorical]
         details = {**score.details, "score_of_ordered_factors": float(np.mean(ordered)) if ordered else None}
-        return Score(**{**vars(score), "details": details, "ceiling": 1.0})
+        return replace(score, details=details, ceiling=1.0)
 
     def check_details(self, score: Score) -> None:
         """Check the details of a gap, and the score of the ordered factors, which is None if there are none."""
@@ -232,28 +231,22 @@ def _is_in_index_order(values: Int[np.ndarray, "rows factors"], space: FactorSpa
 
 def _score_of(gap: MutualInformationGap, sample: EncodedSample, *, estimator: str, chance: float) -> Score:
     names = sample.space.names
-    return Score(
+    return score_of(
+        sample,
         value=gap.score,
-        by_factor=_by_name(names, gap.gaps.tolist()),
+        by_factor=by_name(names, gap.gaps),
         details={
-            "matched_latents": _by_name(names, gap.matched_latents.tolist()),
-            "entropies_nats": _by_name(names, gap.entropies.tolist()),
+            "matched_latents": dict(zip(names, gap.matched_latents.tolist(), strict=True)),
+            "entropies_nats": by_name(names, gap.entropies),
             "mutual_information_nats": gap.mutual_information.tolist(),
         },
         estimator=estimator,
-        num_rows=len(sample.mean),
-        rows=sample.rows.description,
-        rows_seed=sample.rows.seed,
         ceiling=gap.ceiling,
         chance=chance,
     )
 
 
-def _by_name(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    return dict(zip(names, values, strict=True))
-
-
 def _chance(sample: EncodedSample, factors: Integer[np.ndarray, "rows factors"], binning: str) -> float:
     """Return the MIG of the same codes with the rows of factors shuffled."""
-    shuffled = factors[sample.generator().permutation(len(factors))]
+    shuffled = shuffled_rows(factors, sample.generator())
     return mutual_information_gap(sample.mean, shuffled, num_bins=NUM_BINS, binning=binning).score

@@ -67,7 +67,7 @@ def find_metrics(
         UnknownNameError: If there is no such metric.
         InputError: If there are no names, or a metric needs what is missing.
     """
-    names = _as_names(names)
+    names = as_names(names)
     if not names:
         raise InputError(f"There must be a score to take, but none is named; name some of {', '.join(METRICS)}.")
 
@@ -94,7 +94,12 @@ def find_metrics(
     return found
 
 
-def _as_names(names: object) -> list[Any]:
+def as_names(names: object) -> list[Any]:
+    """Return one name or several as a list.
+
+    Raises:
+        InputError: If the argument is neither.
+    """
     if isinstance(names, str):
         return [names]
     if not isinstance(names, Iterable):

@@ -28,7 +28,7 @@ class Confirmed(SeedGroup):
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """`final_scores`."""
+        """The scores whose median and quartiles are shown: `final_scores`."""
         return self.final_scores
 
     @cached_property

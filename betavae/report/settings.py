@@ -57,7 +57,7 @@ class Setting(SeedGroup):
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """`best_scores`."""
+        """The scores whose median and quartiles are shown: `best_scores`."""
         return self.best_scores
 
     @cached_property
