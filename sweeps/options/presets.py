@@ -84,7 +84,7 @@ PRESETS: dict[PresetName, Options] = {
                 "lr": (1e-3,),
                 "steps": (3_000,),
                 "batch_size": (128,),
-                "eval_every": (1_000,),
+                "eval_every": (500,),
             }
         ),
     ),
