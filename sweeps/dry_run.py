@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import subprocess
 import sys
@@ -34,19 +35,31 @@ _NUM_LISTED = 8
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one trial that is not stopped, measured alone on this machine.
+    """The cost of the costliest trial, measured alone on this machine.
 
     Attributes:
-        seconds: Time of training and evaluations.
+        config: The trial's configuration.
         images_per_second: Speed of training.
         evaluation_seconds: Time of one evaluation.
         checkpoint_bytes: Size of one checkpoint.
     """
 
-    seconds: float
+    config: TrialConfig
     images_per_second: float
     evaluation_seconds: float
     checkpoint_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Time of training and evaluations of the trial, if it is not stopped."""
+        return self.seconds_of(self.config)
+
+    def seconds_of(self, config: TrialConfig) -> float:
+        """Return the time of another trial, by its steps, its batch size and the relative cost of its objective."""
+        relative_cost = config.objective.relative_cost / self.config.objective.relative_cost
+        images = config.steps * config.batch_size
+        num_evaluations = math.ceil(config.steps / config.eval_every)
+        return images * relative_cost / self.images_per_second + num_evaluations * self.evaluation_seconds
 
 
 def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: str) -> Cost:
@@ -80,9 +93,7 @@ def _measure(config: TrialConfig, data: FactorImages, *, live_scores: tuple[str,
     with tempfile.TemporaryDirectory() as folder:
         run.save(Path(folder, "checkpoint"), scores=scores, report={})
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    num_evaluations = math.ceil(config.steps / config.eval_every)
-    seconds = config.steps * config.batch_size / images_per_second + num_evaluations * evaluation_seconds
-    return Cost(seconds, images_per_second, evaluation_seconds, size)
+    return Cost(config, images_per_second, evaluation_seconds, size)
 
 
 def estimate(arguments: Sequence[str]) -> str:
@@ -125,16 +136,39 @@ def describe_trials(options: Options) -> str:
 
 
 def describe_cost(options: Options, cost: Cost, *, resources: Resources) -> str:
-    """Return the time and disk space of the whole sweep, if no trial is stopped."""
-    stages = (num_trials(options), num_confirming_trials(options))
-    rounds = sum(math.ceil(count / resources.num_concurrent) for count in stages)
-    disk = sum(stages) * NUM_KEPT * cost.checkpoint_bytes
+    """Return the time and disk space of the whole sweep, if no trial is stopped.
+
+    A planned trial is priced by its own steps, batch size and objective; a trial that is not planned yet, as the
+    costliest.
+    """
+    num_confirming = num_confirming_trials(options)
+    searched = [cost.seconds] * num_trials(options)
+    if options.search.search != "optuna":
+        searched = [cost.seconds_of(trial.config) for trial in planned_trials(options)]
+    seconds = sum(
+        busy_seconds(stage, resources.num_concurrent) for stage in (searched, [cost.seconds] * num_confirming)
+    )
+    disk = (len(searched) + num_confirming) * NUM_KEPT * cost.checkpoint_bytes
     return (
-        f"at most {_describe_seconds(rounds * cost.seconds)}: {rounds} rounds of {_describe_seconds(cost.seconds)}, if "
-        f"concurrent trials do not slow each other\n(measured for three seconds: a trial trains "
-        f"{cost.images_per_second:.0f} images/s, an evaluation takes {cost.evaluation_seconds:.1f} s)\n"
+        f"at most {_describe_seconds(seconds)}: trials run {resources.num_concurrent} at a time and take "
+        f"{_describe_range(searched)} each, if they do not slow each other\n(measured for three seconds: a trial of "
+        f"{cost.config.objective.name} trains {cost.images_per_second:.0f} images/s, an evaluation takes "
+        f"{cost.evaluation_seconds:.1f} s)\n"
         f"at most {disk / 1e6:,.0f} MB: {NUM_KEPT} checkpoints of {cost.checkpoint_bytes / 1e6:.1f} MB per trial"
     )
+
+
+def busy_seconds(seconds: Sequence[float], num_concurrent: int) -> float:
+    """Return how long trials take, of which so many run at a time, each started when another ends.
+
+    Args:
+        seconds: The time of each trial, in the order of their start.
+        num_concurrent: Number of trials that run at a time.
+    """
+    ends = [0.0] * num_concurrent
+    for each in seconds:
+        heapq.heapreplace(ends, ends[0] + each)
+    return max(ends)
 
 
 def describe_resources(options: Options, *, gpus_found: int) -> str:
@@ -171,6 +205,11 @@ def _work(config: TrialConfig) -> float:
 def _largest(axis: Axis) -> object:
     values = ends(axis)
     return max(values) if all(isinstance(value, (int, float)) for value in values) else values[0]
+
+
+def _describe_range(seconds: Sequence[float]) -> str:
+    least, most = _describe_seconds(min(seconds)), _describe_seconds(max(seconds))
+    return most if least == most else f"{least} to {most}"
 
 
 def _describe_seconds(seconds: float) -> str:

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from betavae.data import DSprites
-from sweeps.dry_run import _costliest_config, describe_options, estimate, measure_cost
+from sweeps.cluster import Resources
+from sweeps.dry_run import (
+    Cost,
+    _costliest_config,
+    busy_seconds,
+    describe_cost,
+    describe_options,
+    estimate,
+    measure_cost,
+)
 from sweeps.options.command_line import parse_options
 from sweeps.options.recorded import options_to_dict
 from sweeps.run import BAD_INPUT, DONE, main
@@ -145,3 +154,24 @@ def test_the_estimate_is_that_of_the_costliest_objective(search: str) -> None:
     assert _costliest_config(parse_options(words.split(), gpus_found=0)).objective.name == "factor-vae"
     words += " --steps 100 -b 64 1024"
     assert _costliest_config(parse_options(words.split(), gpus_found=0)).batch_size == 1024
+
+
+def test_trials_start_when_others_end() -> None:
+    assert busy_seconds([5, 1, 1, 2], 2) == 5
+    assert busy_seconds([1, 1, 5], 2) == 6
+    assert busy_seconds([3, 4], 1) == 7
+    assert busy_seconds([], 2) == 0
+
+
+def test_each_planned_trial_is_priced_by_its_own_work() -> None:
+    """Fails if all are priced as the costliest: the time would be 4 rounds of 180 s."""
+    words = f"{SMALL} --objective beta-vae factor-vae --factor-vae.gamma 10 --beta 1 2 3 -z 3 --lr 1e-3"
+    options = parse_options(words.split(), gpus_found=0)
+    config = _costliest_config(options)
+    assert config.objective.relative_cost == 1.8
+    images = config.steps * config.batch_size
+    cost = Cost(config, images_per_second=images / 180, evaluation_seconds=0.0, checkpoint_bytes=10**6)
+    resources = Resources(num_gpus=0, num_cpus=1, trials_per_gpu=1)
+    assert describe_cost(options, cost, resources=resources).startswith(
+        "at most 8 min: trials run 1 at a time and take 100 s to 3 min each, if they do not slow each other\n"
+    )
