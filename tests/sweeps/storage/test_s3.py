@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
     server.stop()
 
 
+@pytest.fixture
+def studies() -> str:
+    """A folder that no other test run on this machine uses: the copy of a URL, and its lock, are the user's."""
+    return f"studies-{uuid.uuid4()}"
+
+
 def names(client: object) -> list[str]:
     listed = client.list_objects_v2(Bucket="bucket")  # type: ignore[attr-defined]
     return [entry["Key"] for entry in listed.get("Contents", [])]
@@ -63,10 +70,10 @@ def names(client: object) -> list[str]:
 
 @pytest.mark.slow
 def test_storage_goes_away_and_the_driver_dies_and_nothing_is_lost(
-    undisturbed: Numbers, server: Storage, tmp_path: Path
+    undisturbed: Numbers, server: Storage, studies: str, tmp_path: Path
 ) -> None:
     client = boto3.client("s3")
-    url = "s3://bucket/studies/there"
+    url = f"s3://bucket/{studies}/there"
     there = RunningSweep(tmp_path / "unused", "--beta 4 8", url=url)
     try:
         wait_for(lambda: any(name.endswith("result.json") for name in names(client)))
@@ -81,7 +88,7 @@ def test_storage_goes_away_and_the_driver_dies_and_nothing_is_lost(
     finally:
         there.discard()
     assert "2 to resume" in output
-    assert "studies/there/.driver" not in names(client)
+    assert f"{studies}/there/.driver" not in names(client)
     with local_copy(url) as copy:
         sweep = read_sweep(copy.local)
         assert sweep.has_ended
@@ -94,12 +101,12 @@ def test_storage_goes_away_and_the_driver_dies_and_nothing_is_lost(
     analyze = [sys.executable, "sweeps/analyze.py", url, "--exact", "0"]
     analyzed = subprocess.run(analyze, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     assert analyzed.stdout == f"{url}/report/index.html\n"
-    assert "studies/there/report/index.html" in names(client)
+    assert f"{studies}/there/report/index.html" in names(client)
 
 
-def test_a_bucket_that_is_not_there_is_refused_before_anything_starts(server: Storage) -> None:
-    command = [sys.executable, "sweeps/run.py", "--results", "s3://nowhere/x", "--name", "s"]
+def test_a_bucket_that_is_not_there_is_refused_before_anything_starts(server: Storage, studies: str) -> None:
+    command = [sys.executable, "sweeps/run.py", "--results", f"s3://nowhere/{studies}", "--name", "s"]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: s3://nowhere/x/s must be on storage that can be written, but: ")
+    assert result.stderr.startswith(f"error: s3://nowhere/{studies}/s must be on storage that can be written, but: ")
     assert result.stderr.count("\n") == 1
