@@ -16,7 +16,7 @@ from pathlib import Path
 
 from measure import Row, machine, markdown
 
-BENCHMARKS = ("training_step", "ablation", "sweep", "memory", "data", "scores", "many_trials", "workers")
+BENCHMARKS = ("training_step", "ablation", "sweep", "memory", "data", "scores", "many_trials", "workers", "methods")
 
 
 def main() -> None:
