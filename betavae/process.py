@@ -1,4 +1,4 @@
-"""Set up a process that trains on a CPU, and count the cores that it may use."""
+"""Set up a process that trains on a CPU, and tell what it may use: cores, and native bfloat16."""
 
 from __future__ import annotations
 
@@ -29,6 +29,14 @@ def prepare_process(*, num_threads: int = 1) -> None:
         if hasattr(libc, "mallopt"):  # musl lacks it
             libc.mallopt(_M_MMAP_THRESHOLD, 1 << 25)
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def computes_in_bfloat16(device: torch.device) -> bool:
+    """Return whether a device computes in bfloat16 natively, not by emulation."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # A CPU without these instructions is ten times slower than in float32. torch has no public function that tells.
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def available_cores(*, root: Path = Path("/")) -> int:

@@ -22,6 +22,7 @@ from betavae.metrics.registry import LIVE
 from betavae.models import VAE
 from betavae.objectives import Batch, Loss, NonFiniteLossError, Objective
 from betavae.parts import parameters_of
+from betavae.process import computes_in_bfloat16
 from betavae.records.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
 from betavae.samples import draw_samples
 
@@ -375,11 +376,4 @@ def decide_precision(precision: Precision, device: torch.device) -> Precision:
     """Return a precision with `auto` decided: bfloat16 if the device computes in it natively, else float32."""
     if precision != "auto":
         return precision
-    return "bfloat16" if _has_bfloat16(device) else "float32"
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # A CPU without these instructions is ten times slower than in float32. torch has no public function that tells.
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return "bfloat16" if computes_in_bfloat16(device) else "float32"

@@ -68,12 +68,7 @@ class EncodedSample:
         Returns:
             An empty vector if there are no variances.
         """
-        if self.logvar is None:
-            return np.empty(0)
-        mean, logvar = self.mean.astype(np.float64), self.logvar.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):  # a model may have diverged
-            kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
-        return kl
+        return np.empty(0) if self.logvar is None else kl_per_latent(self.mean, self.logvar)
 
 
 @dataclass(frozen=True)
@@ -212,6 +207,16 @@ class Metric(Part):
             InputError: If a detail is missing or wrong; the message names the detail.
         """
         return
+
+
+def kl_per_latent(
+    mean: Float[np.ndarray, "rows latents"], logvar: Float[np.ndarray, "rows latents"]
+) -> Float[np.ndarray, " latents"]:
+    """Return the KL of posteriors from the prior in nats, averaged over rows; not finite if any number is not."""
+    mean, logvar = mean.astype(np.float64), logvar.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # a model may have diverged
+        kl: np.ndarray = 0.5 * (mean**2 + np.exp(logvar) - 1 - logvar).mean(axis=0)
+    return kl
 
 
 def drawn_rows(data: FactorImages, *, num_rows: int = NUM_ROWS) -> Rows:

@@ -65,10 +65,10 @@ def represent(
     """
     rows = as_indices("indices", indices, size=len(data))
     means, logvars = [], []
-    with _evaluation_mode(encoder):
+    with evaluation_mode(encoder):
         for start in range(0, max(len(rows), 1), _ENCODE_BATCH):  # an empty batch too: it has the number of latents
             batch = rows[start : start + _ENCODE_BATCH]
-            mean, logvar = _posterior(encoder, data.images(batch, device))
+            mean, logvar = encode_batch(encoder, data.images(batch, device))
             means.append(mean.float().cpu().numpy())
             logvars.append(None if logvar is None else logvar.float().cpu().numpy())
             if on_progress is not None:
@@ -77,7 +77,14 @@ def represent(
     return Representation(np.concatenate(means), np.concatenate(known) if len(known) == len(means) else None)
 
 
-def _posterior(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor | None]:
+def encode_batch(
+    encoder: Encoder, images: Float[Tensor, "images channels height width"]
+) -> tuple[Float[Tensor, "images latents"], Float[Tensor, "images latents"] | None]:
+    """Return the means of the codes of images, and the natural logarithms of their variances where they are known.
+
+    Raises:
+        InputError: If the encoder returns something else than codes.
+    """
     if isinstance(encoder, VAE):
         posterior = encoder.encode(images)
         return posterior.mean, posterior.logvar
@@ -95,7 +102,8 @@ def _posterior(encoder: Encoder, images: Tensor) -> tuple[Tensor, Tensor | None]
 
 
 @contextmanager
-def _evaluation_mode(encoder: object) -> Iterator[None]:
+def evaluation_mode(encoder: object) -> Iterator[None]:
+    """Put a module, or the module of a method, into evaluation mode meanwhile; do nothing with any other function."""
     module = encoder if isinstance(encoder, nn.Module) else getattr(encoder, "__self__", None)
     if not isinstance(module, nn.Module) or not module.training:
         yield
