@@ -92,8 +92,8 @@ def battery_rows(model: VAE, data: DSprites) -> list[Row]:
     torch.set_num_threads(available_cores())
     samples, times = EncodedSamples(lambda: model, data), {}
     for name, (metric, rows) in metrics_of("all", dataset=None, data=data).items():
-        sample = samples.take(rows)
-        times[name] = seconds(partial(metric.score, sample))
+        samples.take(rows)
+        times[name] = seconds(partial(samples.score, metric, rows))
     others = sum(time for name, time in times.items() if name != "dci")
     split = samples.take(drawn_rows(data, num_rows=SPLIT_ROWS))
     train = slice(0, 2 * SPLIT_ROWS // 3)

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from betavae.data import Dataset, FactorImages
+from betavae.errors import InputError
 from betavae.metrics import Codes, EncodedSample, Metric, Rows, Score, Scores
-from betavae.metrics.base import drawn_rows
-from betavae.metrics.registry import LIVE, find_metrics
-from betavae.metrics.representation import Encoder, represent
+from betavae.metrics.base import NO_FACTORS, drawn_rows, unlabelled
+from betavae.metrics.registry import ALL_KNOWN, LIVE, Known, find_metrics
+from betavae.metrics.representation import Encoder, reconstruction_nats, represent
+from betavae.models import VAE
 from betavae.objectives import NonFiniteLossError
 
 
@@ -23,6 +25,7 @@ def evaluate(
     metrics: str | Iterable[str] = LIVE,
     *,
     dataset: Dataset | None = None,
+    has_factors: bool = True,
     device: torch.device | str = "cpu",
     step: int = 0,
     on_progress: Callable[[int], None] | None = None,
@@ -36,6 +39,7 @@ def evaluate(
         metrics: A name in `METRICS`, or several. "all" stands for all that the encoder allows, "live" for those that a
             sweep takes at every evaluation.
         dataset: The data set that the model was trained on, with its parameters; the whole set if None.
+        has_factors: Whether scores may look at the factors of images. If not, "all" and "live" leave out those that do.
         device: Where to encode.
         step: Optimizer steps of the model, for the record.
         on_progress: Called after each encoded batch with its number of images.
@@ -47,10 +51,11 @@ def evaluate(
         NonFiniteLossError: If a mean, or the KL of a latent, is infinite or nan: the model has diverged.
     """
     samples = EncodedSamples(lambda: encoder, data, device=device, on_progress=on_progress)
-    drawn = samples.take(drawn_rows(data))
-    found = metrics_of(metrics, dataset=dataset, data=data, has_posterior=drawn.logvar is not None)
+    drawn = samples.take(drawn_rows(data), has_factors=False)
+    known = Known(has_posterior=drawn.logvar is not None, has_factors=has_factors, has_decoder=isinstance(encoder, VAE))
+    found = metrics_of(metrics, dataset=dataset, data=data, known=known)
     return Scores(
-        by_name={name: metric.score(samples.take(rows)) for name, (metric, rows) in found.items()},
+        by_name={name: samples.score(metric, rows) for name, (metric, rows) in found.items()},
         kl_nats_per_latent=tuple(drawn.kl_per_latent().tolist()),
         data_source=data.source,
         data_fingerprint=data.fingerprint,
@@ -83,13 +88,13 @@ def take_score(
         InputError: As `evaluate`.
         NonFiniteLossError: As `evaluate`.
     """
-    metric, rows = metrics_of(name, dataset=dataset, data=data)[name]
+    metric, rows = metrics_of(name, dataset=dataset, data=data, known=Known(has_decoder=isinstance(encoder, VAE)))[name]
     samples = EncodedSamples(lambda: encoder, data, device=device, on_progress=on_progress)
-    return named_data(metric.score(samples.take(rows)), data)
+    return named_data(samples.score(metric, rows), data)
 
 
 def metrics_of(
-    names: str | Iterable[str], *, dataset: Dataset | None, data: FactorImages, has_posterior: bool = True
+    names: str | Iterable[str], *, dataset: Dataset | None, data: FactorImages, known: Known = ALL_KNOWN
 ) -> dict[str, tuple[Metric, Rows]]:
     """Return metrics with the images that they score, by name.
 
@@ -97,14 +102,14 @@ def metrics_of(
         names: As `metrics` of `evaluate`.
         dataset: The data set that the model was trained on, with its parameters; the whole set if None.
         data: The whole set.
-        has_posterior: Whether the model gives variances.
+        known: The inputs that are at hand, but for training images.
 
     Raises:
         UnknownNameError: If there is no such metric.
         InputError: If a metric cannot be taken of the model.
     """
     num_training = len(data) if dataset is None else dataset.num_training(data)
-    found = find_metrics(names, has_posterior=has_posterior, has_training_images=num_training < len(data))
+    found = find_metrics(names, replace(known, has_training_images=num_training < len(data)))
     with_rows = {name: (metric, metric.rows(data, num_training)) for name, metric in found.items()}
     return {name: (metric, rows) for name, (metric, rows) in with_rows.items() if rows is not None}
 
@@ -140,8 +145,22 @@ class EncodedSamples:
         """Keep images that are encoded already."""
         self._samples[sample.rows.indices.tobytes()] = sample
 
-    def take(self, rows: Rows) -> EncodedSample:
+    def score(self, metric: Metric, rows: Rows) -> Score:
+        """Return a score of some images.
+
+        Raises:
+            InputError: As `take`, or if the metric needs a decoder and the encoder is no model of this library.
+            NonFiniteLossError: As `take`.
+        """
+        sample = self.take(rows, has_factors=metric.needs_factors)
+        return metric.score(self._decoded(sample) if metric.needs_decoder else sample)
+
+    def take(self, rows: Rows, *, has_factors: bool = True) -> EncodedSample:
         """Return encoded images, paired with their factors.
+
+        Args:
+            rows: The images.
+            has_factors: Whether to look at the factors; if not, those of the sample may be missing: `NO_FACTORS`.
 
         Raises:
             InputError: If the encoder returns something else than codes.
@@ -150,16 +169,27 @@ class EncodedSamples:
         key = rows.indices.tobytes()
         if key not in self._samples:
             self._samples[key] = self._encode(rows)
-        return self._samples[key]
+        sample = self._samples[key]
+        if has_factors and sample.space is NO_FACTORS:
+            factors = self._data.factors
+            sample = replace(sample, factors=factors.indices_to_factors(rows.indices), space=factors)
+            self._samples[key] = sample
+        return sample
 
     def _encode(self, rows: Rows) -> EncodedSample:
         codes = represent(
             self._load(), self._data, indices=rows.indices, device=self._device, on_progress=self._on_progress
         )
-        factors = self._data.factors.indices_to_factors(rows.indices)
-        sample = EncodedSample(codes.mean, codes.logvar, factors, self._data.factors, rows)
+        sample = unlabelled(codes.mean, codes.logvar, rows)
         _check_finite(sample)
         return sample
+
+    def _decoded(self, sample: EncodedSample) -> EncodedSample:
+        model = self._load()
+        if not isinstance(model, VAE):
+            raise InputError("elbo needs a decoder: a model of this library; leave elbo out for any other encoder.")
+        recon_nats = reconstruction_nats(model, self._data, sample, device=self._device)
+        return replace(sample, recon_nats=recon_nats)
 
 
 def _check_finite(sample: EncodedSample) -> None:

@@ -194,7 +194,7 @@ def _take(task: _Task, *, device: str, mirror: Mirror, taken: TakenScores, bar: 
     not_written: dict[str, list[str]] = {}
     for name, (metric, rows) in task.metrics.items():
         try:
-            score = named_data(metric.score(samples.take(rows)), task.data)
+            score = named_data(samples.score(metric, rows), task.data)
         except (ValueError, ArithmeticError, OSError) as error:
             not_taken.setdefault(str(error), []).append(name)
             continue

@@ -13,11 +13,11 @@ from jaxtyping import Float, Int
 from betavae.arrays import ArrayLike, as_floats
 from betavae.data import FactorSpace
 from betavae.errors import InputError
-from betavae.metrics.base import EncodedSample, Metric, Rows, Score
+from betavae.metrics.base import EncodedSample, Metric, Rows, Score, unlabelled
 from betavae.metrics.exact_information import MAX_LOGVAR
 from betavae.metrics.mutual_information import check_finite
 from betavae.metrics.paired import check_same_columns, checked_codes, factor_matrix, whole_factors
-from betavae.metrics.registry import as_names, find_metrics
+from betavae.metrics.registry import Known, as_names, find_metrics
 from betavae.metrics.scores import Scores
 
 
@@ -65,9 +65,13 @@ def score(
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise InputError(f"seed must be a whole number of at least 0, but got {seed!r}.")
     named = as_names(metrics)
-    found = find_metrics(
-        named, has_posterior=logvar is not None, has_factors=factors is not None, has_training_images=False
+    known = Known(
+        has_posterior=logvar is not None,
+        has_factors=factors is not None,
+        has_decoder=False,
+        has_training_images=False,
     )
+    found = find_metrics(named, known)
     sample = _sample(codes, factors, logvar=logvar, seed=int(seed), names=names, categorical=categorical)
     if test_codes is not None or test_factors is not None:
         sample = _with_test_rows(sample, codes, factors, test_codes, test_factors)
@@ -89,13 +93,12 @@ def _sample(
     categorical: Iterable[str],
 ) -> EncodedSample:
     mean = checked_codes("codes", codes)
-    if factors is None:  # metrics that need no factors ignore them
-        numbers, names = np.zeros((len(mean), 1), np.int64), ["none"]
-    else:
-        (numbers,) = whole_factors([factor_matrix("factors", factors, "codes", len(mean))])
-    space = _space(numbers, names, categorical)
+    variances = _checked_logvar(logvar, mean.shape)
     rows = Rows(np.arange(len(mean)), "all rows that were given", seed)
-    return EncodedSample(mean, _checked_logvar(logvar, mean.shape), numbers, space, rows)
+    if factors is None:
+        return unlabelled(mean, variances, rows)
+    (numbers,) = whole_factors([factor_matrix("factors", factors, "codes", len(mean))])
+    return EncodedSample(mean, variances, numbers, _space(numbers, names, categorical), rows)
 
 
 def _space(

@@ -23,6 +23,10 @@ ROWS_SEED = 0
 """Seed of the draw of these images, which are the same in every trial."""
 
 
+NO_FACTORS = FactorSpace(["none"], [[0]])
+"""In place of factors that are not known, or not to be looked at: one that takes one value."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """The images of a score.
@@ -48,6 +52,8 @@ class EncodedSample:
         factors: Factor values of the images, as whole numbers.
         space: The factors, in the order of the columns of `factors`.
         rows: The images.
+        recon_nats: Negative log likelihood of each image, decoded from a sample of its posterior, in nats; None unless
+            the metric needs a decoder.
         test: Images to test on, for a metric that trains a classifier; None to split these images at random.
     """
 
@@ -56,6 +62,7 @@ class EncodedSample:
     factors: Integer[np.ndarray, "rows factors"]
     space: FactorSpace
     rows: Rows
+    recon_nats: Float[np.ndarray, " rows"] | None = None
     test: EncodedSample | None = None
 
     def generator(self) -> np.random.Generator:
@@ -69,6 +76,13 @@ class EncodedSample:
             An empty vector if there are no variances.
         """
         return np.empty(0) if self.logvar is None else kl_per_latent(self.mean, self.logvar)
+
+
+def unlabelled(
+    mean: Float[np.ndarray, "rows latents"], logvar: Float[np.ndarray, "rows latents"] | None, rows: Rows
+) -> EncodedSample:
+    """Return a sample for metrics that need no factors."""
+    return EncodedSample(mean, logvar, np.zeros((len(mean), 1), np.int64), NO_FACTORS, rows)
 
 
 @dataclass(frozen=True)
@@ -156,7 +170,8 @@ class Metric(Part):
         is_cheap: Whether an evaluation may take the score on request: False if it takes minutes.
         seconds: Seconds that a score takes with 10 latents and the factors of dSprites, on one core, after encoding.
         needs_posterior: Whether the score needs variances, which an encoder to means alone does not give.
-        needs_factors: Whether the score needs factors.
+        needs_factors: Whether the score needs factors: if not, it chooses without labels.
+        needs_decoder: Whether the score needs images decoded from codes.
         higher_is_better: True if a higher score is better, False if a lower score is; None if neither is.
         ignores_scale: Whether scaling and shifting a latent leaves the score as it is: False for a metric that compares
             posteriors with the prior, latents with one another, or a latent with a threshold or a penalty.
@@ -174,6 +189,7 @@ class Metric(Part):
     seconds: ClassVar[float] = 0.1
     needs_posterior: ClassVar[bool] = False
     needs_factors: ClassVar[bool] = True
+    needs_decoder: ClassVar[bool] = False
     higher_is_better: ClassVar[bool | None] = True
     ignores_scale: ClassVar[bool] = True
     num_rows: ClassVar[int] = NUM_ROWS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from betavae.errors import InputError
@@ -10,6 +11,7 @@ from betavae.metrics.active_units import ActiveUnits
 from betavae.metrics.base import Metric
 from betavae.metrics.beta_vae_score import BetaVAEMetric
 from betavae.metrics.dci import DCIMetric
+from betavae.metrics.elbo import Elbo
 from betavae.metrics.explicitness import ExplicitnessMetric
 from betavae.metrics.factor_vae_score import FactorVAEMetric
 from betavae.metrics.infomec import InfoMECMetric
@@ -40,6 +42,7 @@ METRICS: Table[Metric] = Table(
     IRSMetric,
     InfoMECMetric,
     TotalCorrelationMetric,
+    Elbo,
 )
 
 
@@ -47,21 +50,45 @@ ALL, LIVE = "all", "live"
 """In place of names: every score that can be taken; those that every evaluation takes."""
 
 
-def find_metrics(
-    names: str | Iterable[str],
-    *,
-    has_posterior: bool = True,
-    has_factors: bool = True,
-    has_training_images: bool = True,
-) -> dict[str, Metric]:
+@dataclass(frozen=True)
+class Known:
+    """The inputs of metrics that are at hand.
+
+    Attributes:
+        has_posterior: Whether the variances of the codes are known.
+        has_factors: Whether the factors of the images are known, and may be looked at.
+        has_decoder: Whether codes can be decoded.
+        has_training_images: Whether it is known which images the model was trained on, part of a data set.
+    """
+
+    has_posterior: bool = True
+    has_factors: bool = True
+    has_decoder: bool = True
+    has_training_images: bool = True
+
+    def missing(self, metric: type[Metric]) -> str:
+        """Return what a metric needs and is not at hand, in words; an empty text if nothing is missing."""
+        are_missing = {
+            "the log variances of the codes, `logvar` or an encoder's second output": (
+                metric.needs_posterior and not self.has_posterior
+            ),
+            "the factors of the images": metric.needs_factors and not self.has_factors,
+            "a decoder: a model of this library": metric.needs_decoder and not self.has_decoder,
+            "a model trained on part of a data set": not (metric.is_always_taken or self.has_training_images),
+        }
+        return next((words for words, is_missing in are_missing.items() if is_missing), "")
+
+
+ALL_KNOWN = Known()
+
+
+def find_metrics(names: str | Iterable[str], known: Known = ALL_KNOWN) -> dict[str, Metric]:
     """Return metrics by name, in the order of the names, each once.
 
     Args:
         names: A name or several; "all" stands for all metrics that need nothing that is missing, "live" for those of
             them that every evaluation takes.
-        has_posterior: Whether the variances of the codes are known.
-        has_factors: Whether the factors of the images are known.
-        has_training_images: Whether it is known which images the model was trained on.
+        known: The inputs that are at hand.
 
     Raises:
         UnknownNameError: If there is no such metric.
@@ -70,26 +97,18 @@ def find_metrics(
     names = as_names(names)
     if not names:
         raise InputError(f"There must be a score to take, but none is named; name some of {', '.join(METRICS)}.")
-
-    def missing(metric: type[Metric]) -> str:
-        if metric.needs_posterior and not has_posterior:
-            return "the log variances of the codes, `logvar` or an encoder's second output"
-        if metric.needs_factors and not has_factors:
-            return "the factors of the images"
-        return "" if metric.is_always_taken or has_training_images else "a model trained on part of a data set"
-
     found: dict[str, Metric] = {}
     for name in names:
         if name in (ALL, LIVE):
             found |= {
                 each: metric()
                 for each, metric in METRICS.items()
-                if not missing(metric) and (metric.is_live or name == ALL)
+                if not known.missing(metric) and (metric.is_live or name == ALL)
             }
             continue
         metric = METRICS.find(name)
-        if missing(metric):
-            raise InputError(f"{name} needs {missing(metric)}; leave {name} out where there is no such thing.")
+        if missing := known.missing(metric):
+            raise InputError(f"{name} needs {missing}; leave {name} out where there is no such thing.")
         found[name] = metric()
     return found
 

@@ -9,12 +9,14 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from betavae.arrays import ArrayLike, as_indices
 from betavae.data import FactorImages
 from betavae.errors import InputError
+from betavae.metrics.base import EncodedSample
 from betavae.models import VAE
 
 Encoder: TypeAlias = VAE | Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
@@ -75,6 +77,34 @@ def represent(
                 on_progress(len(batch))
     known = [logvar for logvar in logvars if logvar is not None]
     return Representation(np.concatenate(means), np.concatenate(known) if len(known) == len(means) else None)
+
+
+@torch.no_grad()
+def reconstruction_nats(
+    model: VAE, data: FactorImages, sample: EncodedSample, *, device: torch.device | str = "cpu"
+) -> Float[np.ndarray, " rows"]:
+    """Return the negative Bernoulli log likelihood of each image, in nats, decoded from a sample of its posterior.
+
+    Args:
+        model: On `device`.
+        data: The data set.
+        sample: The images, encoded by the model. The noise follows from the seed of its rows.
+        device: Where to compute.
+
+    Raises:
+        ValueError: If the sample has no variances.
+    """
+    if sample.logvar is None:
+        raise ValueError("sample must have logvar, the variances of its posteriors, but has none.")
+    noise = sample.generator().standard_normal(sample.mean.shape, np.float32)
+    codes = torch.from_numpy(sample.mean + np.exp(0.5 * sample.logvar) * noise).float()
+    nats = []
+    for start in range(0, len(codes), _ENCODE_BATCH):
+        batch = slice(start, start + _ENCODE_BATCH)
+        images, logits = data.images(sample.rows.indices[batch], device), model.decode(codes[batch].to(device))
+        each = F.binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(1)
+        nats.append(each.double().cpu().numpy())
+    return np.concatenate(nats)
 
 
 def encode_batch(
