@@ -17,6 +17,9 @@ from betavae.process import computes_in_bfloat16
 
 _IMAGES_AT_ONCE = 128
 
+NUM_POINTS, BATCH_SIZE, NUM_SCALE_IMAGES = 200, 32, 1_000
+"""The defaults of `model_centrality`."""
+
 
 @dataclass(frozen=True)
 class Autoencoder:
@@ -51,9 +54,9 @@ def model_centrality(
     models: Sequence[VAE | Autoencoder],
     *,
     seed: int = 0,
-    num_points: int = 200,
-    batch_size: int = 32,
-    num_scale_images: int = 1_000,
+    num_points: int = NUM_POINTS,
+    batch_size: int = BATCH_SIZE,
+    num_scale_images: int = NUM_SCALE_IMAGES,
     device: torch.device | str = "cpu",
     on_progress: Callable[[int], None] | None = None,
 ) -> ModelCentrality:
@@ -115,6 +118,11 @@ def model_centrality(
     both = (accuracies + accuracies.T) / 2
     np.fill_diagonal(both, 0)
     return ModelCentrality(both.sum(axis=1) / (len(known) - 1), accuracies)
+
+
+def images_to_encode(num_models: int) -> int:
+    """Return how many images so many models encode in a comparison with the default numbers."""
+    return num_models**2 * (NUM_POINTS * BATCH_SIZE + NUM_SCALE_IMAGES)
 
 
 def _autoencoder(model: VAE | Autoencoder) -> Autoencoder:

@@ -145,8 +145,8 @@ class SearchOptions:
     live_scores: tuple[str, ...] | None = option(None, resume="fixed", metavar="SCORE")
     """Take these scores too at every evaluation, beside `mig`, `mig_quantile` and `active_units`. Seconds of each on
     one core: `total_correlation` 0.01, `mig_dent` 0.03, `modularity` 0.03, `sap_continuous` 0.03, `irs` 0.06,
-    `factor_vae_score` 0.2, `beta_vae_score` 0.4, `elbo` 2, `sap` 2, `explicitness` 4, `infomec` 7; `sap` and `explicitness`
-    encode 15,000 images more. The score of `--rank-by` is taken in any case."""
+    `factor_vae_score` 0.2, `beta_vae_score` 0.4, `elbo` 2, `sap` 2, `explicitness` 4, `infomec` 7; `sap` and
+    `explicitness` encode 15,000 images more. The score of `--rank-by` is taken in any case."""
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ class ReportOptions:
     scores: tuple[str, ...] | None = option(None, metavar="SCORE")
     """Take these scores of the models, or `all`, and store them in the checkpoints: `mig_chen`, `mig_dent`,
     `beta_vae_score`, `factor_vae_score`, `dci`, `sap`, `sap_continuous`, `modularity`, `explicitness`, `irs`,
-    `infomec`, `total_correlation`, `elbo`. On two cores `dci` takes minutes a model, all others together less than one, and to
-    encode the images for `mig_exact` and `mig_chen` about two."""
+    `infomec`, `total_correlation`, `elbo`. On two cores `dci` takes minutes a model, all others together less than one,
+    and to encode the images for `mig_exact` and `mig_chen` about two."""
 
     top: int | None = option(None, least=1)
     """Take `--scores` of this many of the best models alone, and show them. Default: take them of all, and show 3."""

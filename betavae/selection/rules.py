@@ -1,0 +1,253 @@
+"""The rules that choose models: by a score at the end of training, or by how models agree."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from betavae.errors import UnknownNameError
+from betavae.metrics import METRICS, Codes
+from betavae.records.checkpoint import (
+    CODES_FILE,
+    CONFIG_FILE,
+    MODEL_FILE,
+    CheckpointError,
+    check_checkpoint,
+    load_model,
+    read_codes,
+)
+from betavae.records.trial import Trial
+from betavae.selection.centrality import images_to_encode, model_centrality
+from betavae.selection.udr import NUM_ROWS, udr
+
+Among = Literal["setting", "all"]
+"""The models that UDR compares a model with: the other seeds of its setting, or all others."""
+
+Progress = Callable[[int], None]
+
+T = TypeVar("T")
+
+_ROWS_SEED = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The scores by which a rule chooses models.
+
+    Attributes:
+        scores: By trial's identifier; a trial that cannot be scored has none.
+        problems: A sentence for each trial whose model cannot be read.
+    """
+
+    scores: dict[str, float]
+    problems: list[str] = field(default_factory=list)
+
+
+class Rule(ABC):
+    """A rule that scores the models of trials at their end; the highest score is chosen.
+
+    Attributes:
+        name: The name on the command line.
+        label: The name in tables and figures.
+        needs_factors: Whether the rule looks at factors.
+        files: Files of a checkpoint that the rule reads, apart from records.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    needs_factors: ClassVar[bool] = False
+    files: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
+        """Score the final models of trials.
+
+        Args:
+            trials: The trials; those without a final checkpoint have no score.
+            device: Where to compute.
+            on_progress: Called with parts of `work`, as they are done.
+        """
+
+    def work(self, trials: Sequence[Trial]) -> int:
+        """Return the work of `choose`, in the unit of `on_progress`; 0 if it takes no time to speak of."""
+        return 0
+
+
+@dataclass(frozen=True)
+class ScoreRule(Rule):
+    """A score of the final model, as its checkpoint holds it.
+
+    Attributes:
+        metric: A name in `METRICS`.
+    """
+
+    metric: str
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The metric's name."""
+        return self.metric
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        """The metric's label."""
+        return METRICS[self.metric].label
+
+    @property
+    def needs_factors(self) -> bool:  # type: ignore[override]
+        """Whether the metric looks at factors."""
+        return METRICS[self.metric].needs_factors
+
+    def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
+        """Return the scores that final checkpoints hold."""
+        final = {trial.trial_id: trial.final_checkpoint for trial in trials}
+        return Choice(
+            {
+                name: each.scores[self.metric].value
+                for name, each in final.items()
+                if each and self.metric in each.scores
+            }
+        )
+
+
+@dataclass(frozen=True)
+class UdrRule(Rule):
+    """UDR by Spearman correlations: how alike models encode the same images.
+
+    Attributes:
+        among: The models that a model is compared with.
+    """
+
+    name = "udr"
+    label = "UDR"
+    files = (CODES_FILE,)
+    similarity: ClassVar[str] = "spearman"
+
+    among: Among = "all"
+
+    def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
+        """Compare the codes that final checkpoints hold: 1,000 of their images, drawn at random."""
+        problems: list[str] = []
+        codes = dict(_read(trials, lambda folder: _some_rows(read_codes(folder)), self.files, problems))
+        groups: dict[bytes, list[Trial]] = {}
+        for trial in trials:
+            if trial.trial_id in codes:
+                groups.setdefault(codes[trial.trial_id].rows.tobytes(), []).append(trial)
+        return Choice(
+            {name: score for group in groups.values() for name, score in self._scores(group, codes)}, problems
+        )
+
+    def _scores(self, trials: Sequence[Trial], codes: dict[str, Codes]) -> Iterator[tuple[str, float]]:
+        if len(trials) < 2:
+            return
+        settings: list[Hashable] = [
+            (trial.config.dataset, trial.setting if self.among == "setting" else None) for trial in trials
+        ]
+        posteriors = [codes[trial.trial_id] for trial in trials]
+        result = udr(
+            [each.mean for each in posteriors],
+            logvars=[each.logvar for each in posteriors if each.logvar is not None],
+            groups=settings,
+            similarity=self.similarity,
+        )
+        for trial, score in zip(trials, result.scores.tolist(), strict=True):
+            if not math.isnan(score):
+                yield trial.trial_id, score
+
+
+@dataclass(frozen=True)
+class UdrLassoRule(UdrRule):
+    """UDR by the coefficients of Lasso regressions."""
+
+    name = "udr-lasso"
+    label = "UDR (Lasso)"
+    similarity = "lasso"
+
+
+@dataclass(frozen=True)
+class ModelCentralityRule(Rule):
+    """ModelCentrality: how well models tell which latent of another model generated images."""
+
+    name = "model-centrality"
+    label = "ModelCentrality"
+    files = (MODEL_FILE,)
+
+    def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
+        """Compare the final models of each data set."""
+        problems: list[str] = []
+        models = dict(_read(trials, lambda folder: load_model(folder, device), (CONFIG_FILE, MODEL_FILE), problems))
+        scores: dict[str, float] = {}
+        for group in _by_dataset([trial for trial in trials if trial.trial_id in models]):
+            if len(group) > 1:
+                result = model_centrality(
+                    [models[trial.trial_id] for trial in group], device=device, on_progress=on_progress
+                )
+                scores |= {trial.trial_id: score for trial, score in zip(group, result.scores.tolist(), strict=True)}
+        return Choice(scores, problems)
+
+    def work(self, trials: Sequence[Trial]) -> int:
+        """Return the number of images that models encode."""
+        return sum(images_to_encode(len(group)) for group in _by_dataset(trials))
+
+
+RULES: dict[str, type[UdrRule] | type[ModelCentralityRule]] = {
+    rule.name: rule for rule in (UdrRule, UdrLassoRule, ModelCentralityRule)
+}
+"""The rules that compare models with one another."""
+
+
+def rule_names() -> tuple[str, ...]:
+    """Return the names of all rules: those that compare models, and each score of which a higher value is better."""
+    return (*RULES, *(name for name, metric in METRICS.items() if metric.higher_is_better and metric.is_always_taken))
+
+
+def find_rule(name: str, *, among: Among = "all") -> Rule:
+    """Return a rule.
+
+    Args:
+        name: One of `rule_names`.
+        among: For UDR: the models that a model is compared with.
+
+    Raises:
+        UnknownNameError: If there is no such rule; the message lists the names.
+    """
+    if name not in rule_names():
+        raise UnknownNameError("rule", f"must be one of {', '.join(rule_names())}, but got {name!r}.")
+    rule = RULES.get(name)
+    if rule is None:
+        return ScoreRule(name)
+    return rule(among) if issubclass(rule, UdrRule) else rule()
+
+
+def _read(
+    trials: Sequence[Trial], read: Callable[[Path], T], files: Sequence[str], problems: list[str]
+) -> Iterator[tuple[str, T]]:
+    """Yield what each trial's final checkpoint holds, by identifier; add a sentence for each damaged checkpoint."""
+    for trial in trials:
+        if trial.final_checkpoint is None:
+            continue
+        try:
+            check_checkpoint(trial.final_checkpoint.folder, only=files)
+            yield trial.trial_id, read(trial.final_checkpoint.folder)
+        except CheckpointError as error:
+            problems.append(f"Trial {trial.trial_id} takes no part in the choice: {error}")
+
+
+def _some_rows(codes: Codes) -> Codes:
+    """Return the codes of images drawn from them: they lie in index order, so the first would share a factor."""
+    count = min(NUM_ROWS, len(codes.rows))
+    drawn = np.sort(np.random.default_rng(_ROWS_SEED).choice(len(codes.rows), count, replace=False))
+    return Codes(codes.rows[drawn], codes.mean[drawn], None if codes.logvar is None else codes.logvar[drawn])
+
+
+def _by_dataset(trials: Sequence[Trial]) -> list[list[Trial]]:
+    groups: dict[Hashable, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.config.dataset, []).append(trial)
+    return list(groups.values())
