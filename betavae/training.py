@@ -225,11 +225,12 @@ class TrainingRun:
             weights=self.config.scheduled_values(self.step),
         )
 
-    def evaluate(self, metrics: str | Iterable[str] = LIVE) -> Scores:
+    def evaluate(self, metrics: str | Iterable[str] = LIVE, *, has_factors: bool = True) -> Scores:
         """Score the model at this step, by `betavae.evaluation.evaluate`.
 
         Args:
             metrics: As there.
+            has_factors: As there.
 
         Raises:
             NonFiniteLossError: If the KL of a scored image is not finite; the message names the step and the terms of
@@ -237,7 +238,13 @@ class TrainingRun:
         """
         try:
             return evaluate(
-                self.model, self._data, metrics, dataset=self.config.dataset, device=self._device, step=self.step
+                self.model,
+                self._data,
+                metrics,
+                dataset=self.config.dataset,
+                has_factors=has_factors,
+                device=self._device,
+                step=self.step,
             )
         except NonFiniteLossError as error:
             raise self._diverged("the KL of the images that are scored is infinite or nan") from error

@@ -20,12 +20,13 @@ from betavae.errors import InputError
 from betavae.extensions import check_extensions, load_extensions
 from betavae.process import available_cores, prepare_process
 from betavae.records.checkpoint import CODES_FILE, MODEL_FILE, SAMPLES_FILE
-from betavae.records.sweep import Sweep, name_in_sweep, read_sweep
+from betavae.records.sweep import Selection, Sweep, name_in_sweep, read_sweep
 from betavae.records.trial import ranked
 from betavae.report.export import CARD_FILE, best_checkpoint, check_export, export_best
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
 from betavae.text import one_line
+from sweeps.choosing import as_among, choose_models, default_among, rule_of
 from sweeps.model_scores import models_to_score, take_model_scores
 from sweeps.options.command_line import parse_analysis_options
 from sweeps.options.options import ReportOptions
@@ -87,15 +88,23 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             raise InputError(
                 f"{mirror.location} must hold a trial with a finished evaluation, but {_reason_for_no_score(sweep)}"
             )
-        if export is not None:
+        options = _completed(options, sweep)
+        if export is not None and options.select is None:
             best_checkpoint(sweep)  # raise before any work if it is missing or damaged
         report_folder = mirror.local / REPORT_FOLDER if output is None else output
         check_output(report_folder)
         prepare_process(num_threads=available_cores())
         data, device = _open_data(sweep), "cuda" if torch.cuda.is_available() else "cpu"
-        taken = take_model_scores(models_to_score(sweep, options), data, device=device, mirror=mirror)
+        rule = rule_of(options, sweep.trials)
+        selection: Selection | None = None
+        problems: list[str] = []
+        if rule is not None:
+            mirror.pull(lambda name: name.endswith(rule.files))
+            selection, problems = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
+        models = models_to_score(sweep.with_selection(selection), options)
+        taken = take_model_scores(models, data, device=device, mirror=mirror)
         # again, to include the scores that were taken, and what a running sweep has added
-        sweep = read_sweep(mirror.local).with_scores(taken.unwritten)
+        sweep = read_sweep(mirror.local).with_scores(taken.unwritten).with_selection(selection)
         report = write_report(
             sweep,
             report_folder,
@@ -103,7 +112,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             device=device,
             num_best=_NUM_SHOWN if options.top is None else options.top,
             importances=importances(sweep.trials),
-            problems=taken.problems,
+            problems=[*problems, *taken.problems],
         )
         if output is None:
             mirror.drop(REPORT_FOLDER)
@@ -113,6 +122,21 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
         if export is not None:
             export_best(sweep, export, data=data)
         return report
+
+
+def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
+    """Return the options, with the sweep's own rule if none is given, and `--exact` decided.
+
+    Raises:
+        InputError: If `--udr-among setting` is given and no setting has two trials.
+    """
+    if options.select is None and sweep.select is not None:
+        options = replace(options, select=sweep.select, udr_among=as_among(sweep.udr_among))
+    if options.udr_among == "setting" and default_among(sweep.trials) == "all":
+        raise InputError("--udr-among setting needs a setting with two trials or more; give --udr-among all.")
+    if options.exact is None:
+        return replace(options, exact=0 if replace(options, select=sweep.select).is_label_free else 1)
+    return options
 
 
 def _is_needed(name: str, options: ReportOptions) -> bool:

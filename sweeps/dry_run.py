@@ -15,12 +15,11 @@ from pathlib import Path
 from betavae.config import TrialConfig
 from betavae.data import FactorImages
 from betavae.errors import InputError
-from betavae.metrics.registry import LIVE
 from betavae.process import available_cores, prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.cluster import Resources, cluster_cores_and_gpus
 from sweeps.options.fields import flag, options_of
-from sweeps.options.options import GROUPS, Options
+from sweeps.options.options import GROUPS, Evaluation, Options
 from sweeps.search.plan import num_confirming_trials, num_trials, planned_trials, trial_config
 from sweeps.search.space import Axis, Point, axis_text, ends
 from sweeps.storage.trial_folder import NUM_KEPT
@@ -70,7 +69,7 @@ def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: 
     """
     config = _costliest_config(options)
     try:
-        return _measure(config, data[config.dataset.name], live_scores=options.live_scores, device=device)
+        return _measure(config, data[config.dataset.name], evaluation=options.evaluation, device=device)
     except (NonFiniteLossError, *_SIZE_ERRORS) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
@@ -79,7 +78,7 @@ def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: 
         ) from error
 
 
-def _measure(config: TrialConfig, data: FactorImages, *, live_scores: tuple[str, ...], device: str) -> Cost:
+def _measure(config: TrialConfig, data: FactorImages, *, evaluation: Evaluation, device: str) -> Cost:
     prepare_process()
     run = TrainingRun.start(config, data, device=device)
     run.advance(2)  # warm up: the first steps initialise and compile
@@ -88,7 +87,7 @@ def _measure(config: TrialConfig, data: FactorImages, *, live_scores: tuple[str,
         run.advance(2)
     images_per_second = (run.step - first_step) * config.batch_size / (time.perf_counter() - start)
     start = time.perf_counter()
-    scores = run.evaluate([LIVE, *live_scores])
+    scores = run.evaluate(evaluation.metrics, has_factors=evaluation.has_factors)
     evaluation_seconds = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         run.save(Path(folder, "checkpoint"), scores=scores, report={})

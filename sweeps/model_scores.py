@@ -75,7 +75,7 @@ class TakenScores:
 def models_to_score(sweep: Sweep, options: ReportOptions) -> list[ScoredModel]:
     """Return the models whose scores are asked for: the best of the search, and the confirmed ones at their end."""
     models = [
-        ScoredModel(trial.trial_id, trial.best_checkpoint, scores)
+        ScoredModel(trial.trial_id, trial.chosen_checkpoint, scores)
         for rank, trial in enumerate(ranked(sweep.trials))
         if (scores := _scores_of(rank, options))
     ]
@@ -87,7 +87,7 @@ def models_to_score(sweep: Sweep, options: ReportOptions) -> list[ScoredModel]:
 
 def _scores_of(rank: int, options: ReportOptions) -> tuple[str, ...]:
     """Return the scores to take of the model or the configuration of a rank, from 0."""
-    exact = (_EXACT,) if rank < options.exact else ()
+    exact = (_EXACT,) if rank < (options.exact or 0) else ()
     return (*exact, *(options.scores or ())) if options.top is None or rank < options.top else exact
 
 
@@ -117,7 +117,7 @@ def take_model_scores(
             continue
         if task.metrics:
             tasks.append(task)
-    with _Bar(sum(task.seconds for task in tasks)) as bar:
+    with Bar(sum(task.seconds for task in tasks)) as bar:
         for number, task in enumerate(tasks, start=1):
             bar.begin(f"scores of {one_line(task.name)}, model {number} of {len(tasks)}", ", ".join(task.metrics))
             _take(task, device=device, mirror=mirror, taken=taken, bar=bar)
@@ -188,7 +188,7 @@ def _is_of(sample: EncodedSample | None, rows: Rows) -> bool:
     return sample is not None and np.array_equal(sample.rows.indices, rows.indices)
 
 
-def _take(task: _Task, *, device: str, mirror: Mirror, taken: TakenScores, bar: _Bar) -> None:
+def _take(task: _Task, *, device: str, mirror: Mirror, taken: TakenScores, bar: Bar) -> None:
     samples = _samples(task, device=device, bar=bar)
     not_taken: dict[str, list[str]] = {}
     not_written: dict[str, list[str]] = {}
@@ -209,7 +209,7 @@ def _take(task: _Task, *, device: str, mirror: Mirror, taken: TakenScores, bar: 
     )
 
 
-def _samples(task: _Task, *, device: str, bar: _Bar) -> EncodedSamples:
+def _samples(task: _Task, *, device: str, bar: Bar) -> EncodedSamples:
     folder = task.checkpoint.folder
 
     def load() -> VAE:
@@ -250,7 +250,7 @@ class _TimeLeft(ProgressColumn):
         return Text(f"{timedelta(seconds=round(seconds))} left")
 
 
-class _Bar(AbstractContextManager["_Bar"]):
+class Bar(AbstractContextManager["Bar"]):
     """A progress bar on a terminal, else a line for each model.
 
     Args:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import torch
+
 from betavae.data import FactorImages
+from betavae.process import available_cores, prepare_process
 from betavae.records.sweep import CONFIRM_FOLDER, SEARCH_FOLDER
 from betavae.records.trial import Trial, Trials, num_ended
+from betavae.text import one_line
+from sweeps.choosing import choose_models, rule_of
 from sweeps.cluster import Resources, running_ray
 from sweeps.interrupts import Interruption, starting_ray
 from sweeps.loggers.base import LogContext
 from sweeps.loggers.ray_adapter import RayLoggers
+from sweeps.printing import print_escaped
 from sweeps.ray_watch import watched_ray
 from sweeps.search.plan import confirming_trials
 from sweeps.search.ray_search import Stage, confirmation_stage, run_stage, search_stage
+from sweeps.storage.mirror import is_record
 from sweeps.storage.sweep_folder import SweepFolder
 from sweeps.trainable import train_trial
 
@@ -91,7 +99,7 @@ def run_stages(
         search_result = ray.run(search, known_trials)
         completion[SEARCH_FOLDER] = _has_ended(search, search_result.trials)
         if count is not None and completion[SEARCH_FOLDER] and interruption.signal is None:
-            configs = folder.choose(count, search_result.trials.read)
+            configs = folder.choose(count, partial(_rated, search_result.trials.read, folder, data))
             trials = confirming_trials(options, configs)
             confirmation = confirmation_stage(options, folder.confirmation, trials)
             confirmation_result = ray.run(confirmation, confirmation_result.trials)
@@ -129,7 +137,7 @@ class _LazyRay(ExitStack):
         with RayLoggers(context) as loggers:
             write_failures = run_stage(
                 stage,
-                trainable=partial(train_trial, fingerprints=fingerprints, live_scores=folder.options.live_scores),
+                trainable=partial(train_trial, fingerprints=fingerprints, evaluation=folder.options.evaluation),
                 known_trials=known_trials,
                 resources=resources,
                 callbacks=[loggers],
@@ -154,6 +162,20 @@ class _LazyRay(ExitStack):
                 return self.enter_context(running_ray(self._resources, address=self._folder.options.resources.address))
         except Exception as error:  # Ray raises plain Exceptions
             raise OSError(f"Ray must start, but: {str(error).partition(chr(10))[0]}") from error
+
+
+def _rated(trials: list[Trial], folder: SweepFolder, data: Mapping[str, FactorImages]) -> list[Trial]:
+    """Return the trials with the scores of the rule that chooses which configurations are confirmed."""
+    rule = rule_of(folder.options.report, trials)
+    if rule is None:
+        return trials
+    folder.mirror.pull(lambda name: is_record(name) or name.endswith(rule.files))
+    prepare_process(num_threads=available_cores())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    selection, problems = choose_models(trials, rule, data, device=device, mirror=folder.mirror)
+    for problem in problems:
+        print_escaped(f"warning: {one_line(problem)}", file=sys.stderr)
+    return [replace(trial, choice=selection.scores.get(trial.trial_id)) for trial in trials]
 
 
 def _has_ended(stage: Stage, trials: Trials) -> bool:

@@ -16,11 +16,11 @@ from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.extensions import load_extensions
 from betavae.files import is_disk_full
-from betavae.metrics.registry import LIVE
 from betavae.process import prepare_process
 from betavae.records.checkpoint import read_history
 from betavae.records.trial import describe_fields, differing_fields
 from betavae.training import NonFiniteLossError, TrainingRun
+from sweeps.options.options import Evaluation
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import MAX_DEATHS, MAX_ERRORS, WRITE_FAILURE, LostTrialError, TrialFolder
 
@@ -41,12 +41,16 @@ _FINAL_ERRORS = (NonFiniteLossError, TrialDiedError, ConfigMismatchError, DataMi
 """Errors after which the sweep does not retry a trial."""
 
 
+EVALUATION = Evaluation()
+"""The scores that are always taken."""
+
+
 def train_trial(
     config: dict[str, Any],
     *,
     stage_folder: StageFolder,
     fingerprints: Mapping[str, str],
-    live_scores: tuple[str, ...] = (),
+    evaluation: Evaluation = EVALUATION,
 ) -> None:
     """Train one trial for all its steps, from its latest undamaged checkpoint if it has one.
 
@@ -58,14 +62,14 @@ def train_trial(
         config: The trial's number as `index`, and the parameters of TrialConfig by name.
         stage_folder: The folder of the trials.
         fingerprints: SHA-256 of the images to train on, by data set.
-        live_scores: Scores that every evaluation takes beside the live ones.
+        evaluation: The scores that every evaluation takes.
     """
     prepare_process()
     values = dict(config)
     folder = stage_folder.trial(values.pop("index"))
     try:
         with folder.held() as locked_folder:
-            error = _error_to_retry(values, locked_folder, fingerprints, live_scores)
+            error = _error_to_retry(values, locked_folder, fingerprints, evaluation)
     except (OSError, ValueError) as folder_error:  # ValueError: this machine's folder for copies is not private
         reason = _with_explanation(folder_error)
         tune.report({WRITE_FAILURE: f"Trial {folder.name} could not use its folder: {reason}"})
@@ -75,7 +79,7 @@ def train_trial(
 
 
 def _error_to_retry(
-    values: Mapping[str, Any], folder: TrialFolder, fingerprints: Mapping[str, str], live_scores: tuple[str, ...]
+    values: Mapping[str, Any], folder: TrialFolder, fingerprints: Mapping[str, str], evaluation: Evaluation
 ) -> Exception | None:
     """Train, and return the error after which to retry the trial; None if the trial ended or failed for good.
 
@@ -84,7 +88,7 @@ def _error_to_retry(
     """
     try:
         load_extensions()
-        _train(TrialConfig.from_dict(values), folder, fingerprints, live_scores)
+        _train(TrialConfig.from_dict(values), folder, fingerprints, evaluation)
     except _FINAL_ERRORS as error:
         folder.fail(error, would_recur=isinstance(error, NonFiniteLossError))
     except LostTrialError as error:
@@ -103,15 +107,13 @@ def device_of_trial() -> str:
     return "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
 
 
-def _train(
-    config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, str], live_scores: tuple[str, ...]
-) -> None:
+def _train(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, str], evaluation: Evaluation) -> None:
     device = device_of_trial()
     data = _open_data(config, fingerprints[config.dataset.name])
     run = _start_or_resume(config, folder, data, device=device)
     while run.step < config.steps:
         loss = run.advance(min(config.eval_every, config.steps - run.step))
-        scores = run.evaluate([LIVE, *live_scores])
+        scores = run.evaluate(evaluation.metrics, has_factors=evaluation.has_factors)
         _check_unchanged(data)
         report = {"step": run.step, **scores.numbers(), **loss.numbers()}
         folder.commit(run, scores=scores, report=report)

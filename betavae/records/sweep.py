@@ -19,6 +19,21 @@ CONFIRM_FOLDER = "confirm"
 
 
 @dataclass(frozen=True)
+class Selection:
+    """How the models of a sweep are chosen: by a rule that scores them at their end.
+
+    Attributes:
+        label: The rule's name in tables and figures.
+        needs_factors: Whether the rule looks at factors.
+        scores: The rule's score of each trial of the search, by identifier.
+    """
+
+    label: str
+    needs_factors: bool
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Sweep:
     """The content of a sweep's folder.
 
@@ -28,6 +43,7 @@ class Sweep:
         trials: The trials of the search that have started and can be read.
         confirming: The trials of the confirmation that have started and can be read.
         unreadable: A sentence for each damaged file: which it is, and what follows.
+        selection: How models are chosen; None if by their highest ranking score during training.
     """
 
     folder: Path
@@ -35,6 +51,21 @@ class Sweep:
     trials: tuple[Trial, ...]
     confirming: tuple[Trial, ...]
     unreadable: tuple[str, ...]
+    selection: Selection | None = None
+
+    @property
+    def select(self) -> str | None:
+        """The name of the rule by which the sweep chose its models, as recorded; None for the highest ranking score."""
+        return self._report_option("select")
+
+    @property
+    def udr_among(self) -> str | None:
+        """The models among which the sweep compared models, as recorded; None if not given."""
+        return self._report_option("udr_among")
+
+    def _report_option(self, name: str) -> str | None:
+        value = self.record.get("options", {}).get("report", {}).get(name)
+        return None if value is None else str(value)
 
     @property
     def rank_by(self) -> str:
@@ -53,6 +84,12 @@ class Sweep:
             tuple(replace(trial, unkept=scores) for trial in stage) for stage in (self.trials, self.confirming)
         )
         return replace(self, trials=trials, confirming=confirming)
+
+    def with_selection(self, selection: Selection | None) -> Sweep:
+        """Return this sweep with the trials as a rule has scored them."""
+        scores: Mapping[str, float] = {} if selection is None else selection.scores
+        trials = tuple(replace(trial, choice=scores.get(trial.trial_id)) for trial in self.trials)
+        return replace(self, trials=trials, selection=selection)
 
 
 def read_sweep(folder: Path) -> Sweep:

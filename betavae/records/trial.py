@@ -56,6 +56,8 @@ class Trial:
         was_stopped: Whether a stopping rule stopped the trial.
         problems: A sentence for each damaged file: which it is, and what replaces it.
         unkept: Scores that could not be written to the trial's checkpoints, by checkpoint folder and name.
+        choice: The score of the final model by the rule that chooses models; None if it has none, or if models are
+            chosen by `score`.
     """
 
     trial_id: str
@@ -69,6 +71,7 @@ class Trial:
     was_stopped: bool = False
     problems: tuple[str, ...] = ()
     unkept: Mapping[Path, Mapping[str, Score]] = field(default_factory=dict)
+    choice: float | None = None
 
     @property
     def setting(self) -> TrialConfig:
@@ -101,6 +104,11 @@ class Trial:
         """The checkpoint of the last report, read once; None if it is missing or damaged."""
         checkpoints = self._read_checkpoints()
         return next((checkpoint for checkpoint in checkpoints if checkpoint.scores.step == self.step), None)
+
+    @property
+    def chosen_checkpoint(self) -> Checkpoint | None:
+        """The checkpoint that stands for the trial: the final one if a rule has scored its model, else the best."""
+        return self.best_checkpoint if self.choice is None else self.final_checkpoint
 
     def _read_checkpoints(self) -> list[Checkpoint]:
         """Return the readable checkpoints: one may be damaged, or deleted by the sweep meanwhile."""
@@ -352,8 +360,12 @@ def _is_number(value: object) -> bool:
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that have a score, the highest score first."""
-    return sorted((trial for trial in trials if trial.reports), key=lambda trial: trial.score, reverse=True)
+    """Return the trials that have a score, the best first: those that a rule has scored, then by the highest score."""
+    return sorted((trial for trial in trials if trial.reports), key=_merit, reverse=True)
+
+
+def _merit(trial: Trial) -> tuple[bool, float]:
+    return trial.choice is not None, trial.score if trial.choice is None else trial.choice
 
 
 def num_ended(trials: Sequence[Trial]) -> int:

@@ -74,7 +74,7 @@ def best_checkpoint(sweep: Sweep) -> Checkpoint:
         CheckpointError: If the best trial has no checkpoint that is whole.
     """
     trial = ranked(sweep.trials)[0]
-    checkpoint = trial.best_checkpoint
+    checkpoint = trial.chosen_checkpoint
     if checkpoint is None:
         raise CheckpointError(f"{trial.folder} must hold a checkpoint to be exported, but has none that can be read.")
     check_checkpoint(checkpoint.folder, only=(CONFIG_FILE, MODEL_FILE))

@@ -74,7 +74,7 @@ def scored_models(sweep: Sweep) -> list[ModelScores]:
     """Return the models of which a score on request has been taken, the best first: each trial's best checkpoint."""
     models = []
     for trial in ranked(sweep.trials):
-        checkpoint = trial.best_checkpoint
+        checkpoint = trial.chosen_checkpoint
         if checkpoint is not None and any(_is_requested(name, trial) for name in checkpoint.scores.by_name):
             cells: dict[str, Cell] = {}
             for name, score in checkpoint.scores.by_name.items():

@@ -67,12 +67,21 @@ class Setting(SeedGroup):
 
 
 def settings_of(trials: Sequence[Trial]) -> list[Setting]:
-    """Group the trials with a score by their configuration without its seed; the highest median comes first."""
+    """Group the trials with a score by their configuration without its seed.
+
+    The highest median comes first: of the scores by the rule that chooses models, if there is one, else of `scores`.
+    Settings of which no trial is scored by the rule come last.
+    """
     groups: dict[TrialConfig, dict[int, Trial]] = {}
     for trial in ranked(trials):
         groups.setdefault(trial.setting, {}).setdefault(trial.config.seed, trial)  # a seed counts once
     settings = [Setting(config, tuple(group.values())) for config, group in groups.items()]
-    return sorted(settings, key=lambda setting: setting.median, reverse=True)
+    return sorted(settings, key=_merit, reverse=True)
+
+
+def _merit(setting: Setting) -> tuple[bool, float]:
+    chosen = [trial.choice for trial in setting.trials if trial.choice is not None]
+    return bool(chosen), median_of(chosen) if chosen else setting.median
 
 
 def setting_values(config: TrialConfig) -> dict[str, Any]:

@@ -104,6 +104,11 @@ class ScoreRule(Rule):
         """Whether the metric looks at factors."""
         return METRICS[self.metric].needs_factors
 
+    @property
+    def files(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Files from which a score is taken that evaluations do not take."""
+        return () if METRICS[self.metric].is_live else (CODES_FILE, MODEL_FILE)
+
     def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
         """Return the scores that final checkpoints hold."""
         final = {trial.trial_id: trial.final_checkpoint for trial in trials}

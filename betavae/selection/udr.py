@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import rankdata
 
 from betavae.arrays import ArrayLike, as_floats
 from betavae.metrics.base import kl_per_latent
@@ -147,6 +146,8 @@ def _are_compared(num_models: int, groups: Sequence[Hashable] | None) -> Bool[np
 
 def _spearman(codes: Sequence[Float[np.ndarray, "rows _latents"]]) -> Float[np.ndarray, "all all"]:
     """Return the absolute Spearman correlation of all latents of all models."""
+    from scipy.stats import rankdata  # late: the import takes a second
+
     ranks = Standardiser.of(ordered := rankdata(np.hstack(codes), axis=0))(ordered)
     correlation: Float[np.ndarray, "all all"] = np.minimum(np.abs(ranks.T @ ranks) / len(ranks), 1.0)
     return correlation

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar, get_args
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
 from betavae.extensions import check_extensions
+from betavae.metrics.elbo import Elbo
 from betavae.parts import Parameter, parameters_of
 from betavae.records.record import read_record
 from betavae.schedules import number_text
@@ -75,6 +76,8 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     origins = with_overrides(origins, dict.fromkeys(file_values, _origin("file")))
     origins = with_overrides(origins, dict.fromkeys(line_values, _origin("command line")))
     options = _with_values(base, values)
+    if options.report.is_label_free and origins.get("rank_by", "default") == "default":
+        options = replace(options, search=replace(options.search, rank_by=Elbo.name))
     with errors_naming_flags():
         for name in values:
             if name in options.space.axes:

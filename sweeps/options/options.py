@@ -12,7 +12,9 @@ from typing import Any, Literal
 from betavae.config import PARTS
 from betavae.errors import InputError
 from betavae.metrics import METRICS
-from betavae.metrics.registry import ALL
+from betavae.metrics.registry import ALL, LIVE
+from betavae.records.trial import RANK_BY
+from betavae.selection.rules import Among, UdrLassoRule, UdrRule, find_rule, rule_names
 from sweeps.options.fields import errors_naming_flags, flag, option, options_of
 from sweeps.search.space import Range, Space, ends
 
@@ -138,9 +140,9 @@ class SearchOptions:
     """Number of steps before which no trial is stopped. Default: the steps of 48,000 images, before which scores hardly
     predict the final ranking, or half of all steps if that is less."""
 
-    rank_by: str = option("mig", resume="fixed", metavar="SCORE")
-    """Score that search, stopping rule, ranking and confirmation use: `mig`, `mig_quantile`, or one of
-    `--live-scores`."""
+    rank_by: str = option(RANK_BY, resume="fixed", metavar="SCORE")
+    """Score that search, stopping rule, ranking and confirmation use: `mig`, `mig_quantile`, or one of `--live-scores`.
+    With a `--select` that looks at no factor, the default is `elbo`."""
 
     live_scores: tuple[str, ...] | None = option(None, resume="fixed", metavar="SCORE")
     """Take these scores too at every evaluation, beside `mig`, `mig_quantile` and `active_units`. Seconds of each on
@@ -163,7 +165,17 @@ class ConfirmOptions:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """The report: its content."""
+    """The choice of models, and the report: its content."""
+
+    select: str | None = option(None, resume="fixed", metavar="RULE")
+    """Rule that chooses models: those that are confirmed, exported, shown and called best. Without labels: `udr` and
+    `udr-lasso` choose models that encode images as others do, `model-centrality` models that agree on one another's
+    images, `elbo` models that explain images. Then nothing in the sweep looks at a factor. With labels: a score of the
+    models at their end, such as `mig_exact`. Default: the highest score of `--rank-by` during training."""
+
+    udr_among: Among | None = option(None, resume="fixed")
+    """With `--select udr`: compare a model with the other seeds of its `setting`, or with `all` other models. Default:
+    `setting` if the sweep has `--repeats` of 2 or more, else `all`."""
 
     scores: tuple[str, ...] | None = option(None, metavar="SCORE")
     """Take these scores of the models, or `all`, and store them in the checkpoints: `mig_chen`, `mig_dent`,
@@ -174,9 +186,9 @@ class ReportOptions:
     top: int | None = option(None, least=1)
     """Take `--scores` of this many of the best models alone, and show them. Default: take them of all, and show 3."""
 
-    exact: int = option(1, least=0)
+    exact: int | None = option(None, least=0)
     """Take `mig_exact`, from the full posterior of all images, of this many of the best models; for a confirmed
-    configuration, of the models of all its seeds. 0 for none."""
+    configuration, of the models of all its seeds. 0 for none. Default: 1; 0 for a sweep that chose without labels."""
 
     def check(self) -> None:
         """Refuse a value outside its limits, and a score that is not known.
@@ -189,6 +201,15 @@ class ReportOptions:
         for name in self.scores or ():
             if name not in known:
                 raise InputError(f"--scores must be some of {', '.join(known)}, but got {name!r}.")
+        if self.select is not None and self.select not in rule_names():
+            raise InputError(f"--select must be one of {', '.join(rule_names())}, but got {self.select!r}.")
+        if self.udr_among is not None and self.select not in (UdrRule.name, UdrLassoRule.name):
+            raise InputError("--udr-among needs --select udr or udr-lasso; leave it out, or give that too.")
+
+    @property
+    def is_label_free(self) -> bool:
+        """Whether models are chosen by a rule that looks at no factor."""
+        return self.select in rule_names() and not find_rule(self.select).needs_factors
 
 
 @dataclass(frozen=True)
@@ -211,6 +232,19 @@ class AnalysisOptions:
     draws latent traversals."""
 
     report: ReportOptions = field(default_factory=ReportOptions)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores that every evaluation of a trial takes.
+
+    Attributes:
+        metrics: Their names; `live` stands for those that are always taken.
+        has_factors: Whether scores may look at factors.
+    """
+
+    metrics: tuple[str, ...] = (LIVE,)
+    has_factors: bool = True
 
 
 @dataclass(frozen=True)
@@ -244,6 +278,11 @@ class Options:
         """The names of the scores that every evaluation takes beside the live ones."""
         names = dict.fromkeys((*(self.search.live_scores or ()), self.search.rank_by))
         return tuple(name for name in names if not METRICS[name].is_live)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The scores that every evaluation takes."""
+        return Evaluation((LIVE, *self.live_scores), has_factors=not self.report.is_label_free)
 
     @property
     def num_seeds(self) -> int:
@@ -286,6 +325,28 @@ class Options:
         self._check_search()
         _check_live_scores(self.search)
         self.report.check()
+        self._check_label_free()
+
+    def _check_label_free(self) -> None:
+        """Refuse scores that look at factors if models are chosen without labels, and UDR among too few models."""
+        select, repeats = self.report.select, self.search.repeats or 1
+        if self.report.udr_among == "setting" and repeats < 2:
+            raise InputError(f"--udr-among setting needs --repeats of 2 or more, but got {repeats}.")
+        if not self.report.is_label_free:
+            return
+        free = [name for name, metric in METRICS.items() if metric.is_cheap and not metric.needs_factors]
+        ranking = [name for name in free if METRICS[name].can_rank()]
+        if self.search.rank_by not in ranking:
+            raise InputError(
+                f"--rank-by must be one of {', '.join(ranking)} with --select {select}, which looks at no factor, but "
+                f"got {self.search.rank_by!r}."
+            )
+        for name in self.search.live_scores or ():
+            if name not in free:
+                raise InputError(
+                    f"--live-scores must be some of {', '.join(free)} with --select {select}, which looks at no "
+                    f"factor, but got {name!r}."
+                )
 
     def _check_confirm(self) -> None:
         if self.confirm.seeds is not None and self.confirm.confirm is None:

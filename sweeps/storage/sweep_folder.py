@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -188,14 +188,21 @@ class SweepFolder:
                 _warn(trial.problems)
         return trials
 
-    def choose(self, count: int, trials: Sequence[Trial]) -> list[TrialConfig]:
+    def choose(self, count: int, rated_trials: Callable[[], Sequence[Trial]]) -> list[TrialConfig]:
         """Return the configurations to confirm: those with the highest median score, with seed 0.
 
         A choice is recorded and final, whatever the search finds later; a larger `count` adds the best of the rest.
+
+        Args:
+            count: Number of configurations.
+            rated_trials: Return the trials of the search, as rated by the rule that chooses; called if the record holds
+                fewer configurations.
         """
         recorded_configs = self._record.get("chosen", [])
         configs = [TrialConfig.from_dict(values) for values in recorded_configs[:count]]
-        for setting in settings_of([trial for trial in trials if trial.status != "failed"]):
+        if len(configs) == count:
+            return configs
+        for setting in settings_of([trial for trial in rated_trials() if trial.status != "failed"]):
             if len(configs) < count and setting.config not in configs:
                 configs.append(setting.config)
         if len(configs) > len(recorded_configs):

@@ -13,10 +13,11 @@ from betavae.objectives import BetaVAE
 from betavae.records.trial import PlannedTrial, read_trial
 from betavae.training import TrainingRun
 from sweeps import trainable as trial_module
+from sweeps.options.options import Evaluation
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import WRITE_FAILURE
-from sweeps.trainable import train_trial
+from sweeps.trainable import EVALUATION, train_trial
 
 CONFIG = TrialConfig.from_dict({"latent_size": 3, "batch_size": 2, "steps": 2, "eval_every": 1, "images": 100})
 PLANNED = PlannedTrial(0, CONFIG)
@@ -42,10 +43,10 @@ def train(search: StageFolder, small_data: DSprites, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(trial_module.tune, "report", reports.append)
 
     def train(
-        config: TrialConfig = CONFIG, fingerprint: str = small_data.fingerprint, live_scores: tuple[str, ...] = ()
+        config: TrialConfig = CONFIG, fingerprint: str = small_data.fingerprint, evaluation: Evaluation = EVALUATION
     ) -> list[dict[str, Any]]:
         values = PlannedTrial(0, config).to_dict()
-        train_trial(values, stage_folder=search, fingerprints={"dsprites": fingerprint}, live_scores=live_scores)
+        train_trial(values, stage_folder=search, fingerprints={"dsprites": fingerprint}, evaluation=evaluation)
         return reports
 
     return train
@@ -62,7 +63,7 @@ def test_a_trial_trains_to_its_end(train: Train, search: StageFolder) -> None:
 
 
 def test_scores_that_are_asked_for_live_are_in_every_report_and_checkpoint(train: Train, search: StageFolder) -> None:
-    reports = train(live_scores=("irs", "sap_continuous"))
+    reports = train(evaluation=Evaluation(("live", "irs", "sap_continuous")))
     assert all({"mig", "irs", "sap_continuous", "sap_continuous/shape"} <= report.keys() for report in reports)
     best = read_trial(search.trial(0).path, rank_by="sap_continuous").best_checkpoint
     assert best is not None

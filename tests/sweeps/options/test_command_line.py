@@ -78,6 +78,22 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
         ("--live-scores mog", ", but got 'mog'."),
         ("--scores mog", "--scores must be some of mig, mig_quantile, "),
         ("--scores mog", ", all, but got 'mog'."),
+        ("--select best", "--select must be one of udr, udr-lasso, model-centrality, mig, "),
+        ("--select total_correlation", ", but got 'total_correlation'."),
+        ("--select mig_seed_study", ", but got 'mig_seed_study'."),
+        ("--udr-among all", "--udr-among needs --select udr or udr-lasso; leave it out, or give that too."),
+        ("--udr-among all --select elbo", "--udr-among needs --select udr or udr-lasso"),
+        ("--select udr --udr-among setting", "--udr-among setting needs --repeats of 2 or more, but got 1."),
+        ("--select udr --udr-among some", "--udr-among must be one of setting, all, but got 'some'."),
+        (
+            "--select udr --rank-by mig",
+            "--rank-by must be one of elbo with --select udr, which looks at no factor, but got 'mig'.",
+        ),
+        (
+            "--select model-centrality --live-scores irs",
+            "--live-scores must be some of active_units, total_correlation, elbo with --select model-centrality, which "
+            "looks at no factor, but got 'irs'.",
+        ),
         ("--bata 4", "--bata is not an option (did you mean --beta?); --help lists all options."),
         ("4", "4 is not an option; --help lists all options."),
         ("--name", "argument --name: expected one argument; --help lists all options."),
@@ -100,6 +116,24 @@ def test_several_values_and_ranges_of_any_parameter() -> None:
     assert drawn.space.axis("steps") == Range(100, 200)
     assert {trial.config.precision for trial in planned_trials(drawn)} == {"float32", "bfloat16"}
     assert len({trial.config.steps for trial in planned_trials(drawn)}) > 20
+
+
+@pytest.mark.parametrize("rule", ["udr", "udr-lasso", "model-centrality", "elbo"])
+def test_a_choice_without_labels_looks_at_no_factor_unless_told(rule: str) -> None:
+    options = parse(f"--select {rule}")
+    options.check()
+    assert options.search.rank_by == "elbo"
+    assert options.evaluation.has_factors is False
+    assert options.evaluation.metrics == ("live", "elbo")
+
+
+@pytest.mark.parametrize("words", ["", "--select mig", "--select mig_exact --rank-by mig_quantile"])
+def test_a_choice_with_labels_ranks_as_it_is_told(words: str) -> None:
+    options = parse(words)
+    options.check()
+    assert options.search.rank_by == ("mig_quantile" if "quantile" in words else "mig")
+    assert options.evaluation.has_factors is True
+    assert options.evaluation.metrics == ("live",)
 
 
 def test_a_flag_may_stand_alone() -> None:
@@ -155,7 +189,7 @@ def test_the_analysis_has_options_of_its_own() -> None:
     assert (options.folder, options.report.top, options.report.exact, str(options.output)) == (
         "results/x",
         5,
-        1,
+        None,
         "there",
     )
     with pytest.raises(InputError, match="required: FOLDER"):

@@ -101,6 +101,8 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "compile": ("--compile", trials),
     "confirm": ("", "test_faults.test_the_driver_killed_at_four_moments"),
     "seeds": ("", "test_plan.test_the_confirmed_keep_their_seeds_when_more_are_asked_for"),
+    "select": ("", "test_rules.test_udr_of_kept_codes_finds_the_odd_one"),
+    "udr_among": ("", "test_rules.test_udr_among_the_seeds_of_a_setting"),
     "top": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
     "exact": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
     "folder": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),

@@ -1,0 +1,62 @@
+"""Choose models of a sweep by a rule, at the end of the search and in the analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import get_args
+
+from betavae.data import FactorImages
+from betavae.records.sweep import Selection
+from betavae.records.trial import Trial
+from betavae.selection.rules import Among, Rule, ScoreRule, find_rule
+from sweeps.model_scores import Bar, ScoredModel, take_model_scores
+from sweeps.options.options import ReportOptions
+from sweeps.storage.mirror import Mirror
+
+
+def rule_of(options: ReportOptions, trials: Sequence[Trial]) -> Rule | None:
+    """Return the rule of `--select`; None if models are chosen by their highest score during training."""
+    if options.select is None:
+        return None
+    return find_rule(options.select, among=options.udr_among or default_among(trials))
+
+
+def as_among(text: str | None) -> Among | None:
+    """Return the models among which a recorded sweep compared models; None if they are not known."""
+    return next((among for among in get_args(Among) if among == text), None)
+
+
+def default_among(trials: Sequence[Trial]) -> Among:
+    """Return `setting` if a setting has several trials, else `all`."""
+    return "setting" if len({trial.setting for trial in trials}) < len(trials) else "all"
+
+
+def choose_models(
+    trials: Sequence[Trial], rule: Rule, data: Mapping[str, FactorImages], *, device: str, mirror: Mirror
+) -> tuple[Selection, list[str]]:
+    """Score the final models of trials by a rule, with a progress bar on a terminal.
+
+    Args:
+        trials: The trials of the search. Those that ran all their steps are compared; all that have a final model if
+            none did.
+        rule: The rule.
+        data: The whole data sets, by name.
+        device: Where to compute.
+        mirror: The sweep's folder, with the files that the rule reads.
+
+    Returns:
+        The rule's scores, and a sentence for each trial whose model could not be scored.
+    """
+    compared = [trial for trial in trials if trial.status == "finished"] or list(trials)
+    problems: list[str] = []
+    if isinstance(rule, ScoreRule):
+        models = [ScoredModel(trial.trial_id, trial.final_checkpoint, (rule.metric,)) for trial in compared]
+        taken = take_model_scores(models, data, device=device, mirror=mirror)
+        # again from their files, to which the scores were written, or could not be
+        compared, problems = [replace(trial, unkept=taken.unwritten) for trial in compared], taken.problems
+    with Bar(rule.work(compared)) as bar:
+        if rule.work(compared):
+            bar.begin(f"choice among {len(compared)} models", rule.label)
+        choice = rule.choose(compared, device=device, on_progress=bar.advance)
+    return Selection(rule.label, rule.needs_factors, choice.scores), [*problems, *choice.problems]
