@@ -31,16 +31,26 @@ def diagnose_latents(portrait: Portrait) -> str:
             "next to nothing of an image and draws nearly the same for all; moving a latent changes a pixel by "
             f"{change:.0%} at most. {cure} may help."
         )
-    return (
+    sentences = [
         f"Collapsed (KL below {threshold}): {'latent' if len(collapsed) == 1 else 'latents'} "
         f"{', '.join(map(str, collapsed))} of {count}: {_price(portrait, weight)}. Moving one changes a pixel by "
-        f"{change:.0%} at most. The binned MIG still counts its mean, however little that varies "
-        f"({_most_known(portrait, collapsed)}); the exact MIG counts at most its KL."
-    )
+        f"{change:.0%} at most."
+    ]
+    if portrait.is_labelled:
+        sentences.append(
+            f"The binned MIG still counts its mean, however little that varies ({_most_known(portrait, collapsed)}); "
+            "the exact MIG counts at most its KL."
+        )
+    return " ".join(sentences)
 
 
 def diagnose_factors(portrait: Portrait) -> list[str]:
-    """Return why each factor of a small gap has none: no latent knows it, or two share it."""
+    """Return why each factor of a small gap has none: no latent knows it, or two share it.
+
+    Nothing is returned for a model that has not been compared with factors.
+    """
+    if not portrait.is_labelled:
+        return []
     information = information_of(portrait.scores)
     collapsed = {latent.index for latent in portrait.latents if not latent.is_active}
     sentences = []

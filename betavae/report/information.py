@@ -37,6 +37,11 @@ class Information:
         return shares
 
 
+def has_information(scores: Scores) -> bool:
+    """Return whether scores hold what latents know of factors: not those of a sweep that looks at no factor."""
+    return Mig.name in scores
+
+
 def information_of(scores: Scores) -> Information:
     """Read the mutual information from the scores of a checkpoint.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from betavae.data import FactorImages, FactorSpace
 from betavae.errors import InputError
@@ -20,7 +20,7 @@ from betavae.models import VAE
 from betavae.objectives import NonFiniteLossError
 from betavae.records.checkpoint import CheckpointError, load_model
 from betavae.records.trial import Checkpoint, Trial
-from betavae.report.information import information_of
+from betavae.report.information import has_information, information_of
 from betavae.report.rotation import Rotation, best_rotation
 from betavae.samples import Samples, draw_samples
 
@@ -39,7 +39,7 @@ class Latent:
         index: Its number in the code.
         kl_nats: Its KL from the prior, averaged over the images.
         matched: The gap of each factor that this latent knows, and knows best of all.
-        best_known: The factor of which it knows the largest share.
+        best_known: The factor of which it knows the largest share; empty if no factor has been looked at.
         share_known: That share: mutual information over the factor's entropy.
     """
 
@@ -60,6 +60,8 @@ class Latent:
             return "collapsed"
         if self.matched:
             return ", ".join(f"{name} (gap {gap:.2f})" for name, gap in self.matched.items())
+        if not self.best_known:
+            return "active"
         return f"no factor first; most of {self.best_known} ({self.share_known:.0%} of its entropy)"
 
 
@@ -76,7 +78,8 @@ class Portrait:
         latents: By KL, the highest first.
         samples: Reconstructions, and a traversal of NUM_COLUMNS.
         mean_codes: By factor: the mean code of the images with each value of the factor, for each value of
-            `space.lines` (for all images together where that is None); nan where no scored image is.
+            `space.lines` (for all images together where that is None); nan where no scored image is. Empty if no factor
+            has been looked at.
         position_codes: The mean code of the images at each position; None if the factors hold no position.
         rescored: The ranking score of the same rows, taken again on this machine; None if it is none of an evaluation.
         rotation: The rotation of the two latents that know the position best; None without a position, or with one
@@ -99,6 +102,11 @@ class Portrait:
     def score(self) -> float:
         """The recorded ranking score."""
         return self.scores[self.trial.rank_by].value
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the model has been compared with factors."""
+        return has_information(self.scores)
 
     def shown(self, limit: int) -> tuple[Latent, ...]:
         """Return the latents of the highest KL, and every latent that knows a factor best; in the order of KL."""
@@ -129,22 +137,44 @@ def portray(
     _check_fits(checkpoint, model, data)
     rescored = _evaluate(trial, checkpoint, model, data, device=device)
     assert rescored.codes is not None
-    codes, space = rescored.codes.mean, data.factors
-    factors = space.indices_to_factors(rescored.codes.rows)
-    position = None if space.position is None else [space.column(name) for name in space.position]
+    against_factors = _CodesAgainstFactors({}, None, None)
+    if has_information(checkpoint.scores):
+        against_factors = _against_factors(rescored.codes.mean, rescored.codes.rows, data.factors)
     return Portrait(
         title=title,
         trial=trial,
         checkpoint=checkpoint.folder,
         scores=checkpoint.scores,
-        space=space,
+        space=data.factors,
         latents=latents_by_kl(checkpoint.scores),
         samples=draw_samples(model, data, device=device, num_columns=NUM_COLUMNS),
-        mean_codes=_mean_codes(codes, factors, space),
-        position_codes=None if position is None else mean_by_factors(codes, factors, columns=position, space=space),
+        mean_codes=against_factors.means,
+        position_codes=against_factors.at_position,
         rescored=rescored[trial.rank_by].value if trial.rank_by in rescored else None,
-        rotation=best_rotation(codes, factors, columns=position) if position and model.latent_size > 1 else None,
+        rotation=against_factors.rotation,
     )
+
+
+@dataclass(frozen=True)
+class _CodesAgainstFactors:
+    """Codes averaged over values of factors, as a `Portrait` holds them."""
+
+    means: Mapping[str, Float[np.ndarray, "lines values latents"]]
+    at_position: Float[np.ndarray, "x y latents"] | None
+    rotation: Rotation | None
+
+
+def _against_factors(
+    codes: Float[np.ndarray, "rows latents"], indices: Integer[np.ndarray, " rows"], space: FactorSpace
+) -> _CodesAgainstFactors:
+    factors = space.indices_to_factors(indices)
+    means = _mean_codes(codes, factors, space)
+    if space.position is None:
+        return _CodesAgainstFactors(means, None, None)
+    position = [space.column(name) for name in space.position]
+    at_position = mean_by_factors(codes, factors, columns=position, space=space)
+    rotation = best_rotation(codes, factors, columns=position) if codes.shape[1] > 1 else None
+    return _CodesAgainstFactors(means, at_position, rotation)
 
 
 def first_and_matched(latents: Sequence[Latent], limit: int) -> tuple[Latent, ...]:
@@ -155,9 +185,11 @@ def first_and_matched(latents: Sequence[Latent], limit: int) -> tuple[Latent, ..
 def latents_by_kl(scores: Scores) -> tuple[Latent, ...]:
     """Read the latents of a model from its scores, the highest KL first.
 
-    Raises:
-        InputError: If the scores do not hold `mig`.
+    If the scores do not hold `mig`, nothing is known of factors.
     """
+    if not has_information(scores):
+        unlabelled = [Latent(index, kl, {}, "", 0.0) for index, kl in enumerate(scores.kl_nats_per_latent)]
+        return tuple(sorted(unlabelled, key=lambda latent: latent.kl_nats, reverse=True))
     information = information_of(scores)
     shares = information.shares
     latents = [
@@ -218,14 +250,13 @@ def _mean_codes(
 
 def _check_fits(checkpoint: Checkpoint, model: VAE, data: FactorImages) -> None:
     """See that model, scores and images belong together."""
-    try:
-        scored = len(checkpoint.scores.kl_nats_per_latent), set(information_of(checkpoint.scores).factors)
-    except InputError as error:
-        raise CheckpointError(f"{checkpoint.folder}: {error}") from error
-    if scored != (model.latent_size, set(data.factors.names)):
+    names = data.factors.names
+    num_scored = len(checkpoint.scores.kl_nats_per_latent)
+    scored = information_of(checkpoint.scores).factors if has_information(checkpoint.scores) else names
+    if (num_scored, set(scored)) != (model.latent_size, set(names)):
         raise CheckpointError(
             f"The scores of {checkpoint.folder} must be of its model's {model.latent_size} latents and of the factors "
-            f"{', '.join(data.factors.names)}, but are of {scored[0]} latents and of {', '.join(sorted(scored[1]))}."
+            f"{', '.join(names)}, but are of {num_scored} latents and of {', '.join(sorted(scored))}."
         )
     if model.image_shape != data.image_shape:
         raise CheckpointError(
@@ -239,6 +270,14 @@ def _evaluate(
 ) -> Scores:
     try:
         metrics = [LIVE, trial.rank_by]
-        return evaluate(model, data, metrics, dataset=trial.config.dataset, device=device, step=checkpoint.scores.step)
+        return evaluate(
+            model,
+            data,
+            metrics,
+            dataset=trial.config.dataset,
+            has_factors=has_information(checkpoint.scores),
+            device=device,
+            step=checkpoint.scores.step,
+        )
     except (InputError, NonFiniteLossError) as error:
         raise CheckpointError(f"{checkpoint.folder} must hold a model that can be scored, but: {error}") from error
