@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from betavae.records.sweep import read_sweep
     from betavae.records.trial import ranked
     from betavae.report.traversals import latent_traversal
+    from betavae.selection import Autoencoder, model_centrality, udr
     from betavae.training import TrainingRun
 
 __all__ = [
     "VAE",
+    "Autoencoder",
     "DSprites",
     "TrainingRun",
     "TrialConfig",
@@ -36,6 +38,7 @@ __all__ = [
     "factor_entropies",
     "latent_traversal",
     "load_model",
+    "model_centrality",
     "mutual_information",
     "mutual_information_gap",
     "open_dataset",
@@ -43,6 +46,7 @@ __all__ = [
     "read_sweep",
     "score",
     "take_score",
+    "udr",
 ]
 
 _MODULES = {
@@ -56,6 +60,7 @@ _MODULES = {
     "read_sweep": "records.sweep",
     "ranked": "records.trial",
     "latent_traversal": "report.traversals",
+    **dict.fromkeys(("Autoencoder", "model_centrality", "udr"), "selection"),
     "TrainingRun": "training",
 }
 
