@@ -136,8 +136,10 @@ def format_confirmation_table(confirmations: Sequence[Confirmed], trials: Sequen
 def format_seed_study_table(reproductions: Sequence[Reproduced]) -> str:
     """Return the seed study's gaps, published and reproduced, beside those of the whole data set, as aligned text."""
     rows = [["gap", "published", "its protocol", "whole set", "models"]]
+    configs = [reproduction.config for reproduction in reproductions]
+    among = configs if has_several_objectives(configs) else ()
     for reproduction in reproductions:
-        models = f"{describe_config(reproduction.config)}, {counted(reproduction.num_seeds, 'seed')}"
+        models = f"{describe_config(reproduction.config, among)}, {counted(reproduction.num_seeds, 'seed')}"
         for name, gap in reproduction.own_rows.items():
             published_gap = f"{reproduction.published[name]:.4f}" if reproduction.published else "-"
             whole_set = f"{reproduction.whole_set[name]:.4f}"

@@ -5,8 +5,9 @@ from pathlib import Path
 from betavae.config import TrialConfig
 from betavae.records.trial import Trial
 from betavae.report.confirmation import confirmed
+from betavae.report.seed_study import Reproduced
 from sweeps.loggers.terminal_log import _describe_config
-from sweeps.tables import format_confirmation_table, format_table
+from sweeps.tables import format_confirmation_table, format_seed_study_table, format_table
 
 
 def trial(index: int, mig: float, objective: str, *, seed: int = 0, loss: str = "kl_nats", **values: object) -> Trial:
@@ -50,6 +51,13 @@ def test_a_confirmation_of_several_objectives_has_its_configurations_in_their_ro
     first, second = (line for line in table.splitlines() if "0.500" in line or "0.400" in line)
     assert first.split()[5:8] == ["factor-vae", "gamma", "40"]
     assert second.split()[4:8] == ["-", "beta-vae", "beta", "8"]  # the search has no score of it
+
+
+def test_the_seed_study_names_the_objective_where_there_are_several() -> None:
+    gaps = {"mig": 0.1, "shape": 0.0, "scale": 0.0}
+    studies = [Reproduced(each.config, (each,), {}, own_rows=gaps, whole_set=gaps) for each in MIXED[1:]]
+    assert "objective beta-vae, beta 4, latent size 10, lr 0.001, 1 seed" in format_seed_study_table(studies)
+    assert "objective" not in format_seed_study_table(studies[-1:])
 
 
 def test_a_line_of_a_trial_leaves_out_what_its_objective_does_not_have() -> None:
