@@ -29,6 +29,8 @@ from betavae.report.findings import (
     varied_fields,
 )
 from betavae.report.headline import headline
+from betavae.report.method_section import PENDING, compares_methods, method_section
+from betavae.report.methods import MAX_LISTED, MethodComparison
 from betavae.report.page_numbers import page_numbers
 from betavae.report.pictures import Picture, png_address, save_picture, write_traversal_gif
 from betavae.report.portrait import NUM_COLUMNS, Latent, Portrait
@@ -61,6 +63,7 @@ def render_page(
     data: Mapping[str, FactorImages],
     importances: Importances,
     problems: Sequence[str],
+    methods: MethodComparison | None,
     folder: Path,
 ) -> str:
     """Save every figure below `folder`, and return the page that shows them.
@@ -72,6 +75,7 @@ def render_page(
         data: The whole sets, by the name of the data set.
         importances: See `importance_bars`; may be empty.
         problems: Shown on top.
+        methods: The comparison of the objectives; None if there are not two to compare.
         folder: Where the figures go.
     """
     method, varied = describe_method(portraits, sweep.rank_by), varied_fields(sweep.trials)
@@ -88,6 +92,9 @@ def render_page(
         numbers=page_numbers(sweep, confirmations, portraits),
         confirmations=confirmations,
         requested=_requested_columns(confirmations),
+        methods=None if methods is None else method_section(methods, folder / "figures"),
+        methods_pending=PENDING if methods is None and compares_methods(sweep) else "",
+        max_listed=MAX_LISTED,
         columns=columns,
         heading=heading,
         notes=_notes(sweep, [column.name for column in columns]),

@@ -67,7 +67,7 @@ def test_the_page_is_written_and_shows_colours(sweep: Sweep) -> None:
         assert movie.n_frames > 1
     figures = {path.stem for path in (output / "figures").glob("*.png")}
     assert figures == {
-        "mig_against_free-bits_free_nats", "mig_against_free-bits_anneal",
+        "methods", "methods_losses", "mig_against_free-bits_free_nats", "mig_against_free-bits_anneal",
         "mig_against_lr", "parallel_coordinates", "learning_curves", "factors",
     }  # fmt: skip
     with (output / "trials.csv").open() as file:
