@@ -154,10 +154,10 @@ def _draw_scores(
 def _draw_curve(axes: Axes, trial: Trial, name: str, *, color: object, many: bool, is_faint: bool) -> None:
     steps = [report["step"] for report in trial.reports]
     values = [report.get(name, np.nan) for report in trial.reports]
-    axes.plot(steps, values, color=color, linewidth=1, alpha=0.3 if is_faint else 0.8, rasterized=many)
+    axes.plot(steps, values, color=color, linewidth=1, alpha=0.5 if is_faint else 0.8, rasterized=many)
     axes.plot(
         steps[-1:], values[-1:], _ENDS[trial.status], color=color, markersize=5, markeredgewidth=0, rasterized=many,
-        alpha=0.5 if is_faint else None,
+        alpha=0.7 if is_faint else None,
     )  # fmt: skip
 
 
