@@ -41,6 +41,10 @@ class Column:
         return "-" if value is None else value if isinstance(value, str) else format(value, self.format)
 
 
+OBJECTIVE_PARAMETERS = Column("objective parameters", "parameters of the objective", "parameters", "")
+"""The column of `describe_objectives`, in a table of several objectives."""
+
+
 def report_column(name: str) -> Column:
     """Return the column of a reported number: a score, the score of a factor, a loss term, or the speed."""
     metric_name, _, factor = name.partition("/")
@@ -78,7 +82,15 @@ def report_columns(names: Iterable[str], *, rank_by: str) -> list[Column]:
 
 
 def field_column(name: str) -> Column:
-    """Return the column of a parameter, of a part's name, or of a number that is derived from parameters."""
+    """Return the column of a field: a parameter, a part's name, or a number that is derived from parameters.
+
+    Args:
+        name: `gamma`; or `factor-vae.gamma`, the parameter of one part alone, whose label is `gamma of factor-vae`.
+    """
+    part, _, own_name = name.rpartition(".")
+    if part:
+        column = field_column(own_name)
+        return replace(column, name=name, label=f"{column.label} of {part}", symbol=f"{column.symbol} of {part}")
     parameter = parameters_by_name().get(name)
     if parameter is None:
         return Column(name, name.replace("_", " "), name, "" if name in PARTS else ".4g")
@@ -96,10 +108,50 @@ def order_of(value: Any) -> tuple[bool, float, str]:
         return True, 0.0, value
 
 
+def field_value(config: TrialConfig, name: str) -> Any:
+    """Return the value of a field as in `TrialConfig.value`; None if the config does not have it.
+
+    Args:
+        config: Any.
+        name: `gamma`, or `factor-vae.gamma`, which only a config with this part has.
+    """
+    part, _, own_name = name.rpartition(".")
+    return config.value(own_name) if not part or part in _names_of_parts(config) else None
+
+
 def tried_fields(configs: Sequence[TrialConfig]) -> list[str]:
-    """Return the names of the parts and parameters in which configurations differ, if they are of what is tried."""
+    """Return the names of the parts and parameters in which configurations differ, if they are of what is tried.
+
+    A parameter of a part counts if it differs between configurations of the same part: `gamma` of two objectives is two
+    parameters of one name.
+    """
     names = dict.fromkeys(name for config in configs for name in config.to_dict())
-    return [name for name in _ordered(names) if _is_tried(name) and len({config.value(name) for config in configs}) > 1]
+    return [name for name in _ordered(names) if _is_tried(name) and _differing_parts(configs, name)]
+
+
+def compared_fields(configs: Sequence[TrialConfig]) -> list[str]:
+    """Return the names of the fields whose values can be compared: `tried_fields`, with those of each objective apart.
+
+    With two or more objectives, a parameter of an objective is named `factor-vae.gamma`; the order of the objectives is
+    that of `OBJECTIVES`.
+    """
+    tried = tried_fields(configs)
+    if not has_several_objectives(configs):
+        return tried
+    owned = [name for name in tried if any(name in parameters_of(each) for each in OBJECTIVES.values())]
+    common = [name for name in tried if name in parameters_of(TrialConfig)]
+    apart = [
+        f"{objective}.{name}"
+        for objective in OBJECTIVES
+        for name in owned
+        if objective in _differing_parts(configs, name)
+    ]
+    return [*(name for name in tried if name not in (*owned, *common)), *apart, *common]
+
+
+def has_several_objectives(configs: Iterable[TrialConfig]) -> bool:
+    """Return whether configurations have two or more objectives, whose parameters may share names."""
+    return len({config.objective.name for config in configs}) > 1
 
 
 def shown_fields(configs: Sequence[TrialConfig]) -> list[str]:
@@ -109,9 +161,54 @@ def shown_fields(configs: Sequence[TrialConfig]) -> list[str]:
     return _ordered({*always, *objectives, *tried_fields(configs)})
 
 
+def table_fields(configs: Sequence[TrialConfig]) -> list[str]:
+    """Return the fields that have a column of their own in a table: `shown_fields`.
+
+    With several objectives their parameters have none, since most rows would not have them: the column
+    `OBJECTIVE_PARAMETERS` holds them.
+    """
+    names = shown_fields(configs)
+    if not has_several_objectives(configs):
+        return names
+    owned = {name for config in configs for name in parameters_of(type(config.objective))}
+    return [name for name in names if name not in owned]
+
+
+def describe_objectives(configs: Sequence[TrialConfig]) -> list[str]:
+    """Return the parameters of each config's objective in words: `gamma 10`.
+
+    Only those are described in which the configs of this objective differ; all, if they differ in none.
+    """
+    columns: dict[str, list[Column]] = {}
+    for objective in dict.fromkeys(config.objective.name for config in configs):
+        alike = [config for config in configs if config.objective.name == objective]
+        owned, tried = list(parameters_of(type(alike[0].objective))), tried_fields(alike)
+        columns[objective] = [field_column(name) for name in [name for name in owned if name in tried] or owned]
+    return [
+        ", ".join(
+            f"{column.symbol} {column.write(config.value(column.name))}" for column in columns[config.objective.name]
+        )
+        for config in configs
+    ]
+
+
 def derived_fields(configs: Sequence[TrialConfig]) -> list[str]:
     """Return the names of the numbers that are derived from configurations, such as `beta_norm`."""
     return list(dict.fromkeys(name for config in configs for name in config.derived()))
+
+
+def _names_of_parts(config: TrialConfig) -> set[str]:
+    return {part.name for part in config.parts.values()}
+
+
+def _differing_parts(configs: Sequence[TrialConfig], name: str) -> list[str]:
+    """Return the names of the parts whose configurations differ in a field; an empty name for a field of no part."""
+    values: dict[str, set[Any]] = {}
+    for config in configs:
+        if config.value(name) is not None:
+            owners = [part.name for part in config.parts.values() if name in parameters_of(type(part))]
+            values.setdefault("".join(owners), set()).add(config.value(name))
+    return [owner for owner, different in values.items() if len(different) > 1]
 
 
 def _ordered(names: Iterable[str]) -> list[str]:

@@ -6,11 +6,22 @@ import math
 import shlex
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from betavae.columns import Column, derived_fields, field_column, report_columns, shown_fields
+from betavae.columns import (
+    OBJECTIVE_PARAMETERS,
+    Column,
+    derived_fields,
+    describe_objectives,
+    field_column,
+    has_several_objectives,
+    report_columns,
+    shown_fields,
+    table_fields,
+)
 from betavae.config import PARTS, TrialConfig
 from betavae.data import FactorImages
 from betavae.metrics.base import NUM_ROWS
@@ -83,11 +94,16 @@ def format_table(trials: Sequence[Trial], *, root: Path) -> str:
     columns = report_columns({name: None for trial in scored_trials for name in trial.best or {}}, rank_by=rank_by)
     score_columns = [column for column in columns if column.name.partition("/")[0] == rank_by]
     other_columns = [column for column in columns if column.name.startswith("loss/") or column.higher_is_better is None]
+    if has_several_objectives(configs):  # a term of one objective would be a dash in most rows
+        other_columns = [c for c in other_columns if all(c.name in (trial.best or {}) for trial in scored_trials)]
+    fields = _Fields.of(configs)
     rows = [
-        [column.symbol for column in (*score_columns, *_fields(configs))]
+        [column.symbol for column in (*score_columns, *fields.columns)]
         + ["step", *(column.symbol for column in other_columns), "best checkpoint"]
     ]
-    return _align(rows + [_row(trial, score_columns, _fields(configs), other_columns, root) for trial in scored_trials])
+    for trial, cells in zip(scored_trials, fields.cells, strict=True):
+        rows.append(_row(trial, score_columns, cells, other_columns, root))
+    return _align(rows)
 
 
 def format_confirmation_table(confirmations: Sequence[Confirmed], trials: Sequence[Trial]) -> str:
@@ -97,18 +113,19 @@ def format_confirmation_table(confirmations: Sequence[Confirmed], trials: Sequen
         confirmations: At least one.
         trials: The search's, whose varied fields are shown.
     """
-    fields = _fields([*(trial.config for trial in trials), *(confirmation.config for confirmation in confirmations)])
+    fields = _Fields.of([*(confirmation.config for confirmation in confirmations), *(trial.config for trial in trials)])
     rank_by = confirmations[0].trials[0].rank_by
-    header = ["median", "quartiles", "search", *(column.symbol for column in fields), f"{rank_by} of each new seed"]
+    symbols = [column.symbol for column in fields.columns]
+    header = ["median", "quartiles", "search", *symbols, f"{rank_by} of each new seed"]
     rows = [
         [
             f"{confirmation.median:.4f}",
             "{:.3f} .. {:.3f}".format(*confirmation.quartiles),
             "-" if confirmation.search_score is None else f"{confirmation.search_score:.4f}",
-            *_values(confirmation.config, fields),
+            *cells,
             "  ".join(f"{score:.3f}" for score in confirmation.final_scores),
         ]
-        for confirmation in confirmations
+        for confirmation, cells in zip(confirmations, fields.cells, strict=False)  # those of trials follow
     ]
     return (
         f"\nconfirmation: {rank_by} at the end of training, with seeds that took no part in the selection\n"
@@ -119,8 +136,10 @@ def format_confirmation_table(confirmations: Sequence[Confirmed], trials: Sequen
 def format_seed_study_table(reproductions: Sequence[Reproduced]) -> str:
     """Return the seed study's gaps, published and reproduced, beside those of the whole data set, as aligned text."""
     rows = [["gap", "published", "its protocol", "whole set", "models"]]
+    configs = [reproduction.config for reproduction in reproductions]
+    among = configs if has_several_objectives(configs) else ()
     for reproduction in reproductions:
-        models = f"{describe_config(reproduction.config)}, {counted(reproduction.num_seeds, 'seed')}"
+        models = f"{describe_config(reproduction.config, among)}, {counted(reproduction.num_seeds, 'seed')}"
         for name, gap in reproduction.own_rows.items():
             published_gap = f"{reproduction.published[name]:.4f}" if reproduction.published else "-"
             whole_set = f"{reproduction.whole_set[name]:.4f}"
@@ -226,27 +245,46 @@ def _describe_scheduler(options: Options) -> str:
     return f"{name}, which stops trials from step {grace} on"
 
 
-def _fields(configs: Sequence[TrialConfig]) -> list[Column]:
-    """Return the columns of the trials' fields; derived numbers follow the objectives' parameters."""
-    names = shown_fields(configs)
-    derived = derived_fields(configs)
-    common_fields = [name for name in names if name in parameters_of(TrialConfig)]
-    part_fields = [name for name in names if name not in common_fields]
-    return [field_column(name) for name in (*part_fields, *derived, *common_fields)]
+@dataclass(frozen=True)
+class _Fields:
+    """The fields of configs, as a table shows them.
 
+    Attributes:
+        columns: A column per field; derived numbers follow the parameters of the parts.
+        cells: By config, the text of each column.
+    """
 
-def _values(config: TrialConfig, columns: Sequence[Column]) -> list[str]:
-    derived = config.derived()
-    return [column.write(derived.get(column.name, config.value(column.name))) for column in columns]
+    columns: tuple[Column, ...]
+    cells: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, configs: Sequence[TrialConfig]) -> _Fields:
+        """Return the fields of these configs; with several objectives, the parameters of each in one column."""
+        names = table_fields(configs)
+        common = [name for name in names if name in parameters_of(TrialConfig)]
+        parts = [name for name in names if name not in common]
+        texts: list[dict[str, str]]
+        if has_several_objectives(configs):
+            last, texts = [OBJECTIVE_PARAMETERS], [{OBJECTIVE_PARAMETERS.name: t} for t in describe_objectives(configs)]
+        else:
+            last = [field_column(name) for name in derived_fields(configs)]
+            derived = [config.derived() for config in configs]
+            texts = [{c.name: c.write(values.get(c.name)) for c in last} for values in derived]
+        columns = (*map(field_column, parts), *last, *map(field_column, common))
+        cells = [
+            tuple(text.get(column.name, column.write(config.value(column.name))) for column in columns)
+            for config, text in zip(configs, texts, strict=True)
+        ]
+        return cls(columns, tuple(cells))
 
 
 def _row(
-    trial: Trial, score_columns: Sequence[Column], fields: Sequence[Column], other_columns: Sequence[Column], root: Path
+    trial: Trial, score_columns: Sequence[Column], cells: Sequence[str], other_columns: Sequence[Column], root: Path
 ) -> list[str]:
     best, checkpoint = trial.best or {}, trial.best_checkpoint
     return [
         *(column.write(best.get(column.name)) for column in score_columns),
-        *_values(trial.config, fields),
+        *cells,
         f"{best['step']}",
         *(column.write(best.get(column.name)) for column in other_columns),
         one_line(str(checkpoint.folder.relative_to(root))) if checkpoint else "-",

@@ -132,9 +132,8 @@ def _write_trial(
     **values: Any,
 ) -> None:
     """A trial that is scored every 100 of its steps, with a checkpoint of its best."""
-    config = TrialConfig.from_dict(
-        {"beta": 4.0, "latent_size": 3, "lr": 1e-3, "steps": 200, "eval_every": 100} | values
-    )
+    defaults = {"latent_size": 3, "lr": 1e-3, "steps": 200, "eval_every": 100}
+    config = TrialConfig.from_dict(({} if "objective" in values else {"beta": 4.0}) | defaults | values)
     folder.mkdir(parents=True)
     (folder / "params.json").write_text(json.dumps(PlannedTrial(index, config).to_dict()))
     reports = [_report(100 * count, mig) for count, mig in enumerate(migs, start=1)]

@@ -134,7 +134,7 @@ def output_of(*words: str) -> str:
 @pytest.mark.slow
 def test_the_parts_that_design_adds_are_on_the_command_line(my_lab: None) -> None:
     text = " ".join(output_of("sweeps/run.py", "--help").split())
-    for help_text in ("KL that each latent may have at no cost. (free-bits)", "Hidden units. (mlp)", "`squares`: "):
+    for help_text in ("KL that each latent may have at no cost. (free-bits)", "Hidden units. (dense)", "`squares`: "):
         assert help_text in text
     (command,) = [each for each in commands_of(DOCS / "design.md") if "--dry-run" in each]
     plan = output_of(*shlex.split(command)[1:])
@@ -144,7 +144,7 @@ def test_the_parts_that_design_adds_are_on_the_command_line(my_lab: None) -> Non
 
 @pytest.mark.slow
 def test_the_parts_that_design_adds_keep_the_contracts_of_their_tables(my_lab: None) -> None:
-    parts = "free-bits or mlp or squares or best_latent"
+    parts = "free-bits or dense or squares or best_latent"
     text = output_of("-m", "pytest", "tests/contracts", "-q", "-p", "my_lab", "-k", parts, "-p", "no:cacheprovider")
     assert int(text.rpartition(" passed")[0].split()[-1]) >= 50, text
 
@@ -153,8 +153,8 @@ def test_the_parts_that_design_adds_keep_the_contracts_of_their_tables(my_lab: N
 @pytest.mark.ray
 def test_a_sweep_over_the_parts_that_design_adds_is_ranked_and_logged(my_lab: None, tmp_path: Path) -> None:
     options = (
-        "--dataset squares --architecture mlp --width 4 --objective free-bits --free-nats 0.5 -z 2 --beta 4 --lr 1e-3 "
-        "--steps 20 --eval-every 10 --scheduler none --rank-by best_latent --loggers json-lines --num-gpus 0 "
+        "--dataset squares --architecture dense --width 4 --objective free-bits --free-nats 0.5 -z 2 --beta 4 "
+        "--lr 1e-3 --steps 20 --eval-every 10 --scheduler none --rank-by best_latent --loggers json-lines --num-gpus 0 "
         "--no-report"
     )
     output = output_of("sweeps/run.py", *options.split(), "--results", str(tmp_path), "--name", "lab")

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Float
 
-from betavae.columns import field_column, report_column, shown_fields, tried_fields
+from betavae.columns import compared_fields, field_column, field_value, report_column, shown_fields
 from betavae.config import TrialConfig
 from betavae.data import FactorImages
 from betavae.records.sweep import Sweep
@@ -23,8 +23,8 @@ CHANCE = "a random number"
 
 
 def varied_fields(trials: Sequence[Trial]) -> list[str]:
-    """Return the names of the fields in which trials differ, without the seed."""
-    return tried_fields([trial.config for trial in trials])
+    """Return the names of the fields in which trials differ, without the seed, as `compared_fields` does."""
+    return compared_fields([trial.config for trial in trials])
 
 
 def describe_config(config: TrialConfig, names: Sequence[str]) -> str:
@@ -32,11 +32,16 @@ def describe_config(config: TrialConfig, names: Sequence[str]) -> str:
 
     Args:
         config: A field that its parts do not have is left out.
-        names: The fields; if empty, those of the objective, the latents and the learning rate.
+        names: The fields, as `gamma` or as `factor-vae.gamma`; if empty, those of the objective, the latents and the
+            learning rate.
     """
-    values = {name: config.value(name) for name in names or shown_fields([config])}
-    columns = [(field_column(name), value) for name, value in values.items() if value is not None]
+    values = {name: field_value(config, name) for name in names or shown_fields([config])}
+    columns = [(field_column(_own_name(name)), value) for name, value in values.items() if value is not None]
     return ", ".join(f"{column.label} = {column.write(value)}" for column, value in columns)
+
+
+def _own_name(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def counted(number: int, noun: str) -> str:

@@ -11,10 +11,10 @@ import jinja2
 import numpy as np
 
 from betavae.bars import tracked
-from betavae.columns import Column, field_column, report_column, shown_fields
+from betavae.columns import Column, field_column, has_several_objectives, report_column, shown_fields
 from betavae.data import FactorImages, FactorSpace
 from betavae.records.sweep import Sweep
-from betavae.records.trial import ranked
+from betavae.records.trial import Trial, ranked
 from betavae.report import comparison_plots, model_plots, plots
 from betavae.report.confirmation import Confirmed, confirmed, requested_metrics
 from betavae.report.diagnosis import diagnose_factors, diagnose_latents, diagnose_position
@@ -29,6 +29,8 @@ from betavae.report.findings import (
     varied_fields,
 )
 from betavae.report.headline import headline
+from betavae.report.method_section import PENDING, compares_methods, method_section
+from betavae.report.methods import MAX_LISTED, MethodComparison
 from betavae.report.page_numbers import page_numbers
 from betavae.report.pictures import Picture, png_address, save_picture, write_traversal_gif
 from betavae.report.portrait import NUM_COLUMNS, Latent, Portrait
@@ -36,7 +38,7 @@ from betavae.report.provenance import describe_method, describe_metrics, describ
 from betavae.report.score_table import agreement, describe_agreement, score_columns, scored_models
 from betavae.report.seed_study import explain, reproduced
 from betavae.report.settings import settings_of
-from betavae.report.table import Row, heading, page_columns
+from betavae.report.table import Row, heading, page_columns, page_rows
 from betavae.samples import TRAVERSAL_RANGE
 
 _NUM_MARKED = 3
@@ -46,6 +48,7 @@ _IMPORTANCE = (
     "another random number among the hyper-parameters: its importance is noise."
 )
 _CURVES = "Every trial over its steps; the mark at the end is how it ended."
+_CURVES_OF_OBJECTIVES = f"{_CURVES} Thick: the median of each objective, at the steps that half of its trials reached."
 _INFORMATION = (
     "Mutual information of each latent with each factor, in nats; the colour is the share of the factor's entropy H. "
     "Framed: the latent that knows the factor best, where one knows it."
@@ -60,21 +63,24 @@ def render_page(
     data: Mapping[str, FactorImages],
     importances: Importances,
     problems: Sequence[str],
+    methods: MethodComparison | None,
     folder: Path,
 ) -> str:
     """Save every figure below `folder`, and return the page that shows them.
 
     Args:
         sweep: At least one of its trials has a score.
-        rows: Of the ranked table.
+        rows: From `table_rows`.
         portraits: The models to show, the best first.
         data: The whole sets, by the name of the data set.
         importances: See `importance_bars`; may be empty.
         problems: Shown on top.
+        methods: The comparison of the objectives; None if there are not two to compare.
         folder: Where the figures go.
     """
     method, varied = describe_method(portraits, sweep.rank_by), varied_fields(sweep.trials)
-    confirmations, columns = confirmed(sweep.trials, sweep.confirming), page_columns(sweep, rows)
+    rows, confirmations = page_rows(sweep, rows), confirmed(sweep.trials, sweep.confirming)
+    columns = page_columns(sweep, rows)
     settings, seed_study = settings_of(sweep.trials), reproduced(sweep.trials)
     return _template().render(
         name=sweep.folder.name,
@@ -86,6 +92,9 @@ def render_page(
         numbers=page_numbers(sweep, confirmations, portraits),
         confirmations=confirmations,
         requested=_requested_columns(confirmations),
+        methods=None if methods is None else method_section(methods, folder / "figures"),
+        methods_pending=PENDING if methods is None and compares_methods(sweep) else "",
+        max_listed=MAX_LISTED,
         columns=columns,
         heading=heading,
         notes=_notes(sweep, [column.name for column in columns]),
@@ -151,7 +160,8 @@ def _model_scores(sweep: Sweep, folder: Path) -> dict[str, Any]:
 
 def _notes(sweep: Sweep, names: Sequence[str]) -> list[str]:
     """Return what the table's columns are: the metrics, and the numbers that follow from parameters."""
-    helps = dict.fromkeys(trial.config.objective.derived_help for trial in sweep.trials)
+    derived = [trial.config for trial in sweep.trials if not trial.config.derived().keys().isdisjoint(names)]
+    helps = dict.fromkeys(config.objective.derived_help for config in derived)
     return [*describe_metrics(names), *(text[0].upper() + text[1:] for text in helps if text)]
 
 
@@ -162,23 +172,35 @@ def _sweep_pictures(
     rank_by, label = sweep.rank_by, report_column(sweep.rank_by).label
     ceiling = portraits[0].scores[rank_by].ceiling if portraits else None
     varied = [axis.column.name for axis in compared_axes(trials)]
+    configs = [trial.config for trial in trials]
     pictures: dict[str, list[Picture]] = {"against": [], "together": [], "learning": [], "factors": []}
-    for name in varied or shown_fields([trials[0].config])[:1]:
+    for name in _fields_with_panel(trials):
         figure = plots.score_against(name, sweep, ceiling=ceiling)
-        caption = (
-            f"Best {label} of every trial against {field_column(name).label}. A bar: the median of a setting with "
-            "several seeds."
-        )
-        pictures["against"].append(save(f"{rank_by}_against_{name}".replace("/", "_"), figure, caption=caption))
-    if len(varied) > 1:
-        figure = plots.parallel_coordinates(sweep, varied, num_marked=_NUM_MARKED)
+        caption = f"Best {label} of every trial against {field_column(name).label}."
+        if not has_several_objectives(configs) or "." in name:
+            caption += " A bar: the median of a setting with several seeds."
+        file_name = f"{rank_by}_against_{name}".replace("/", "_").replace(".", "_")
+        pictures["against"].append(save(file_name, figure, caption=caption))
+    parallel = [name for name in varied if "." not in name]  # the parameter of one objective is of few trials
+    if len(parallel) > 1:
+        figure = plots.parallel_coordinates(sweep, parallel, num_marked=_NUM_MARKED)
         pictures["together"].append(save("parallel_coordinates", figure, caption=_describe_parallel(sweep)))
     if importances:
         figure = comparison_plots.importance_bars(importances)
         pictures["together"].append(save("importance", figure, caption=_IMPORTANCE))
-    pictures["learning"].append(save("learning_curves", plots.learning_curves(sweep, ceiling=ceiling), caption=_CURVES))
+    curves = _CURVES_OF_OBJECTIVES if has_several_objectives(configs) else _CURVES
+    pictures["learning"].append(save("learning_curves", plots.learning_curves(sweep, ceiling=ceiling), caption=curves))
     pictures["factors"] += _factor_pictures(portraits, folder)
     return pictures
+
+
+def _fields_with_panel(trials: Sequence[Trial]) -> list[str]:
+    """Return the fields against which the score is drawn: the varied ones, or else one.
+
+    Not the objective: a section of its own compares objectives.
+    """
+    varied = [axis.column.name for axis in compared_axes(trials)]
+    return [name for name in varied if name != "objective"] if varied else shown_fields([trials[0].config])[:1]
 
 
 def _describe_parallel(sweep: Sweep) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex, to_rgb
 
 INK = "#010101"
 """Text, axes and marks without a colour of their own. The page gives it the colour of its text, light or dark."""
@@ -22,7 +22,13 @@ MUTED = "#767676"
 FACTOR_COLORS = ("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#F0E442")
 """Okabe and Ito's colours, in the order of the factors."""
 
+METHOD_COLORS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#CC99FF", "#994400")
+"""The colours of objectives, in the order of their table: Paul Tol's bright scheme, and two more."""
+
 _LINE_STYLES = ((INK, "-"), (MUTED, "-"), ("#CC79A7", "--"), (INK, ":"), (MUTED, "--"), ("#CC79A7", "-."))
+
+_LIGHTEST, _DARKEST = 0.6, 0.45
+"""How far the lightest shade of a colour is on the way to white, and the darkest on the way to black."""
 
 VALUE_COLORS: Colormap = LinearSegmentedColormap.from_list("value", ["#3568D4", "#A05CA8", "#E0701A"])
 """The values of a hyper-parameter, from the smallest, blue, to the largest, orange."""
@@ -62,6 +68,24 @@ RC_PARAMS: dict[Any, Any] = {
 def factor_colors(names: Iterable[str]) -> dict[str, str]:
     """Return the colour of each factor, by its position among all factors of its data set; colours repeat after 7."""
     return dict(zip(names, itertools.cycle(FACTOR_COLORS), strict=False))
+
+
+def method_colors(names: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each method, by its position among all that there are; colours repeat after 8."""
+    return dict(zip(names, itertools.cycle(METHOD_COLORS), strict=False))
+
+
+def shades(color: str, num_shades: int) -> list[str]:
+    """Return a colour in shades from light to dark, the colour itself in the middle.
+
+    Args:
+        color: Red, green and blue, as `#4477AA`.
+        num_shades: One or more.
+    """
+    center = np.array(to_rgb(color))
+    depths = np.linspace(-1, 1, num_shades) if num_shades > 1 else np.zeros(1)
+    to_white, to_black = _LIGHTEST * np.clip(-depths, 0, 1), _DARKEST * np.clip(depths, 0, 1)
+    return [to_hex(center * (1 - white - black) + white) for white, black in zip(to_white, to_black, strict=True)]
 
 
 def line_styles(num_lines: int) -> list[tuple[str, str]]:

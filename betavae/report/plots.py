@@ -8,19 +8,23 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
-from betavae.columns import report_column, report_columns
+from betavae.columns import field_value, report_column, report_columns
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Status, Trial, ranked
 from betavae.report.field_axis import FieldAxis, TrialColors
 from betavae.report.palette import INK, MUTED, PAPER, score_axis
-from betavae.report.settings import settings_of
+from betavae.report.settings import median_of, settings_of
 
 _ENDS: dict[Status, str] = {"finished": "o", "stopped": "X", "failed": "P", "unfinished": ">"}
 _MANY = 200
 """From so many trials on, curves and points are drawn as pixels: as vectors they would be megabytes."""
 
 _WIDE, _NARROW = 7.0, 3.6  # inches
+_ASIDE = 0.07
+"""Distance in inches between the points of two objectives that have the same value."""
+
 _NO_VALUE = -0.14
 """Height at which a line over parallel axes passes one whose field its trial does not have."""
 
@@ -29,35 +33,40 @@ def score_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
     """Draw every trial's best score against one hyper-parameter; a bar marks the median of a setting of several seeds.
 
     Args:
-        name: A parameter, or the name of a part. Trials that do not have it are left out.
+        name: A parameter, or the name of a part. Trials that do not have it are left out. `factor-vae.gamma` is the
+            parameter of one part alone. Against any other field, several objectives lie side by side, without bars.
         sweep: At least one of its trials has a score.
         ceiling: The score of a perfect code; None draws no line.
     """
     scored = ranked(sweep.trials)
-    trials = [trial for trial in scored if trial.config.value(name) is not None]
+    trials = [trial for trial in scored if field_value(trial.config, name) is not None]
     axis, colors = FieldAxis.of(name, trials), TrialColors.of(scored)
     figure = Figure(figsize=(_NARROW, 3.0), layout="constrained")
     axes = figure.subplots()
-    for status, marker in _ENDS.items():
-        shown = [trial for trial in trials if trial.status == status]
-        places = axis.places([trial.config.value(name) for trial in shown])
-        axes.scatter(
-            places, [trial.score for trial in shown], c=colors.colors(shown), marker=marker, s=28, alpha=0.85,
-            linewidths=0, rasterized=len(trials) > _MANY,
-        )  # fmt: skip
-    _mark_medians(axes, axis, trials)
+    many = len(trials) > _MANY
+    is_common = not axis.is_of_one_part and name != "objective"
+    if colors.methods and is_common:
+        for number, objective in enumerate(colors.methods):
+            alike = [trial for trial in trials if trial.config.objective.name == objective]
+            aside = _ASIDE * (number - (len(colors.methods) - 1) / 2)
+            _draw_scores(figure, axis, alike, colors, many=many, aside=aside)
+    else:
+        _draw_scores(figure, axis, trials, colors, many=many)
+        _mark_medians(axes, axis, trials)
     axis.draw(axes)
     _score_axis(axes, sweep, ceiling=ceiling)
     _status_legend(axes, trials)
-    if len(trials) < len(scored):
+    if len(trials) < len(scored) and not axis.is_of_one_part:
         axes.set_xlabel(f"{axis.column.label}\n({len(scored) - len(trials)} of {len(scored)} trials have none)")
-    if colors.axis is not None and colors.axis.column.name != name:
-        colors.draw_bar(figure, axes, scored)
+    if is_common and (colors.axis is None or colors.axis.column.name != name):
+        colors.draw_legend(figure, axes, scored)
     return figure
 
 
 def learning_curves(sweep: Sweep, *, ceiling: float | None) -> Figure:
     """Draw every trial's ranking score, losses and changing weights over its steps; the end's mark is how it ended.
+
+    With several objectives, a thick line is the median of each, at the steps that half of its trials have reached.
 
     Args:
         sweep: At least one of its trials has a score.
@@ -73,7 +82,10 @@ def learning_curves(sweep: Sweep, *, ceiling: float | None) -> Figure:
     colors = TrialColors.of(trials)
     for axes, column in zip(panels, columns, strict=True):
         for trial, color in zip(trials, colors.colors(trials), strict=True):
-            _draw_curve(axes, trial, column.name, color=color, many=len(trials) > _MANY)
+            _draw_curve(axes, trial, column.name, color=color, many=len(trials) > _MANY, is_faint=bool(colors.methods))
+        for objective, method_color in colors.methods.items():
+            alike = [trial for trial in trials if trial.config.objective.name == objective]
+            axes.plot(*_median_curve(alike, column.name), color=method_color, linewidth=2)
         axes.set_ylabel(column.label.replace(" (", "\n("))
         values = [report[column.name] for trial in trials for report in trial.reports if column.name in report]
         if min(values) >= 0:
@@ -81,7 +93,7 @@ def learning_curves(sweep: Sweep, *, ceiling: float | None) -> Figure:
     _score_axis(panels[0], sweep, ceiling=ceiling)
     _status_legend(panels[0], trials)
     panels[-1].set_xlabel("steps")
-    colors.draw_bar(figure, panels, trials)
+    colors.draw_legend(figure, panels, trials)
     return figure
 
 
@@ -95,7 +107,7 @@ def parallel_coordinates(sweep: Sweep, names: Sequence[str], *, num_marked: int)
     """
     trials = ranked(sweep.trials)
     fields = [FieldAxis.of(name, trials) for name in names]
-    shares = [field.shares([trial.config.value(field.column.name) for trial in trials]) for field in fields]
+    shares = [field.shares(field.values_of(trials)) for field in fields]
     low, high = _ends_of_scores(trials)
     columns = [*shares, (np.array([trial.score for trial in trials]) - low) / (high - low)]
     figure = Figure(figsize=(_WIDE, 3.4), layout="constrained")
@@ -122,19 +134,46 @@ def _score_axis(axes: Axes, sweep: Sweep, *, ceiling: float | None) -> None:
     score_axis(axes, report_column(sweep.rank_by).label, scores=scores, ceiling=ceiling)
 
 
-def _draw_curve(axes: Axes, trial: Trial, name: str, *, color: object, many: bool) -> None:
+def _draw_scores(
+    figure: Figure, axis: FieldAxis, trials: Sequence[Trial], colors: TrialColors, *, many: bool, aside: float = 0
+) -> None:
+    """Draw a point per trial, so many inches beside its value."""
+    (axes,) = figure.axes
+    for status, marker in _ENDS.items():
+        shown = [trial for trial in trials if trial.status == status]
+        places = axis.places(axis.values_of(shown))
+        points = axes.scatter(
+            places, [trial.score for trial in shown], c=colors.colors(shown), marker=marker, s=28, alpha=0.85,
+            linewidths=0, rasterized=many,
+        )  # fmt: skip
+        if aside:
+            beside = ScaledTranslation(aside, 0, figure.dpi_scale_trans)
+            points.set_offset_transform(axes.transData + beside)  # afterwards: the limits are those of the values
+
+
+def _draw_curve(axes: Axes, trial: Trial, name: str, *, color: object, many: bool, is_faint: bool) -> None:
     steps = [report["step"] for report in trial.reports]
     values = [report.get(name, np.nan) for report in trial.reports]
-    axes.plot(steps, values, color=color, linewidth=1, alpha=0.8, rasterized=many)
+    axes.plot(steps, values, color=color, linewidth=1, alpha=0.5 if is_faint else 0.8, rasterized=many)
     axes.plot(
-        steps[-1:], values[-1:], _ENDS[trial.status], color=color, markersize=5, markeredgewidth=0, rasterized=many
-    )
+        steps[-1:], values[-1:], _ENDS[trial.status], color=color, markersize=5, markeredgewidth=0, rasterized=many,
+        alpha=0.7 if is_faint else None,
+    )  # fmt: skip
+
+
+def _median_curve(trials: Sequence[Trial], name: str) -> tuple[list[int], list[float]]:
+    """Return the steps that half of these trials have reported a number at, and the median number there."""
+    by_step: dict[int, list[float]] = {}
+    for report in (report for trial in trials for report in trial.reports if name in report):
+        by_step.setdefault(report["step"], []).append(report[name])
+    steps = sorted(step for step, values in by_step.items() if 2 * len(values) >= len(trials))
+    return steps, [median_of(by_step[step]) for step in steps]
 
 
 def _mark_medians(axes: Axes, axis: FieldAxis, trials: Sequence[Trial]) -> None:
     for setting in settings_of(trials):
         if setting.num_seeds > 1:
-            place = axis.places([setting.config.value(axis.column.name)])
+            place = axis.places(axis.values_of(setting.trials[:1]))
             axes.plot(place, [setting.median], marker="_", markersize=16, markeredgewidth=2, color=INK)
 
 

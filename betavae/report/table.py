@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from betavae.columns import Column, derived_fields, field_column, report_columns, shown_fields
+from betavae.columns import (
+    OBJECTIVE_PARAMETERS,
+    Column,
+    derived_fields,
+    describe_objectives,
+    field_column,
+    has_several_objectives,
+    report_columns,
+    table_fields,
+)
 from betavae.metrics import METRICS
 from betavae.metrics.information_gaps import MigExact
 from betavae.records.sweep import Sweep
@@ -35,24 +44,45 @@ def table_rows(sweep: Sweep) -> list[Row]:
     return rows + [_row(sweep, trial, None) for trial in others]
 
 
-def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
-    """Return the columns that a page shows: of other scores than the ranking score, not those of the factors.
-
-    Of the scores on request, `mig_exact` alone: a table of its own shows the others.
+def page_rows(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
+    """Return the rows as a page shows them: with several objectives, the parameters of each row's in one cell.
 
     Args:
         sweep: The rows are of its trials.
-        rows: Columns without a value in any row are left out.
+        rows: From `table_rows`.
     """
     configs = [trial.config for trial in sweep.trials]
+    if not has_several_objectives(configs):
+        return list(rows)
+    described = dict(zip((trial.trial_id for trial in sweep.trials), describe_objectives(configs), strict=True))
+    return [row | {OBJECTIVE_PARAMETERS.name: described[row["trial"]]} for row in rows]
+
+
+def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
+    """Return the columns that a page shows: of other scores than the ranking score, not those of the factors.
+
+    Of the scores on request, `mig_exact` alone: a table of its own shows the others. With several objectives, only the
+    losses that all of them have, no derived numbers, and the parameters in one column.
+
+    Args:
+        sweep: The rows are of its trials.
+        rows: From `page_rows`. Columns without a value in any row are left out.
+    """
+    configs = [trial.config for trial in sweep.trials]
+    is_mixed = has_several_objectives(configs)
     names = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
     reported = report_columns(names, rank_by=sweep.rank_by)
     shown = {sweep.rank_by, MigExact.name, *(name for trial in sweep.trials for name in trial.best or {})}
     scores = [column for column in reported if column.name in METRICS and column.name in shown]
     factors = [column for column in reported if column.name.startswith(f"{sweep.rank_by}/")]
     losses = [column for column in reported if column.name.startswith("loss/")]
-    fields = [field_column(name) for name in (*shown_fields(configs), "seed")]
+    fields = [field_column(name) for name in (*table_fields(configs), "seed")]
     derived = [field_column(name) for name in derived_fields(configs)]
+    if is_mixed:
+        scored = [row for row in rows if row["rank"] is not None]
+        losses = [column for column in losses if all(row.get(column.name) is not None for row in scored)]
+        place = [column.name for column in fields].index("objective") + 1
+        fields, derived = [*fields[:place], OBJECTIVE_PARAMETERS, *fields[place:]], []
     columns = [_RANK, _TRIAL, *scores, *fields, _STATUS, _STEP, *factors, *losses, *derived]
     return [column for column in columns if column.name in names]
 

@@ -21,6 +21,7 @@ from betavae.report.confirmation import confirmed
 from betavae.report.differences import differences
 from betavae.report.findings import Importances
 from betavae.report.headline import headline
+from betavae.report.methods import MethodComparison, best_rows, compare_methods
 from betavae.report.page import render_page
 from betavae.report.palette import RC_PARAMS
 from betavae.report.portrait import Portrait, portray
@@ -31,6 +32,7 @@ from betavae.report.table import Row, table_rows, write_csv
 PAGE_FILE = "index.html"
 SUMMARY_FILE = "summary.json"
 TABLE_FILE = "trials.csv"
+METHODS_FILE = "methods.csv"
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,21 @@ def write_report(
     check_output(output)
     portraits, damaged = _portray(sweep, num_best=num_best, data=data, device=device)
     problems = [*sweep.unreadable, *problems, *damaged, *differences(sweep, portraits, data)]
-    rows = table_rows(sweep)
+    rows, methods = table_rows(sweep), compare_methods(sweep.trials)
     with replacing_folder(output) as folder, matplotlib.rc_context(RC_PARAMS):
         write_csv(folder / TABLE_FILE, rows)
-        write_json(folder / SUMMARY_FILE, _summary(sweep, rows, portraits, problems))
+        if methods is not None:
+            write_csv(folder / METHODS_FILE, best_rows(methods))
+        write_json(folder / SUMMARY_FILE, _summary(sweep, rows, portraits, problems, methods))
         page = render_page(
-            sweep, rows=rows, portraits=portraits, data=data, importances=importances, problems=problems, folder=folder
+            sweep,
+            rows=rows,
+            portraits=portraits,
+            data=data,
+            importances=importances,
+            problems=problems,
+            methods=methods,
+            folder=folder,
         )
         (folder / PAGE_FILE).write_text(page, encoding="utf-8", errors="backslashreplace")
     return Report(str(output / PAGE_FILE), tuple(problems))
@@ -146,7 +157,11 @@ def _portray_trial(
 
 
 def _summary(
-    sweep: Sweep, rows: Sequence[Row], portraits: Sequence[Portrait], problems: Sequence[str]
+    sweep: Sweep,
+    rows: Sequence[Row],
+    portraits: Sequence[Portrait],
+    problems: Sequence[str],
+    methods: MethodComparison | None,
 ) -> dict[str, Any]:
     confirmations = confirmed(sweep.trials, sweep.confirming)
     finding = headline(sweep.trials, confirmations)
@@ -168,11 +183,17 @@ def _summary(
             for setting in settings_of(sweep.trials)
         ],
         "confirmed": [confirmation.to_dict() for confirmation in confirmations],
+        **({} if methods is None else {"methods": _summarize_methods(methods)}),
         "seed_study": [setting.to_dict() for setting in reproduced(sweep.trials)],
         "trials": list(rows),
         "models": [_summarize(sweep, portrait) for portrait in portraits],
         "record": sweep.record,
     }
+
+
+def _summarize_methods(methods: MethodComparison) -> dict[str, Any]:
+    shares = methods.shares()
+    return {"best_values": best_rows(methods), "shares": None if shares is None else asdict(shares)}
 
 
 def _summarize(sweep: Sweep, portrait: Portrait) -> dict[str, Any]:

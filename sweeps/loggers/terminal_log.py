@@ -153,11 +153,13 @@ class TerminalLog(Logger):
 
 
 def _describe_config(config: TrialConfig, varied_fields: Sequence[str]) -> str:
-    """Return the sweep's other varied fields, then the config's main fields, in columns."""
+    """Return the sweep's other varied fields that the config has, then the config's main fields, in columns."""
     main_fields = shown_fields([config])
     names = dict.fromkeys((*(name for name in varied_fields if name not in main_fields), *main_fields))
     columns = [(field_column(name), config.value(name)) for name in names]
-    return " ".join(f"{column.symbol} {column.write(value):<{_width(value)}}" for column, value in columns).rstrip()
+    return " ".join(
+        f"{column.symbol} {column.write(value):<{_width(value)}}" for column, value in columns if value is not None
+    ).rstrip()
 
 
 def _width(value: object) -> int:

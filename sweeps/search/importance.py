@@ -15,7 +15,7 @@ from optuna.importance import (
     get_param_importances,
 )
 
-from betavae.columns import tried_fields
+from betavae.columns import compared_fields, field_value
 from betavae.config import parameters_by_name
 from betavae.records.trial import Trial, ranked
 from betavae.report.findings import CHANCE, Importances
@@ -36,7 +36,8 @@ def importances(trials: Sequence[Trial]) -> Importances:
     several times with a new random number (CHANCE) as one more hyper-parameter, whose importance shows the noise.
 
     Args:
-        trials: The trials. Trials without a score are left out.
+        trials: The trials. Trials without a score are left out. With several objectives, so are their parameters: one
+            name may be two hyper-parameters.
 
     Returns:
         Shares by evaluator and hyper-parameter, one per repeat. Empty if fewer than two hyper-parameters that all
@@ -46,8 +47,8 @@ def importances(trials: Sequence[Trial]) -> Importances:
         Hutter et al. 2014 (fANOVA); Watanabe et al. 2023, arXiv:2304.10255 (PED-ANOVA).
     """
     scored_trials = ranked(trials)
-    varied_names = tried_fields([trial.config for trial in scored_trials])
-    names = [name for name in varied_names if all(trial.config.value(name) is not None for trial in scored_trials)]
+    configs = [trial.config for trial in scored_trials]
+    names = [name for name in compared_fields(configs) if all(field_value(each, name) is not None for each in configs)]
     if len(names) < 2 or len(scored_trials) < MIN_TRIALS or scored_trials[0].score == scored_trials[-1].score:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)

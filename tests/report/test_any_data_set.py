@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,10 @@ from betavae.report import comparison_plots, latent_traversal, model_plots, plot
 from betavae.report.export import export_best
 from betavae.report.field_axis import FieldAxis, TrialColors, compared_axes
 from betavae.report.findings import describe_config
-from betavae.report.palette import FACTOR_COLORS, MUTED
+from betavae.report.palette import FACTOR_COLORS, METHOD_COLORS, MUTED
 from betavae.report.pictures import information_pixels
 from betavae.report.portrait import Portrait, latents_by_kl, portray
-from betavae.report.table import page_columns, table_rows
+from betavae.report.table import page_columns, page_rows, table_rows
 from betavae.report.write import write_report
 
 TRIALS = {
@@ -66,8 +67,8 @@ def test_the_page_is_written_and_shows_colours(sweep: Sweep) -> None:
         assert movie.n_frames > 1
     figures = {path.stem for path in (output / "figures").glob("*.png")}
     assert figures == {
-        "mig_against_objective", "mig_against_free_nats", "mig_against_anneal", "mig_against_lr",
-        "parallel_coordinates", "learning_curves", "factors",
+        "methods", "methods_losses", "mig_against_free-bits_free_nats", "mig_against_free-bits_anneal",
+        "mig_against_lr", "parallel_coordinates", "learning_curves", "factors",
     }  # fmt: skip
     with (output / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -77,11 +78,30 @@ def test_the_page_is_written_and_shows_colours(sweep: Sweep) -> None:
 
 
 def test_the_page_has_a_column_for_every_field_and_factor(sweep: Sweep) -> None:
-    columns = page_columns(sweep, table_rows(sweep))
-    names = [column.name for column in columns]
-    assert {"objective", "free_nats", "anneal", "beta", "lr", "latent_size", "mig", "mig_quantile"} <= set(names)
-    assert {"mig/hue", "mig/size", "mig/corner", "loss/extra", "beta_norm"} <= set(names)
-    assert not {"mig_quantile/hue", "dataset", "images_per_second"} & set(names)
+    """Of one objective; the parameters of several are in one column, since most rows have no value of each."""
+    one = replace(sweep, trials=sweep.trials[2:])
+    names = {column.name for column in page_columns(one, page_rows(one, table_rows(one)))}
+    assert {"beta", "lr", "latent_size", "mig", "mig_quantile", "beta_norm"} <= names
+    assert {"mig/hue", "mig/size", "mig/corner", "loss/extra"} <= names
+    assert not {"mig_quantile/hue", "dataset", "images_per_second", "objective"} & names
+    rows = page_rows(sweep, table_rows(sweep))
+    columns = [column.name for column in page_columns(sweep, rows)]
+    assert columns[columns.index("objective") + 1] == "objective parameters"
+    assert not {"free_nats", "anneal", "beta", "beta_norm"} & set(columns)
+    assert {"lr", "loss/extra"} <= set(columns)
+    described = [(row["objective"], row["objective parameters"]) for row in rows]
+    assert described[:3] == [
+        ("free-bits", "free nats 0, anneal False"), ("free-bits", "free nats 8, anneal True"), ("beta-vae", "beta 4"),
+    ]  # fmt: skip
+
+
+def test_a_loss_that_one_objective_has_is_no_column_of_several(sweep: Sweep) -> None:
+    first, *others = sweep.trials
+    more = replace(first, reports=tuple(report | {"loss/capacity_nats": 5.0} for report in first.reports))
+    for trials, is_shown in (((more, *others), False), ((more,), True)):
+        part = replace(sweep, trials=trials)
+        names = [column.name for column in page_columns(part, page_rows(part, table_rows(part)))]
+        assert ("loss/capacity_nats" in names) == is_shown
 
 
 def test_there_is_no_map_and_one_line_where_the_factors_have_neither(portrait: Portrait) -> None:
@@ -183,7 +203,7 @@ def test_trials_without_a_field_are_left_out_and_counted(sweep: Sweep) -> None:
 
 def test_lines_pass_below_an_axis_that_their_trial_does_not_have(sweep: Sweep) -> None:
     names = [axis.column.name for axis in compared_axes(sweep.trials)]
-    assert names == ["objective", "free_nats", "anneal", "lr"]  # beta has one value alone
+    assert names == ["objective", "free-bits.free_nats", "free-bits.anneal", "lr"]  # beta has one value alone
     axes = plots.parallel_coordinates(sweep, names, num_marked=1).axes[0]
     lines = {tuple(np.round(line.get_ydata(), 6)) for line in axes.lines if len(line.get_ydata()) == 5}
     assert lines == {(1, 0, 0, 1, 1), (1, 1, 1, 1, 0.8), (0, -0.14, -0.14, 0, 0.6), (0, -0.14, -0.14, 0, 0.4)}
@@ -191,13 +211,21 @@ def test_lines_pass_below_an_axis_that_their_trial_does_not_have(sweep: Sweep) -
     assert sum(text.get_text() == "none" for text in axes.texts) == 2
 
 
-def test_colours_are_of_an_objectives_number_and_grey_without_it(sweep: Sweep) -> None:
+def test_colours_are_of_the_objective_where_there_are_several(sweep: Sweep) -> None:
     colors = TrialColors.of(sweep.trials)
-    assert colors.label == "free nats"
+    assert colors.label == "objective"
+    first, second, third, fourth = (to_hex(color).upper() for color in colors.colors(sweep.trials))
+    assert first == second != third == fourth == METHOD_COLORS[0]
+    alone = TrialColors.of(sweep.trials[:2])
+    assert (alone.methods, alone.label) == ({}, "free nats")
+    assert TrialColors.of(sweep.trials[2:]).axis is None  # they differ in the seed alone
+
+
+def test_a_trial_without_the_number_of_the_colours_is_grey(sweep: Sweep) -> None:
+    colors = TrialColors(FieldAxis.of("free_nats", sweep.trials))
     first, second, third, _ = (to_hex(color) for color in colors.colors(sweep.trials))
     assert third == MUTED
     assert len({first, second, third}) == 3
-    assert TrialColors.of(sweep.trials[2:]).axis is None  # they differ in the seed alone
 
 
 def test_a_configuration_is_described_by_the_fields_that_it_has(sweep: Sweep) -> None:

@@ -1,14 +1,16 @@
+import itertools
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
 from betavae.data import DSprites
-from betavae.records.sweep import read_sweep
+from betavae.objectives import OBJECTIVES
+from betavae.records.sweep import Sweep, read_sweep
 from betavae.report import comparison_plots, model_plots, plots
-from betavae.report.palette import FACTOR_COLORS
+from betavae.report.palette import FACTOR_COLORS, METHOD_COLORS, shades
 from betavae.report.portrait import Portrait, latents_by_kl, portray
 
 
@@ -33,6 +35,95 @@ def test_every_trial_is_a_point_and_the_median_of_seeds_a_bar(make_sweep) -> Non
     bars = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "_"]
     assert bars == [[[4.0, pytest.approx(0.3)]]]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["finished", "stopped"]
+
+
+MIXED: dict[str, dict[str, Any]] = {
+    "a": {"migs": [0.1, 0.2], "objective": "factor-vae", "gamma": 10.0},
+    "b": {"migs": [0.3, 0.4], "objective": "factor-vae", "gamma": 40.0},
+    "c": {"migs": [0.5], "objective": "annealed-vae", "gamma": 10.0, "lr": 1e-4},
+    "d": {"migs": [0.3], "beta": 2.0},
+}
+
+
+@pytest.fixture
+def mixed(make_sweep) -> Sweep:
+    """Two objectives share a parameter's name, and one of them has one value of it."""
+    return read_sweep(make_sweep(MIXED, outcome="done"))
+
+
+def test_a_panel_of_one_objective_has_its_trials_alone_in_its_colour(mixed: Sweep) -> None:
+    figure = plots.score_against("factor-vae.gamma", mixed, ceiling=None)
+    axes, *others = figure.axes
+    assert (others, figure.legends) == ([], [])
+    assert axes.get_xlabel() == "gamma of factor-vae"
+    marks = [marks for marks in axes.collections if len(marks.get_offsets())]
+    points = np.concatenate([np.asarray(each.get_offsets()) for each in marks])
+    assert {tuple(point) for point in points.tolist()} == {(10.0, 0.2), (40.0, 0.4)}
+    colors = {to_hex(color[:3]).upper() for each in marks for color in each.get_facecolors()}
+    assert colors == {METHOD_COLORS[list(OBJECTIVES).index("factor-vae")]}
+
+
+def test_objectives_lie_side_by_side_against_a_field_that_they_share(mixed: Sweep) -> None:
+    """Fails if the points of two objectives lie on one another, or if a point leaves its value's tick."""
+    figure = plots.score_against("lr", mixed, ceiling=None)
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    marks = [marks for marks in axes.collections if len(marks.get_offsets())]
+    assert {float(x) for each in marks for x, _ in each.get_offsets()} == {1e-3, 1e-4}
+    places = [each.get_offset_transform().transform(each.get_offsets())[:, 0] for each in marks]
+    tick = axes.transData.transform((1e-3, 0))[0]
+    at_tick = [place[0] - tick for place in places if abs(place[0] - tick) < 20]
+    assert len({round(distance, 3) for distance in at_tick}) == 2  # factor-vae and beta-vae
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["beta-vae", "annealed-vae", "factor-vae"]
+    assert [line for line in axes.lines if line.get_marker() == "_"] == []
+
+
+def test_a_thick_curve_is_the_median_of_an_objective_where_half_of_its_trials_are(mixed: Sweep) -> None:
+    axes = plots.learning_curves(mixed, ceiling=None).axes[0]
+    thick = {to_hex(line.get_color()).upper(): line.get_xydata().tolist() for line in axes.lines if line.get_lw() == 2}
+    medians = {name: thick[METHOD_COLORS[list(OBJECTIVES).index(name)]] for name in ("factor-vae", "beta-vae")}
+    assert medians == {
+        "factor-vae": [[100, pytest.approx(0.2)], [200, pytest.approx(0.3)]], "beta-vae": [[100, 0.3]],
+    }  # fmt: skip
+    few, *others = mixed.trials
+    cut = replace(mixed, trials=(replace(few, reports=few.reports[:1]), *others))
+    trials = [trial for trial in cut.trials if trial.config.objective.name == "factor-vae"]
+    assert plots._median_curve(trials, "mig") == ([100, 200], [pytest.approx(0.2), 0.4])
+    assert plots._median_curve([*trials, trials[0]], "mig")[0] == [100]
+
+
+def lab(color: str, simulated: np.ndarray) -> np.ndarray:
+    """A colour in CIELAB, after a matrix on its linear red, green and blue."""
+    rgb = np.array(to_rgb(color))
+    linear = np.clip(simulated @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4), 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ linear / np.array([0.9505, 1, 1.089])
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize(
+    "simulated",
+    # Machado et al. 2009, severity 1, doi:10.1109/TVCG.2009.113: nobody's, then protan, deutan and tritan vision
+    [
+        np.eye(3),
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+    ],
+)
+def test_the_colours_of_objectives_differ_to_the_colour_blind(simulated: Any) -> None:
+    """A distance of 2.3 can just be seen; lines need more: five times as much here."""
+    colors = [lab(color, np.array(simulated)) for color in METHOD_COLORS]
+    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(colors, 2)) > 5 * 2.3
+    assert len(METHOD_COLORS) >= len(OBJECTIVES)
+
+
+def test_shades_go_from_light_to_dark_around_their_colour() -> None:
+    lightness = [lab(shade, np.eye(3))[0] for shade in shades("#4477AA", 5)]
+    assert lightness == sorted(lightness, reverse=True)
+    assert (shades("#4477AA", 5)[2], shades("#4477AA", 1)) == ("#4477aa", ["#4477aa"])
+    assert len(set(shades("#4477AA", 2))) == 2
 
 
 def test_a_curve_per_trial_in_each_panel(make_sweep) -> None:

@@ -321,6 +321,16 @@ def test_importance_takes_schedules_among_numbers_as_categories() -> None:
     assert all(by_name["beta"].min() > by_name["lr"].max() for by_name in found.values())
 
 
+def test_a_name_that_two_objectives_share_is_no_hyper_parameter_of_both() -> None:
+    """The score follows the beta of one objective alone: without their parameters, objective and lr are left."""
+    betas, objectives = [1.0, 2.0, 4.0, 8.0] * 6, ["beta-vae", "beta-tcvae"] * 12
+    scores = np.array([beta if name == "beta-vae" else 0.0 for beta, name in zip(betas, objectives, strict=True)])
+    lr = np.exp(np.random.default_rng(0).uniform(-9, -6, 24)).tolist()
+    found = importances(_trials(scores, objective=objectives, beta=betas, lr=lr))
+    assert [set(by_name) for by_name in found.values()] == [{"objective", "lr", CHANCE}] * 2
+    assert importances(_trials(scores, objective=objectives, beta=betas)) == {}
+
+
 def test_few_trials_or_one_axis_or_equal_scores_say_nothing() -> None:
     values = np.arange(1.0, 30.0)
     assert importances(_trials(values, beta=values.tolist(), lr=[1e-3] * len(values))) == {}
