@@ -27,6 +27,7 @@ from betavae.data import FactorImages
 from betavae.metrics.base import NUM_ROWS
 from betavae.parts import parameters_of
 from betavae.records.trial import Trial, num_ended, ranked
+from betavae.report.choice import labels_of_ranking
 from betavae.report.confirmation import Confirmed
 from betavae.report.findings import counted
 from betavae.report.seed_study import Reproduced, explain
@@ -129,7 +130,7 @@ def format_confirmation_table(confirmations: Sequence[Confirmed], trials: Sequen
     ]
     return (
         f"\nconfirmation: {rank_by} at the end of training, with seeds that took no part in the selection\n"
-        f"search: the score that selected the configuration, with labels\n{_align([header, *rows])}"
+        f"search: the score of the configuration in the search, {labels_of_ranking(rank_by)}\n{_align([header, *rows])}"
     )
 
 
@@ -154,14 +155,16 @@ def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = 
         first = confirmations[0]
         search_score = ""
         if first.search_score is not None:
-            search_score = f" ({first.search_score:.3f} in the search, selected with labels)"
+            labels = labels_of_ranking(first.trials[0].rank_by)
+            search_score = f" ({first.search_score:.3f} in the search, selected {labels})"
         score = f"median {first.trials[0].rank_by} {first.median:.3f} over {counted(first.num_seeds, 'new seed')}"
         return f"best       {describe_config(first.config, configs)}: {score}{search_score}"
     scored_trials = ranked(trials)
     best, median = scored_trials[0], float(np.median([trial.last_score for trial in scored_trials]))
     return (
-        f"best       {one_line(best.trial_id)}, {best.rank_by} {best.score:.3f}, selected with labels (median final "
-        f"score of all trials {median:.3f}): {describe_config(best.config, configs)}, seed {best.config.seed}"
+        f"best       {one_line(best.trial_id)}, {best.rank_by} {best.score:.3f}, selected "
+        f"{labels_of_ranking(best.rank_by)} (median final score of all trials {median:.3f}): "
+        f"{describe_config(best.config, configs)}, seed {best.config.seed}"
     )
 
 

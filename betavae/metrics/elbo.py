@@ -14,7 +14,7 @@ class Elbo(Metric):
     """The evidence lower bound in nats per image: minus reconstruction minus KL, whatever the objective weighs."""
 
     name = "elbo"
-    label = "ELBO, nats"
+    label = "ELBO (nats)"
     is_live = False
     seconds = 2.0
     num_rows = 2_000

@@ -106,6 +106,11 @@ class Trial:
         return next((checkpoint for checkpoint in checkpoints if checkpoint.scores.step == self.step), None)
 
     @property
+    def chosen_report(self) -> Report | None:
+        """The report of the model that stands for the trial; None before the first report."""
+        return self.best if self.choice is None else self.reports[-1]
+
+    @property
     def chosen_checkpoint(self) -> Checkpoint | None:
         """The checkpoint that stands for the trial: the final one if a rule has scored its model, else the best."""
         return self.best_checkpoint if self.choice is None else self.final_checkpoint

@@ -39,7 +39,7 @@ class Confirmed(SeedGroup):
     @cached_property
     def requested_scores(self) -> Mapping[str, tuple[float | None, ...]]:
         """By name, the scores on request in the order of `final_scores`; None where one has not been taken."""
-        return {name: final_values(self.trials, name) for name in requested_metrics()}
+        return {name: final_values(self.trials, name) for name in requested_metrics(self.trials[0].rank_by)}
 
     def requested_median(self, name: str) -> float | None:
         """Return the median of a score on request; None if it has not been taken of every seed."""
@@ -81,9 +81,9 @@ def confirmed(trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Conf
     return sorted(confirmations, key=lambda confirmation: confirmation.median, reverse=True)
 
 
-def requested_metrics() -> list[str]:
-    """Return the names of the metrics that are taken on request, such as `mig_exact`."""
-    return [name for name, metric in METRICS.items() if not metric.is_live]
+def requested_metrics(rank_by: str) -> list[str]:
+    """Return the names of the metrics that are taken on request, such as `mig_exact`, without the ranking score."""
+    return [name for name, metric in METRICS.items() if not metric.is_live and name != rank_by]
 
 
 def final_values(trials: Sequence[Trial], name: str) -> tuple[float | None, ...]:

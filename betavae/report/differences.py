@@ -32,9 +32,10 @@ def differences(sweep: Sweep, portraits: Sequence[Portrait], data: Mapping[str, 
 def _score_differences(portrait: Portrait) -> list[str]:
     trial, sentences = portrait.trial, []
     label = report_column(trial.rank_by).label
-    if abs(portrait.score - trial.score) > _SAME_SCORE:
+    score = trial.score if trial.choice is None else trial.last_score
+    if abs(portrait.score - score) > _SAME_SCORE:
         sentences.append(
-            f"Trial {trial.trial_id} reached a score of {trial.score:.4f} ({label}), but its best checkpoint that can "
+            f"Trial {trial.trial_id} reached a score of {score:.4f} ({label}), but its best checkpoint that can "
             f"be read has {portrait.score:.4f}: its figures and its scores on request are of that one."
         )
     if portrait.rescored is not None and abs(portrait.rescored - portrait.score) > _SAME_ON_OTHER_MACHINES:

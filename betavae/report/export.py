@@ -27,6 +27,7 @@ from betavae.records.checkpoint import (
 )
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Checkpoint, Trial, ranked
+from betavae.report.choice import labels_of_choice
 from betavae.report.confirmation import confirmed
 from betavae.report.provenance import describe_score
 from betavae.report.settings import median_of
@@ -119,14 +120,25 @@ def _card(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, data: FactorIma
         scores=scores,
         card_scores=_card_scores(scores),
         factors=_factors(scores),
+        choice=_describe_choice(sweep),
         rank_by=_code(trial.rank_by),
         origin=f"{sweep.folder.name}/{checkpoint.folder.relative_to(sweep.folder)}",
         command=sweep.record.get("command", "not recorded"),
         versions=", ".join(f"{name} {value}" for name, value in sweep.record.get("versions", {}).items()),
-        num_trials=len(ranked(sweep.trials)),
         median=median_of([other.last_score for other in ranked(sweep.trials)]),
         confirmations=[confirmation for confirmation in confirmations if confirmation.config == trial.setting],
     )
+
+
+def _describe_choice(sweep: Sweep) -> str:
+    """Return how the model was chosen, and whether that looked at factors."""
+    labels, num_trials = labels_of_choice(sweep), len(ranked(sweep.trials))
+    origin = "the factors" if labels == "with labels" else "no factor"
+    if sweep.selection is None:
+        what = f"the best checkpoint of the best of {num_trials} trials, by {_code(sweep.rank_by)}"
+    else:
+        what = f"the final model of the best of {num_trials} trials, by {sweep.selection.label}"
+    return f"**Selected {labels}**: this is {what}, which is computed from {origin}."
 
 
 def _describe_part(part: Part, *, only_changed: bool = False) -> str:

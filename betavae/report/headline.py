@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from betavae.records.trial import Trial, ranked
+from betavae.report.choice import labels_of_ranking
 from betavae.report.comparison import (
     paired_differences,
     permutation_p,
@@ -165,7 +166,8 @@ def _certainty(trials: Sequence[Trial], confirmations: Sequence[Confirmed], name
     if first.search_score is not None:
         curse = first.search_score - first.median
         sentences.append(
-            f"The search had promised {first.search_score:.3f}, selected with labels: {abs(curse):.3f} "
+            f"The search had promised {first.search_score:.3f}, selected {labels_of_ranking(first.trials[0].rank_by)}: "
+            f"{abs(curse):.3f} "
             f"{'more' if curse > 0 else 'less'}."
         )
     if len(confirmations) > 1:

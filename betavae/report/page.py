@@ -15,7 +15,8 @@ from betavae.columns import Column, field_column, has_several_objectives, report
 from betavae.data import FactorImages, FactorSpace
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Trial, ranked
-from betavae.report import comparison_plots, model_plots, plots
+from betavae.report import choice_plots, comparison_plots, model_plots, plots
+from betavae.report.choice import agreements, describe_rule, flagged, labels_of_ranking
 from betavae.report.confirmation import Confirmed, confirmed, requested_metrics
 from betavae.report.diagnosis import diagnose_factors, diagnose_latents, diagnose_position
 from betavae.report.field_axis import TrialColors, compared_axes
@@ -86,12 +87,16 @@ def render_page(
         name=sweep.folder.name,
         label=report_column(sweep.rank_by).label,
         headline=headline(sweep.trials, confirmations),
+        rule=describe_rule(sweep),
+        is_ruled=sweep.selection is not None,
+        ranking_labels=labels_of_ranking(sweep.rank_by),
+        **_choice(sweep, folder / "figures"),
         state=describe_state(sweep),
         training=describe_training(sweep.trials, data),
         problems=problems,
         numbers=page_numbers(sweep, confirmations, portraits),
         confirmations=confirmations,
-        requested=_requested_columns(confirmations),
+        requested=_requested_columns(confirmations, sweep.rank_by),
         methods=None if methods is None else method_section(methods, folder / "figures"),
         methods_pending=PENDING if methods is None and compares_methods(sweep) else "",
         max_listed=MAX_LISTED,
@@ -132,11 +137,11 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html")
 
 
-def _requested_columns(confirmations: Sequence[Confirmed]) -> list[Column]:
+def _requested_columns(confirmations: Sequence[Confirmed], rank_by: str) -> list[Column]:
     """Return the scores on request that have been taken of every seed of some configuration."""
     return [
         report_column(name)
-        for name in requested_metrics()
+        for name in requested_metrics(rank_by)
         if any(confirmation.requested_median(name) is not None for confirmation in confirmations)
     ]
 
@@ -155,6 +160,23 @@ def _model_scores(sweep: Sweep, folder: Path) -> dict[str, Any]:
         "score_columns": columns,
         "score_notes": describe_metrics([column.name for column in columns]),
         "score_pictures": pictures,
+    }
+
+
+def _choice(sweep: Sweep, folder: Path) -> dict[str, Any]:
+    """Return the template's values for what a choice cost, where its models have scores with labels."""
+    agreed, pictures = agreements(sweep), []
+    if agreed and sweep.selection is not None:
+        figure = choice_plots.choice_scatter(agreed, label=sweep.selection.label)
+        caption = (
+            f"Each model at its end: {sweep.selection.label} against scores with labels. A ring marks the chosen model."
+        )
+        pictures.append(save_picture(folder, "choice", figure, caption=caption))
+    return {
+        "agreements": agreed,
+        "flagged": [trial.trial_id for trial in flagged(sweep.trials)],
+        "choice_label": "" if sweep.selection is None else sweep.selection.label,
+        "choice_pictures": pictures,
     }
 
 
@@ -213,6 +235,8 @@ def _factor_pictures(portraits: Sequence[Portrait], folder: Path) -> list[Pictur
     """Draw the scores of the factors: a figure for each data set."""
     by_dataset: dict[str, list[Portrait]] = {}
     for portrait in portraits:
+        if not portrait.is_labelled:
+            continue
         by_dataset.setdefault(portrait.trial.config.dataset.name, []).append(portrait)
     pictures = []
     for dataset, group in by_dataset.items():
@@ -226,10 +250,11 @@ def _factor_pictures(portraits: Sequence[Portrait], folder: Path) -> list[Pictur
 def _confirmation_pictures(confirmations: Sequence[Confirmed], varied: Sequence[str], folder: Path) -> list[Picture]:
     if not confirmations:
         return []
-    label = report_column(confirmations[0].trials[0].rank_by).label
+    rank_by = confirmations[0].trials[0].rank_by
+    label = report_column(rank_by).label
     caption = (
         f"{label} at the end of training with new seeds: a point each, a bar at the median. Diamond: the best score "
-        "that the search saw of the configuration, selected with labels."
+        f"that the search saw of the configuration, selected {labels_of_ranking(rank_by)}."
     )
     figure = comparison_plots.confirmation_points(confirmations, varied, label=label)
     return [save_picture(folder, "confirmation", figure, caption=caption)]
@@ -244,7 +269,13 @@ def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folde
     shown = [latent for latent in portrait.shown(model_plots.MAX_ROWS) if latent.is_active]
     folded = [latent for latent in portrait.latents if latent not in shown]
     pairs = np.stack([portrait.samples.originals, portrait.samples.reconstructions])
-    heatmap = model_plots.information_heatmap(portrait.scores, portrait.latents)
+    pictures = []
+    if portrait.is_labelled:
+        heatmap = model_plots.information_heatmap(portrait.scores, portrait.latents)
+        pictures = [
+            save("codes", model_plots.code_figure(portrait), caption=_describe_codes(portrait.space)),
+            save("mutual_information", heatmap, caption=_INFORMATION),
+        ]
     _, _, height, width, _ = pairs.shape
     return {
         "anchor": anchor,
@@ -256,10 +287,7 @@ def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folde
         "shown": [_latent_values(portrait, latent, anchor) for latent in shown],
         "folded": [_latent_values(portrait, latent, anchor) for latent in folded],
         "reconstructions": png_address(model_plots.tile(pairs)),
-        "pictures": [
-            save("codes", model_plots.code_figure(portrait), caption=_describe_codes(portrait.space)),
-            save("mutual_information", heatmap, caption=_INFORMATION),
-        ],
+        "pictures": pictures,
         "method": describe_method([portrait], sweep.rank_by),
     }
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from betavae.columns import report_column
 from betavae.metrics.active_units import ACTIVE_UNIT_NATS
-from betavae.records.sweep import Sweep
-from betavae.records.trial import ranked
+from betavae.records.sweep import Selection, Sweep
+from betavae.records.trial import Trial, ranked
+from betavae.report.choice import labels_of_choice
 from betavae.report.confirmation import Confirmed, requested_metrics
 from betavae.report.portrait import Portrait
 from betavae.report.provenance import describe_ordered
@@ -39,16 +40,18 @@ def page_numbers(sweep: Sweep, confirmations: Sequence[Confirmed], portraits: Se
         portraits: The models that are shown, the best first; may be empty.
     """
     label, trials = report_column(sweep.rank_by).label, ranked(sweep.trials)
-    best = trials[0].best
-    assert best is not None  # a ranked trial has a score
+    chosen = trials[0].chosen_report
+    assert chosen is not None  # a ranked trial has a score
     return [
         *_confirmed_numbers(label, confirmations),
+        *_choice_numbers(sweep.selection, trials),
         PageNumber(
-            f"best {label}",
-            f"{trials[0].score:.3f}",
-            f"trial {trials[0].trial_id} at step {best['step']}, the best of {len(trials)}; selected with labels",
+            f"best {label}" if sweep.selection is None else f"{label} of the chosen",
+            f"{chosen[sweep.rank_by]:.3f}",
+            f"trial {trials[0].trial_id} at step {chosen['step']}, the best of {len(trials)}; selected "
+            f"{labels_of_choice(sweep)}",
         ),
-        *_requested_numbers(portraits),
+        *_requested_numbers(portraits, sweep.rank_by),
         PageNumber(
             f"median {label}",
             f"{median_of([trial.last_score for trial in trials]):.3f}",
@@ -58,23 +61,31 @@ def page_numbers(sweep: Sweep, confirmations: Sequence[Confirmed], portraits: Se
     ]
 
 
+def _choice_numbers(selection: Selection | None, trials: Sequence[Trial]) -> list[PageNumber]:
+    """Return the score by the rule that chose, of the model that it chose."""
+    if selection is None or trials[0].choice is None:
+        return []
+    method = f"at the end of training, the highest of {len(selection.scores)}"
+    return [PageNumber(f"{selection.label} of the chosen", f"{trials[0].choice:.3f}", method)]
+
+
 def _confirmed_numbers(label: str, confirmations: Sequence[Confirmed]) -> list[PageNumber]:
     if not confirmations:
         return []
     first = confirmations[0]
     method = f"median over {first.num_seeds} new seeds, each at the end of its training"
     numbers = [PageNumber(f"confirmed {label}", f"{first.median:.3f}", method)]
-    for name in requested_metrics():
+    for name in requested_metrics(first.trials[0].rank_by):
         median = first.requested_median(name)
         if median is not None:
             numbers.append(PageNumber(f"confirmed {report_column(name).label}", f"{median:.3f}", "the same models"))
     return numbers
 
 
-def _requested_numbers(portraits: Sequence[Portrait]) -> list[PageNumber]:
+def _requested_numbers(portraits: Sequence[Portrait], rank_by: str) -> list[PageNumber]:
     """Return each score that is taken on request, of the best model of which it has been taken."""
     numbers = []
-    for name in requested_metrics():
+    for name in requested_metrics(rank_by):
         scored = [portrait for portrait in portraits if name in portrait.scores]
         if scored:
             score, ordered = scored[0].scores[name], describe_ordered(scored[0].scores[name], scored[0].space)

@@ -93,8 +93,14 @@ def line_styles(num_lines: int) -> list[tuple[str, str]]:
     return list(itertools.islice(itertools.cycle(_LINE_STYLES), num_lines))
 
 
+_LEAST_SHARE = -1.0
+"""Scores below are no shares of a perfect code, such as the ELBO: their axis follows them."""
+
+
 def score_axis(axes: Axes, label: str, *, scores: Sequence[float] = (), ceiling: float | None = None) -> None:
     """Show scores on 0 to 1, or on more where some lie outside, with the score of a perfect code.
+
+    The axis of scores in nats, which lie far below 0, follows them.
 
     Args:
         axes: Its vertical axis shows the scores.
@@ -103,7 +109,8 @@ def score_axis(axes: Axes, label: str, *, scores: Sequence[float] = (), ceiling:
         ceiling: The score of a perfect code; None draws no line.
     """
     low, high = min((0.0, *scores)), max((1.0, *scores))
-    axes.set_ylim(low, high)
+    if low > _LEAST_SHARE:
+        axes.set_ylim(low, high)
     if (low, high) == (0, 1):
         axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_ylabel(label)

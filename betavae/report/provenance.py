@@ -24,14 +24,16 @@ def describe_scores(sweep: Sweep, portrait: Portrait) -> str:
     scores, trial = portrait.scores, portrait.trial
     column = report_column(trial.rank_by)
     described = [f"{column.label} {column.write(portrait.score)}"]
-    described += [_describe_requested(name, score, portrait) for name, score in requested_scores(scores).items()]
+    described += [
+        _describe_requested(name, score, portrait) for name, score in requested_scores(scores, trial.rank_by).items()
+    ]
     where = portrait.checkpoint.relative_to(sweep.folder)
     return f"{', '.join(described)}, at step {scores.step} of {trial.config.steps}, seed {trial.config.seed}: {where}"
 
 
-def requested_scores(scores: Scores) -> dict[str, Score]:
+def requested_scores(scores: Scores, rank_by: str) -> dict[str, Score]:
     """Return those of the scores that are taken on request, such as `mig_exact`, by name."""
-    return {name: scores[name] for name in requested_metrics() if name in scores}
+    return {name: scores[name] for name in requested_metrics(rank_by) if name in scores}
 
 
 def describe_ordered(score: Score, space: FactorSpace) -> str:
@@ -57,7 +59,7 @@ def describe_method(portraits: Sequence[Portrait], rank_by: str) -> str:
         f"{label}: {describe_score(scores[rank_by])}; data {scores.data_source}, SHA-256 "
         f"{scores.data_fingerprint[:12]}..."
     ]
-    for name, score in requested_scores(scores).items():
+    for name, score in requested_scores(scores, rank_by).items():
         requested = report_column(name).label
         described.append(f"{requested[0].upper()}{requested[1:]}: {describe_score(score)}.")
     return " ".join(described)

@@ -25,8 +25,11 @@ from betavae.text import spreadsheet_cell
 
 Row = dict[str, Any]
 
+_CHOICE = "choice"
+"""The score by the rule that chooses models."""
+
 _RANK, _TRIAL, _STATUS, _STEP = (
-    Column("rank", "rank by the best score", "rank", "d"),
+    Column("rank", "rank among all trials", "rank", "d"),
     Column("trial", "identifier of the trial", "trial", ""),
     Column("status", "how the trial ended", "status", ""),
     Column("step", "steps at the evaluation of this row", "at step", "d"),
@@ -36,7 +39,8 @@ _RANK, _TRIAL, _STATUS, _STEP = (
 def table_rows(sweep: Sweep) -> list[Row]:
     """Return a row per trial that has started: the ranked ones, then those without a score, which have no rank.
 
-    All scores and losses of a row are of one evaluation: the trial's best by the ranking score.
+    All scores and losses of a row are of one evaluation: the trial's best by the ranking score; the last, if a rule has
+    scored the final model.
     """
     scored = ranked(sweep.trials)
     others = [trial for trial in sweep.trials if not trial.reports]
@@ -83,7 +87,8 @@ def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
         losses = [column for column in losses if all(row.get(column.name) is not None for row in scored)]
         place = [column.name for column in fields].index("objective") + 1
         fields, derived = [*fields[:place], OBJECTIVE_PARAMETERS, *fields[place:]], []
-    columns = [_RANK, _TRIAL, *scores, *fields, _STATUS, _STEP, *factors, *losses, *derived]
+    choice = [] if sweep.selection is None else [Column(_CHOICE, sweep.selection.label, sweep.selection.label, ".4f")]
+    columns = [_RANK, _TRIAL, *choice, *scores, *fields, _STATUS, _STEP, *factors, *losses, *derived]
     return [column for column in columns if column.name in names]
 
 
@@ -110,10 +115,11 @@ def _cell(value: object) -> object:
 
 
 def _row(sweep: Sweep, trial: Trial, rank: int | None) -> Row:
-    checkpoint, report = trial.best_checkpoint, trial.best or {}
+    checkpoint, report = trial.chosen_checkpoint, trial.chosen_report or {}
     return {
         "rank": rank,
         "trial": trial.trial_id,
+        **({} if sweep.selection is None else {_CHOICE: trial.choice}),
         "status": trial.status,
         **report,
         **_requested_scores(trial),
@@ -126,9 +132,9 @@ def _row(sweep: Sweep, trial: Trial, rank: int | None) -> Row:
 
 
 def _requested_scores(trial: Trial) -> Row:
-    """Return the scores of the best checkpoint that the trial itself does not report."""
-    if trial.best is None or trial.best_checkpoint is None:
+    """Return the scores of the chosen checkpoint that the trial itself does not report."""
+    report, checkpoint = trial.chosen_report, trial.chosen_checkpoint
+    if report is None or checkpoint is None:
         return {}
-    by_name = trial.best_checkpoint.scores.by_name
-    numbers = [score.numbers(name) for name, score in by_name.items() if name not in trial.best]
+    numbers = [score.numbers(name) for name, score in checkpoint.scores.by_name.items() if name not in report]
     return {key: value for each in numbers for key, value in each.items()}

@@ -151,9 +151,10 @@ def _portray_trial(
     name = trial.config.dataset.name
     if name not in data:
         raise CheckpointError(f"its data set {name} must be here to look at the model, but is not.")
-    if trial.best_checkpoint is None:
+    checkpoint = trial.chosen_checkpoint
+    if checkpoint is None:
         raise CheckpointError(f"{trial.folder} must hold a checkpoint with its scores, but has none that can be read.")
-    return portray(trial, trial.best_checkpoint, title=title, data=data[name], device=device)
+    return portray(trial, checkpoint, title=title, data=data[name], device=device)
 
 
 def _summary(

@@ -1,0 +1,37 @@
+"""The figure of a choice: the rule's scores against scores with labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from betavae.report.choice import Agreement
+from betavae.report.field_axis import TrialColors
+from betavae.report.palette import INK, score_axis
+
+_WIDTH, _HEIGHT = 3.4, 3.1  # inches, of a panel
+_MAX_PANELS = 3
+
+
+def choice_scatter(agreements: Sequence[Agreement], *, label: str) -> Figure:
+    """Draw each model's score by the rule against its scores with labels; a ring marks the chosen model.
+
+    Args:
+        agreements: One or more; the first three are drawn.
+        label: The rule's label.
+    """
+    shown = agreements[:_MAX_PANELS]
+    figure = Figure(figsize=(_WIDTH * len(shown) + 0.6, _HEIGHT), layout="constrained")
+    panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    colors = TrialColors.of(shown[0].trials)
+    for axes, agreement in zip(panels, shown, strict=True):
+        of_rule = [trial.choice for trial in agreement.trials]
+        points = colors.colors(agreement.trials)
+        axes.scatter(of_rule, agreement.scores, c=points, s=28, alpha=0.85, linewidths=0)
+        axes.scatter(of_rule[:1], agreement.scores[:1], s=120, facecolors="none", edgecolors=INK, linewidths=1.4)
+        axes.set_xlabel(label)
+        score_axis(axes, agreement.column.label, scores=agreement.scores)
+        axes.set_ylim(top=max(1.1 * agreement.best, 0.1))
+    colors.draw_legend(figure, list(panels), shown[0].trials)
+    return figure
