@@ -26,7 +26,7 @@ from betavae.report.export import CARD_FILE, best_checkpoint, check_export, expo
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
 from betavae.text import one_line
-from sweeps.choosing import as_among, choose_models, default_among, rule_of
+from sweeps.choosing import as_among, choose_models, rule_of
 from sweeps.model_scores import models_to_score, take_model_scores
 from sweeps.options.command_line import parse_analysis_options
 from sweeps.options.options import ReportOptions
@@ -132,7 +132,7 @@ def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
     """
     if options.select is None and sweep.select is not None:
         options = replace(options, select=sweep.select, udr_among=as_among(sweep.udr_among))
-    if options.udr_among == "setting" and default_among(sweep.trials) == "all":
+    if options.udr_among == "setting" and len({trial.setting for trial in sweep.trials}) == len(sweep.trials):
         raise InputError("--udr-among setting needs a setting with two trials or more; give --udr-among all.")
     if options.exact is None:
         return replace(options, exact=0 if replace(options, select=sweep.select).is_label_free else 1)

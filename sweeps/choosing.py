@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
@@ -28,8 +29,14 @@ def as_among(text: str | None) -> Among | None:
 
 
 def default_among(trials: Sequence[Trial]) -> Among:
-    """Return `setting` if a setting has several trials, else `all`."""
-    return "setting" if len({trial.setting for trial in trials}) < len(trials) else "all"
+    """Return `setting` if every setting of the compared trials has two of them or more, else `all`."""
+    counts = Counter(trial.setting for trial in compared_trials(trials))
+    return "setting" if counts and min(counts.values()) > 1 else "all"
+
+
+def compared_trials(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that ran all their steps; all if none did."""
+    return [trial for trial in trials if trial.status == "finished"] or list(trials)
 
 
 def choose_models(
@@ -38,8 +45,7 @@ def choose_models(
     """Score the final models of trials by a rule, with a progress bar on a terminal.
 
     Args:
-        trials: The trials of the search. Those that ran all their steps are compared; all that have a final model if
-            none did.
+        trials: The trials of the search, of which `compared_trials` are compared.
         rule: The rule.
         data: The whole data sets, by name.
         device: Where to compute.
@@ -48,7 +54,7 @@ def choose_models(
     Returns:
         The rule's scores, and a sentence for each trial whose model could not be scored.
     """
-    compared = [trial for trial in trials if trial.status == "finished"] or list(trials)
+    compared = compared_trials(trials)
     problems: list[str] = []
     if isinstance(rule, ScoreRule):
         models = [ScoredModel(trial.trial_id, trial.final_checkpoint, (rule.metric,)) for trial in compared]

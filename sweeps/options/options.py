@@ -175,7 +175,7 @@ class ReportOptions:
 
     udr_among: Among | None = option(None, resume="fixed")
     """With `--select udr`: compare a model with the other seeds of its `setting`, or with `all` other models. Default:
-    `setting` if the sweep has `--repeats` of 2 or more, else `all`."""
+    `setting` if two models or more of every setting ran all their steps, else `all`."""
 
     scores: tuple[str, ...] | None = option(None, metavar="SCORE")
     """Take these scores of the models, or `all`, and store them in the checkpoints: `mig_chen`, `mig_dent`,

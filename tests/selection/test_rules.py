@@ -178,6 +178,9 @@ def test_trials_that_ran_all_steps_are_compared(sweep: Sweep, small_data: DSprit
 def test_seeds_of_a_setting_are_compared_where_there_are_several(sweep: Sweep) -> None:
     assert default_among(sweep.trials) == "setting"
     assert default_among([sweep.trials[0], sweep.trials[2]]) == "all"
+    stopped = replace(sweep.trials[3], reports=sweep.trials[3].reports[:1])
+    assert default_among([*sweep.trials[:3], stopped]) == "all"  # one of a setting's two was stopped
+    assert default_among([]) == "all"
 
 
 def test_every_rule_is_a_score_of_which_more_is_better() -> None:
