@@ -10,6 +10,7 @@ from typing import get_args
 from betavae.data import FactorImages
 from betavae.records.sweep import Selection
 from betavae.records.trial import Trial
+from betavae.report.findings import counted
 from betavae.selection.rules import Among, Rule, ScoreRule, find_rule
 from sweeps.model_scores import Bar, ScoredModel, take_model_scores
 from sweeps.options.options import ReportOptions
@@ -35,8 +36,9 @@ def default_among(trials: Sequence[Trial]) -> Among:
 
 
 def compared_trials(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that ran all their steps; all if none did."""
-    return [trial for trial in trials if trial.status == "finished"] or list(trials)
+    """Return the trials that ran all their steps; all if fewer than two did, since rules compare models."""
+    finished = [trial for trial in trials if trial.status == "finished"]
+    return finished if len(finished) > 1 else list(trials)
 
 
 def choose_models(
@@ -65,4 +67,9 @@ def choose_models(
         if rule.work(compared):
             bar.begin(f"choice among {len(compared)} models", rule.label)
         choice = rule.choose(compared, device=device, on_progress=bar.advance)
+    if not choice.scores:
+        problems.append(
+            f"{rule.label} scored none of {counted(len(compared), 'model')}, so they rank by {trials[0].rank_by}: it "
+            "compares final models with one another, or with the other seeds of their setting."
+        )
     return Selection(rule.label, rule.needs_factors, choice.scores), [*problems, *choice.problems]

@@ -20,7 +20,7 @@ from betavae.records.trial import ranked
 from betavae.report.settings import settings_of
 from betavae.selection import model_centrality, udr
 from betavae.selection.rules import Rule, _some_rows, find_rule, rule_names
-from sweeps.choosing import choose_models, default_among
+from sweeps.choosing import choose_models, compared_trials, default_among
 from sweeps.storage.mirror import Mirror
 
 ROWS, LATENTS = 2_000, 4
@@ -173,6 +173,24 @@ def test_trials_that_ran_all_steps_are_compared(sweep: Sweep, small_data: DSprit
     assert chosen([*sweep.trials[:2], *stopped[2:]], find_rule("udr")) == {"a", "b"}
     assert chosen(list(sweep.trials), find_rule("elbo")) == {*AGREEING, ODD}  # taken, and kept
     assert "elbo" in read_sweep(sweep.folder).trials[0].final_checkpoint.scores.by_name  # type: ignore[union-attr]
+
+
+def test_a_rule_that_can_compare_nothing_says_so(sweep: Sweep) -> None:
+    selection, problems = choose_models(
+        sweep.trials[:1], find_rule("udr"), {}, device="cpu", mirror=Mirror(sweep.folder)
+    )
+    assert selection.scores == {}
+    assert problems == [
+        "UDR scored none of 1 model, so they rank by mig: it compares final models with one another, or with the other "
+        "seeds of their setting."
+    ]
+
+
+def test_all_are_compared_where_fewer_than_two_ran_all_steps(sweep: Sweep) -> None:
+    stopped = [replace(trial, reports=trial.reports[:1]) for trial in sweep.trials]
+    assert compared_trials([*sweep.trials[:2], *stopped[2:]]) == list(sweep.trials[:2])
+    few = [sweep.trials[0], *stopped[1:]]
+    assert compared_trials(few) == few
 
 
 def test_seeds_of_a_setting_are_compared_where_there_are_several(sweep: Sweep) -> None:
