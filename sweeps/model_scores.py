@@ -179,7 +179,7 @@ def _kept_codes(checkpoint: Checkpoint, images: FactorImages) -> EncodedSample |
         return None
     try:
         check_checkpoint(checkpoint.folder, only=(CODES_FILE,))
-        return read_codes(checkpoint.folder).sample(images.factors)
+        return read_codes(checkpoint.folder).unlabelled_sample()
     except (CheckpointError, ValueError):  # then the model encodes these images again
         return None
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Integer
 
 from betavae.data import FactorSpace
 from betavae.errors import InputError
-from betavae.metrics.base import EncodedSample, Score, check_number, live_rows, require
+from betavae.metrics.base import EncodedSample, Score, check_number, live_rows, require, unlabelled
 from betavae.metrics.registry import METRICS
 
 
@@ -28,6 +28,10 @@ class Codes:
     rows: Integer[np.ndarray, " rows"]
     mean: Float[np.ndarray, "rows latents"]
     logvar: Float[np.ndarray, "rows latents"] | None
+
+    def unlabelled_sample(self) -> EncodedSample:
+        """Return the sample of these images for a metric that needs no factors."""
+        return unlabelled(self.mean, self.logvar, live_rows(self.rows))
 
     def sample(self, space: FactorSpace) -> EncodedSample:
         """Return the sample of these images for a metric.

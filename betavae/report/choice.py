@@ -21,6 +21,9 @@ LEAST_MODELS = 5
 FAILED_SHARE = 0.5
 """A seed has failed if its score is below this share of the median of its setting."""
 
+LEAST_SEEDS = 3
+"""Of fewer seeds of a setting none can be said to have failed."""
+
 _NUM_RESAMPLES = 10_000
 _INTERVAL = (2.5, 97.5)
 
@@ -91,10 +94,10 @@ def describe_rule(sweep: Sweep) -> str:
 
 
 def flagged(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials whose model the rule takes for a failed seed.
+    """Return the trials whose model the rule takes for a failed seed: its score is below half of its setting's median.
 
-    Such a score is below half of the median of its setting, or of all models where the setting has fewer than three. No
-    model is flagged where a score is negative, such as the ELBO: half of it says nothing.
+    No model is flagged where its setting has fewer than three, or where a score is negative, such as the ELBO: half of
+    it says nothing.
     """
     scores = {trial.trial_id: trial.choice for trial in trials if trial.choice is not None}
     failed = _failed(trials, {name: score for name, score in scores.items() if score is not None})
@@ -176,17 +179,13 @@ def _final_scores(trials: Sequence[Trial], name: str) -> dict[str, float]:
 
 
 def _failed(trials: Sequence[Trial], scores: dict[str, float]) -> set[str]:
-    """Return the trials whose score is below half of the median of their setting, or of all models."""
+    """Return the trials whose score is below half of the median of their setting, where it has three seeds or more."""
     if not scores or min(scores.values()) < 0:
         return set()
     by_setting: dict[object, list[float]] = {}
     for trial in trials:
         if trial.trial_id in scores:
             by_setting.setdefault(trial.setting, []).append(scores[trial.trial_id])
-    of_all = median_of(list(scores.values()))
-    medians = {setting: median_of(each) if len(each) > 2 else of_all for setting, each in by_setting.items()}
-    return {
-        trial.trial_id
-        for trial in trials
-        if trial.trial_id in scores and scores[trial.trial_id] < FAILED_SHARE * medians[trial.setting]
-    }
+    medians = {setting: median_of(each) for setting, each in by_setting.items() if len(each) >= LEAST_SEEDS}
+    judged = [trial for trial in trials if trial.trial_id in scores and trial.setting in medians]
+    return {each.trial_id for each in judged if scores[each.trial_id] < FAILED_SHARE * medians[each.setting]}

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from betavae.report.choice import Agreement
 from betavae.report.field_axis import TrialColors
-from betavae.report.palette import INK, score_axis
+from betavae.report.palette import INK
 
 _WIDTH, _HEIGHT = 3.4, 3.1  # inches, of a panel
 _MAX_PANELS = 3
@@ -31,7 +31,7 @@ def choice_scatter(agreements: Sequence[Agreement], *, label: str) -> Figure:
         axes.scatter(of_rule, agreement.scores, c=points, s=28, alpha=0.85, linewidths=0)
         axes.scatter(of_rule[:1], agreement.scores[:1], s=120, facecolors="none", edgecolors=INK, linewidths=1.4)
         axes.set_xlabel(label)
-        score_axis(axes, agreement.column.label, scores=agreement.scores)
-        axes.set_ylim(top=max(1.1 * agreement.best, 0.1))
+        axes.set_ylabel(agreement.column.label)
+        axes.set_ylim(bottom=min(0.0, *agreement.scores))
     colors.draw_legend(figure, list(panels), shown[0].trials)
     return figure

@@ -16,7 +16,7 @@ from betavae.data import FactorImages, FactorSpace
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Trial, ranked
 from betavae.report import choice_plots, comparison_plots, model_plots, plots
-from betavae.report.choice import agreements, describe_rule, flagged, labels_of_ranking
+from betavae.report.choice import LEAST_SEEDS, agreements, describe_rule, flagged, labels_of_ranking
 from betavae.report.confirmation import Confirmed, confirmed, requested_metrics
 from betavae.report.diagnosis import diagnose_factors, diagnose_latents, diagnose_position
 from betavae.report.field_axis import TrialColors, compared_axes
@@ -174,6 +174,7 @@ def _choice(sweep: Sweep, folder: Path) -> dict[str, Any]:
         pictures.append(save_picture(folder, "choice", figure, caption=caption))
     return {
         "agreements": agreed,
+        "has_seeds": any(setting.num_seeds >= LEAST_SEEDS for setting in settings_of(sweep.trials)),
         "flagged": [trial.trial_id for trial in flagged(sweep.trials)],
         "choice_label": "" if sweep.selection is None else sweep.selection.label,
         "choice_pictures": pictures,

@@ -59,11 +59,11 @@ def test_nothing_is_flagged_by_scores_below_zero(sweep: Sweep) -> None:
     assert flagged(elbo.trials) == []
 
 
-def test_small_settings_are_compared_with_all_models(sweep: Sweep) -> None:
+def test_no_seed_of_a_small_setting_has_failed(sweep: Sweep) -> None:
     trials = [
         replace(trial, config=replace(trial.config, lr=1e-5 * (1 + place))) for place, trial in enumerate(sweep.trials)
     ]
-    assert [trial.trial_id for trial in flagged(trials)] == ["a2"]
+    assert flagged(trials) == []
 
 
 def test_without_a_rule_there_is_no_agreement(sweep: Sweep) -> None:
