@@ -16,7 +16,7 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, image, scal
 
 from betavae.columns import report_column, shown_fields
 from betavae.config import PARTS, TrialConfig
-from betavae.metrics import live_metrics
+from betavae.metrics import METRICS, live_metrics
 from betavae.objectives import OBJECTIVES
 from betavae.records.checkpoint import (
     SAMPLES_FILE,
@@ -129,13 +129,21 @@ class TensorBoardLog(Logger):
     def _compared_numbers(self, config: TrialConfig) -> list[str]:
         """Return the names of the reported numbers that the HParams tab shows."""
         rank_by = self.context.stage.rank_by
-        factors = [f"{rank_by}/{name}" for name in self.context.factor_names]
+        names = self.context.factor_names if _has_factors(rank_by) else ()
+        factors = [f"{rank_by}/{name}" for name in names]
         losses = [f"loss/{term}" for term in config.objective.terms]
         return list(dict.fromkeys((rank_by, *factors, *_live_scores(self.context), *losses)))
 
 
 def _live_scores(context: LogContext) -> list[str]:
-    return [*live_metrics(), *context.options.live_scores]
+    has_factors = context.options.evaluation.has_factors
+    live = [name for name in live_metrics() if has_factors or not _has_factors(name)]
+    return [*live, *context.options.live_scores]
+
+
+def _has_factors(name: str) -> bool:
+    """Return whether a score looks at factors, and may have a value for each."""
+    return METRICS[name].needs_factors
 
 
 def _layout(context: LogContext) -> dict[str, dict[str, list[Any]]]:
@@ -146,11 +154,16 @@ def _layout(context: LogContext) -> dict[str, dict[str, list[Any]]]:
     losses = dict.fromkeys(["loss/total_nats", *(f"loss/{term}" for each in objectives for term in each.terms)])
     weights = context.options.space.scheduled_names()
     return {
-        **{name: {"mean": _chart(f"^{name}$"), "by factor": _chart(f"^{name}/")} for name in scores},
+        **{name: _score_charts(name) for name in scores},
         "loss": {report_column(name).symbol: _chart(f"^{name}$") for name in losses},
         **({"weight": {name: _chart(f"^weight/{name}$") for name in weights}} if weights else {}),
         "speed": {"images per second": _chart("^images_per_second$")},
     }
+
+
+def _score_charts(name: str) -> dict[str, list[Any]]:
+    charts = {"mean": _chart(f"^{name}$")}
+    return charts | ({"by factor": _chart(f"^{name}/")} if _has_factors(name) else {})
 
 
 def _chart(pattern: str) -> list[Any]:

@@ -32,8 +32,8 @@ from betavae.training import TrainingRun
 from sweeps.loggers.base import LogContext
 from sweeps.loggers.event_file import EventFile
 from sweeps.loggers.ray_adapter import RayLoggers
-from sweeps.loggers.tensorboard_log import TensorBoardLog
-from sweeps.options.options import Options
+from sweeps.loggers.tensorboard_log import TensorBoardLog, _layout
+from sweeps.options.options import Options, ReportOptions, SearchOptions
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import TrialFolder
@@ -185,6 +185,23 @@ def test_how_a_trial_ended_is_to_be_seen(
 
 def test_the_curves_are_grouped(board: RayLoggers, tmp_path: Path) -> None:
     assert written(tmp_path).Tags()["tensors"] == ["custom_scalars__config__"]
+
+
+@pytest.mark.parametrize("select", [None, "udr"])
+def test_a_choice_without_labels_has_no_charts_of_factors(select: str | None, search: StageFolder) -> None:
+    rank_by = "mig" if select is None else "elbo"
+    options = Options(search=SearchOptions(rank_by=rank_by), report=ReportOptions(select=select))
+    stage = replace(search, rank_by=rank_by)
+    context = LogContext(Mirror(search.path.parent), stage, options, 1, ("shape", "scale"), ())
+    groups = _layout(context)
+    numbers = TensorBoardLog(context)._compared_numbers(CONFIG)
+    if select is None:
+        assert {"mean", "by factor"} == groups["mig"].keys()
+        assert {"mig", "mig/shape", "mig/scale"} <= set(numbers)
+    else:
+        assert groups["elbo"].keys() == {"mean"}
+        assert "mig" not in groups
+        assert not any("mig" in name or name.startswith("elbo/") for name in numbers)
 
 
 def run_to_its_end(board: RayLoggers, trial: Any = TRIAL) -> None:
