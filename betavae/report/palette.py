@@ -93,7 +93,7 @@ def line_styles(num_lines: int) -> list[tuple[str, str]]:
     return list(itertools.islice(itertools.cycle(_LINE_STYLES), num_lines))
 
 
-_LEAST_SHARE = -1.0
+_LEAST_SHARE = -10.0
 """Scores below are no shares of a perfect code, such as the ELBO: their axis follows them."""
 
 

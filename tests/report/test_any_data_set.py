@@ -279,3 +279,11 @@ def test_an_axis_of_scores_shows_those_outside_0_and_1(make_blocks_sweep) -> Non
     assert plots.score_against("lr", sweep, ceiling=None).axes[0].get_ylim() == (-2, 3)
     axes = plots.parallel_coordinates(sweep, ["lr"], num_marked=1).axes[0]
     assert {tuple(line.get_ydata()) for line in axes.lines} >= {(0.0, 0.0), (1.0, 1.0)}
+
+
+def test_an_axis_of_scores_in_nats_follows_them(make_blocks_sweep) -> None:
+    """Fails if it reaches up to 1: all models would lie on one line at the bottom."""
+    sweep = read_sweep(make_blocks_sweep({"a": {"score": -130.0}, "b": {"score": -120.0, "lr": 0.1}}))
+    low, high = plots.score_against("lr", sweep, ceiling=None).axes[0].get_ylim()
+    assert -140 < low < -130
+    assert -120 < high < -110
