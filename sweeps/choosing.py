@@ -36,9 +36,9 @@ def default_among(trials: Sequence[Trial]) -> Among:
 
 
 def compared_trials(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that ran all their steps; all if fewer than two did, since rules compare models."""
+    """Return the trials that ran all their steps; if fewer than two did, all that have not failed."""
     finished = [trial for trial in trials if trial.status == "finished"]
-    return finished if len(finished) > 1 else list(trials)
+    return finished if len(finished) > 1 else [trial for trial in trials if trial.status != "failed"]
 
 
 def choose_models(

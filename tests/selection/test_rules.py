@@ -191,6 +191,8 @@ def test_all_are_compared_where_fewer_than_two_ran_all_steps(sweep: Sweep) -> No
     assert compared_trials([*sweep.trials[:2], *stopped[2:]]) == list(sweep.trials[:2])
     few = [sweep.trials[0], *stopped[1:]]
     assert compared_trials(few) == few
+    failed = replace(few[1], error="NonFiniteLossError: the loss")
+    assert compared_trials([few[0], failed, *few[2:]]) == [few[0], *few[2:]]
 
 
 def test_seeds_of_a_setting_are_compared_where_there_are_several(sweep: Sweep) -> None:
