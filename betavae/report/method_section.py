@@ -9,6 +9,7 @@ from betavae.columns import Column, has_several_objectives
 from betavae.metrics.total_correlation import TotalCorrelationMetric
 from betavae.objectives import OBJECTIVES
 from betavae.records.sweep import Sweep
+from betavae.report.choice import labels_of_ranking
 from betavae.report.findings import counted
 from betavae.report.method_plots import MANY, method_panels
 from betavae.report.methods import BestValue, MethodComparison, Quantity
@@ -84,7 +85,7 @@ def _describe_compared(comparison: MethodComparison) -> str:
     if comparison.num_stopped:
         sentence += (
             f" {counted(comparison.num_stopped, 'trial')} of these ended by the stopping rule, so the models that are "
-            "left are selected with labels."
+            f"left are selected {labels_of_ranking(comparison.ranking.column.name)}."
         )
     return sentence
 
@@ -119,7 +120,9 @@ def _describe_best_checkpoints(comparison: MethodComparison, quantities: tuple[Q
     labels = [quantity.column.label for quantity in quantities if quantity.is_of_best]
     if not labels:
         return []
-    return [f"Of the best checkpoint by {comparison.ranking.column.label}, chosen with labels: {', '.join(labels)}."]
+    column = comparison.ranking.column
+    chosen = f"chosen {labels_of_ranking(column.name)}"
+    return [f"Of the best checkpoint by {column.label}, {chosen}: {', '.join(labels)}."]
 
 
 def _by_source(shares: VarianceShares) -> dict[str, VarianceShare]:

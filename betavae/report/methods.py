@@ -70,7 +70,8 @@ class Quantity:
         column: The name, label and format.
         numbers: By trial.
         chance: By trial, the number of codes that know nothing; only of trials whose record has it.
-        is_of_best: Whether it is of the best checkpoint, as scores on request are; if not, of the end of training.
+        is_of_best: Whether it is of the best checkpoint, as scores on request are unless a rule chose models by their
+            end; if not, of the end of training.
     """
 
     column: Column
@@ -224,13 +225,13 @@ def _scores(trials: Sequence[Trial]) -> tuple[Quantity, ...]:
     rank_by = trials[0].rank_by
     at_end = [name for name in METRICS if name != rank_by and all(name in trial.reports[-1] for trial in trials)]
     on_request = [name for name in METRICS if name not in (rank_by, *at_end)]
-    others = [*(_reported(name, trials) for name in at_end), *(_of_best(name, trials) for name in on_request)]
+    others = [*(_reported(name, trials) for name in at_end), *(_requested(name, trials) for name in on_request)]
     is_known = [bool(each.column.higher_is_better) and len(each.numbers) == len(trials) for each in others]
     return (_reported(rank_by, trials), *itertools.compress(others, is_known))
 
 
 def _others(trials: Sequence[Trial]) -> tuple[Quantity, ...]:
-    quantities = [_of_best(TotalCorrelationMetric.name, trials), *(_reported(name, trials) for name in LOSSES)]
+    quantities = [_requested(TotalCorrelationMetric.name, trials), *(_reported(name, trials) for name in LOSSES)]
     return tuple(quantity for quantity in quantities if len(quantity.numbers) == len(trials))
 
 
@@ -241,12 +242,13 @@ def _reported(name: str, trials: Sequence[Trial]) -> Quantity:
     return Quantity(report_column(name), numbers, chance, is_of_best=False)
 
 
-def _of_best(name: str, trials: Sequence[Trial]) -> Quantity:
-    """Return a score that was taken on request, which is of the trial's best checkpoint."""
-    checkpoints = {trial.trial_id: trial.best_checkpoint for trial in trials}
+def _requested(name: str, trials: Sequence[Trial]) -> Quantity:
+    """Return a score that was taken on request, which is of the checkpoint that stands for the trial."""
+    checkpoints = {trial.trial_id: trial.chosen_checkpoint for trial in trials}
     known = {trial_id: _scores_of(checkpoint) for trial_id, checkpoint in checkpoints.items()}
     numbers = {trial_id: scores[name].value for trial_id, scores in known.items() if name in scores}
-    return Quantity(report_column(name), numbers, _chance(name, checkpoints), is_of_best=True)
+    is_of_best = any(trial.choice is None for trial in trials)
+    return Quantity(report_column(name), numbers, _chance(name, checkpoints), is_of_best=is_of_best)
 
 
 def _chance(name: str, checkpoints: Mapping[str, Checkpoint | None]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from betavae.data import DSprites
 from betavae.metrics import Score
 from betavae.objectives import OBJECTIVES
 from betavae.records.checkpoint import add_scores
-from betavae.records.sweep import read_sweep
+from betavae.records.sweep import Selection, read_sweep
 from betavae.records.trial import Trial
 from betavae.report.method_plots import MANY, method_panels, value_places
 from betavae.report.method_section import method_section
@@ -252,6 +252,34 @@ def test_scores_on_request_are_of_the_best_checkpoint_once_every_model_has_them(
     assert not compared.ranking.is_of_best
     axes = method_panels(compared, compared.scores, list(OBJECTIVES)).axes[-1]
     assert axes.get_ylabel() == "IRS\n(best checkpoint)"
+
+
+def test_scores_on_request_are_of_the_final_model_where_a_rule_chose(make_sweep: MakeSweep) -> None:
+    folder = make_sweep(MIXED)
+    score = Score(value=0.7, estimator="by hand", num_rows=1, rows="none", chance=0.2, details=IRS)
+    for checkpoint in folder.glob("search/trial_*/checkpoint_*"):
+        add_scores(checkpoint, {"irs": score})
+    sweep = read_sweep(folder)
+    ruled = sweep.with_selection(Selection("UDR", False, {each.trial_id: 0.1 for each in sweep.trials}))
+    compared = [compare_methods(each.trials) for each in (sweep, ruled)]
+    assert [each.scores[-1].column.name for each in compared if each is not None] == ["irs", "irs"]
+    assert [each.scores[-1].is_of_best for each in compared if each is not None] == [True, False]
+
+
+@pytest.mark.parametrize(("rank_by", "words"), [("mig", "with labels"), ("elbo", "without labels")])
+def test_the_words_of_a_selection_follow_the_ranking_score(rank_by: str, words: str, tmp_path: Path) -> None:
+    ranked = [
+        replace(
+            each,
+            rank_by=rank_by,
+            reports=tuple({**report, "elbo": -100.0 - report["mig"]} for report in each.reports),
+            was_stopped=each.status != "finished",
+        )
+        for each in TRIALS
+    ]
+    compared = compare_methods(ranked)
+    assert compared is not None
+    assert f"are left are selected {words}." in method_section(compared, tmp_path).compared
 
 
 def test_the_page_compares_objectives(make_sweep: MakeSweep, small_data: DSprites) -> None:
