@@ -153,7 +153,7 @@ class EncodedSamples:
             NonFiniteLossError: As `take`.
         """
         sample = self.take(rows, has_factors=metric.needs_factors)
-        return metric.score(self._decoded(sample) if metric.needs_decoder else sample)
+        return metric.score(self._decoded(sample, metric.name) if metric.needs_decoder else sample)
 
     def take(self, rows: Rows, *, has_factors: bool = True) -> EncodedSample:
         """Return encoded images, paired with their factors.
@@ -184,10 +184,12 @@ class EncodedSamples:
         _check_finite(sample)
         return sample
 
-    def _decoded(self, sample: EncodedSample) -> EncodedSample:
+    def _decoded(self, sample: EncodedSample, name: str) -> EncodedSample:
         model = self._load()
         if not isinstance(model, VAE):
-            raise InputError("elbo needs a decoder: a model of this library; leave elbo out for any other encoder.")
+            raise InputError(
+                f"{name} needs a decoder: a model of this library; leave {name} out for any other encoder."
+            )
         recon_nats = reconstruction_nats(model, self._data, sample, device=self._device)
         return replace(sample, recon_nats=recon_nats)
 

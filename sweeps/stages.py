@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -175,7 +175,7 @@ def _rated(trials: list[Trial], folder: SweepFolder, data: Mapping[str, FactorIm
     selection, problems = choose_models(trials, rule, data, device=device, mirror=folder.mirror)
     for problem in problems:
         print_escaped(f"warning: {one_line(problem)}", file=sys.stderr)
-    return [replace(trial, choice=selection.scores.get(trial.trial_id)) for trial in trials]
+    return selection.rated(trials)
 
 
 def _has_ended(stage: Stage, trials: Trials) -> bool:

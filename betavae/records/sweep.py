@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,10 @@ class Selection:
     label: str
     needs_factors: bool
     scores: Mapping[str, float]
+
+    def rated(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return trials of the search with their score by the rule as their `choice`."""
+        return [replace(trial, choice=self.scores.get(trial.trial_id)) for trial in trials]
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,11 @@ class Sweep:
         return replace(self, trials=trials, confirming=confirming)
 
     def with_selection(self, selection: Selection | None) -> Sweep:
-        """Return this sweep with the trials as a rule has scored them."""
-        scores: Mapping[str, float] = {} if selection is None else selection.scores
-        trials = tuple(replace(trial, choice=scores.get(trial.trial_id)) for trial in self.trials)
+        """Return this sweep with the trials as a rule has scored them; None for no rule."""
+        if selection is None:
+            trials = tuple(replace(trial, choice=None) for trial in self.trials)
+        else:
+            trials = tuple(selection.rated(self.trials))
         return replace(self, trials=trials, selection=selection)
 
 

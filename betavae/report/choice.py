@@ -12,11 +12,8 @@ from betavae.columns import Column, report_column
 from betavae.metrics import METRICS
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Trial, ranked
-from betavae.report.score_table import rank_correlations
+from betavae.report.score_table import LEAST_MODELS, rank_correlations
 from betavae.report.settings import median_of
-
-LEAST_MODELS = 5
-"""Of fewer models no rank correlation is shown."""
 
 FAILED_SHARE = 0.5
 """A seed has failed if its score is below this share of the median of its setting."""
@@ -100,7 +97,7 @@ def flagged(trials: Sequence[Trial]) -> list[Trial]:
     it says nothing.
     """
     scores = {trial.trial_id: trial.choice for trial in trials if trial.choice is not None}
-    failed = _failed(trials, {name: score for name, score in scores.items() if score is not None})
+    failed = _failed(trials, scores)
     return [trial for trial in trials if trial.trial_id in failed]
 
 

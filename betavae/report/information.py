@@ -48,7 +48,7 @@ def information_of(scores: Scores) -> Information:
     Raises:
         InputError: If they do not hold `mig`.
     """
-    if Mig.name not in scores:
+    if not has_information(scores):
         raise InputError(f"The scores must hold {Mig.name}, but hold {', '.join(scores.by_name) or 'none'}.")
     score = scores[Mig.name]
     names = tuple(score.by_factor)

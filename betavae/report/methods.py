@@ -12,7 +12,7 @@ from betavae.config import PARTS, TrialConfig
 from betavae.metrics import METRICS
 from betavae.metrics.total_correlation import TotalCorrelationMetric
 from betavae.records.trial import Checkpoint, Trial
-from betavae.report.settings import median_of, quartiles_of
+from betavae.report.settings import by_setting, median_of, quartiles_of
 from betavae.report.variance_shares import VarianceShares, variance_shares
 
 LOSSES = ("loss/kl_nats", "loss/recon_nats")
@@ -204,9 +204,7 @@ def _order_in_table(field: str) -> Callable[[Any], Any]:
 
 
 def _method(name: Any, trials: Sequence[Trial]) -> Method:
-    groups: dict[TrialConfig, dict[int, Trial]] = {}
-    for trial in trials:
-        groups.setdefault(trial.setting, {}).setdefault(trial.config.seed, trial)  # a seed counts once
+    groups = by_setting(trials)
     columns = tuple(map(field_column, tried_fields(list(groups))))
     values = []
     for config in sorted(groups, key=lambda config: [_order(config.value(column.name)) for column in columns]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -72,11 +72,16 @@ def settings_of(trials: Sequence[Trial]) -> list[Setting]:
     The highest median comes first: of the scores by the rule that chooses models, if there is one, else of `scores`.
     Settings of which no trial is scored by the rule come last.
     """
-    groups: dict[TrialConfig, dict[int, Trial]] = {}
-    for trial in ranked(trials):
-        groups.setdefault(trial.setting, {}).setdefault(trial.config.seed, trial)  # a seed counts once
-    settings = [Setting(config, tuple(group.values())) for config, group in groups.items()]
+    settings = [Setting(config, tuple(group.values())) for config, group in by_setting(ranked(trials)).items()]
     return sorted(settings, key=_merit, reverse=True)
+
+
+def by_setting(trials: Iterable[Trial]) -> dict[TrialConfig, dict[int, Trial]]:
+    """Return trials by their configuration without its seed, and by seed: of trials with the same seed, the first."""
+    groups: dict[TrialConfig, dict[int, Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.setting, {}).setdefault(trial.config.seed, trial)
+    return groups
 
 
 def _merit(setting: Setting) -> tuple[bool, float]:
