@@ -59,7 +59,7 @@ def choose_models(
     compared = compared_trials(trials)
     problems: list[str] = []
     if isinstance(rule, ScoreRule):
-        models = [ScoredModel(trial.trial_id, trial.final_checkpoint, (rule.metric,)) for trial in compared]
+        models = [ScoredModel(trial.trial_id, trial.final_checkpoint, (rule.name,)) for trial in compared]
         taken = take_model_scores(models, data, device=device, mirror=mirror)
         # again from their files, to which the scores were written, or could not be
         compared, problems = [replace(trial, unkept=taken.unwritten) for trial in compared], taken.problems

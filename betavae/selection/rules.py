@@ -59,10 +59,10 @@ class Rule(ABC):
         files: Files of a checkpoint that the rule reads, apart from records.
     """
 
-    name: ClassVar[str]
-    label: ClassVar[str]
-    needs_factors: ClassVar[bool] = False
-    files: ClassVar[tuple[str, ...]] = ()
+    name: str
+    label: str
+    needs_factors: bool = False
+    files: tuple[str, ...] = ()
 
     @abstractmethod
     def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
@@ -79,46 +79,24 @@ class Rule(ABC):
         return 0
 
 
-@dataclass(frozen=True)
 class ScoreRule(Rule):
     """A score of the final model, as its checkpoint holds it.
 
-    Attributes:
+    Args:
         metric: A name in `METRICS`.
     """
 
-    metric: str
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The metric's name."""
-        return self.metric
-
-    @property
-    def label(self) -> str:  # type: ignore[override]
-        """The metric's label."""
-        return METRICS[self.metric].label
-
-    @property
-    def needs_factors(self) -> bool:  # type: ignore[override]
-        """Whether the metric looks at factors."""
-        return METRICS[self.metric].needs_factors
-
-    @property
-    def files(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Files from which a score is taken that evaluations do not take."""
-        return () if METRICS[self.metric].is_live else (CODES_FILE, MODEL_FILE)
+    def __init__(self, metric: str) -> None:
+        self.name = metric
+        self.label, self.needs_factors = METRICS[metric].label, METRICS[metric].needs_factors
+        if not METRICS[metric].is_live:
+            self.files = (CODES_FILE, MODEL_FILE)  # from which the score is taken
 
     def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
         """Return the scores that final checkpoints hold."""
-        final = {trial.trial_id: trial.final_checkpoint for trial in trials}
-        return Choice(
-            {
-                name: each.scores[self.metric].value
-                for name, each in final.items()
-                if each and self.metric in each.scores
-            }
-        )
+        checkpoints = [(trial.trial_id, trial.final_checkpoint) for trial in trials]
+        scores = {trial_id: checkpoint.scores for trial_id, checkpoint in checkpoints if checkpoint is not None}
+        return Choice({trial_id: each[self.name].value for trial_id, each in scores.items() if self.name in each})
 
 
 @dataclass(frozen=True)
