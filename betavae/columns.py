@@ -9,7 +9,7 @@ from typing import Any
 from betavae.config import PARTS, TrialConfig, parameters_by_name
 from betavae.metrics import METRICS
 from betavae.objectives import OBJECTIVES
-from betavae.parts import Parameter, parameters_of
+from betavae.parts import Parameter, field_of_part, parameters_of, split_field
 
 _LOSS = "loss/"
 _WEIGHT = "weight/"
@@ -87,7 +87,7 @@ def field_column(name: str) -> Column:
     Args:
         name: `gamma`; or `factor-vae.gamma`, the parameter of one part alone, whose label is `gamma of factor-vae`.
     """
-    part, _, own_name = name.rpartition(".")
+    part, own_name = split_field(name)
     if part:
         column = field_column(own_name)
         return replace(column, name=name, label=f"{column.label} of {part}", symbol=f"{column.symbol} of {part}")
@@ -115,7 +115,7 @@ def field_value(config: TrialConfig, name: str) -> Any:
         config: Any.
         name: `gamma`, or `factor-vae.gamma`, which only a config with this part has.
     """
-    part, _, own_name = name.rpartition(".")
+    part, own_name = split_field(name)
     return config.value(own_name) if not part or part in _names_of_parts(config) else None
 
 
@@ -141,7 +141,7 @@ def compared_fields(configs: Sequence[TrialConfig]) -> list[str]:
     owned = [name for name in tried if any(name in parameters_of(each) for each in OBJECTIVES.values())]
     common = [name for name in tried if name in parameters_of(TrialConfig)]
     apart = [
-        f"{objective}.{name}"
+        field_of_part(objective, name)
         for objective in OBJECTIVES
         for name in owned
         if objective in _differing_parts(configs, name)

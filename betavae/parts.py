@@ -21,6 +21,17 @@ _METADATA = "parameter"
 _NAME_OF_KIND = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
+def field_of_part(part: str, parameter: str) -> str:
+    """Return the name of the parameter of one part: `factor-vae.gamma`."""
+    return f"{part}.{parameter}"
+
+
+def split_field(name: str) -> tuple[str, str]:
+    """Return the part and the parameter of a field's name; of `gamma`, the part is empty."""
+    part, _, parameter = name.rpartition(".")
+    return part, parameter
+
+
 @dataclass(frozen=True)
 class Limits:
     """The range of a parameter, its names, and the scale on which it is searched.

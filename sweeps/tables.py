@@ -25,7 +25,7 @@ from betavae.columns import (
 from betavae.config import PARTS, TrialConfig
 from betavae.data import FactorImages
 from betavae.metrics.base import NUM_ROWS
-from betavae.parts import parameters_of
+from betavae.parts import parameters_of, split_field
 from betavae.records.trial import Trial, num_ended, ranked
 from betavae.report.choice import labels_of_ranking
 from betavae.report.confirmation import Confirmed
@@ -35,7 +35,7 @@ from betavae.text import one_line
 from sweeps.cluster import Resources
 from sweeps.options.options import Options
 from sweeps.search.plan import num_configurations, num_trials, trial_config
-from sweeps.search.space import Axis, Branch, Point, Range, axis_text, ends, split_axis
+from sweeps.search.space import Axis, Branch, Point, Range, axis_text, ends
 
 _SHARED_PARAMETERS = ("steps", "batch_size")
 """Parameters that the plan always states, in the line of what all trials share."""
@@ -202,7 +202,7 @@ def _describe_varied(options: Options) -> str:
 
 
 def _describe_axis(name: str, axis: Axis) -> str:
-    part, own_name = split_axis(name)
+    part, own_name = split_field(name)
     return f"{field_column(own_name).label} {axis_text(axis)}{f' of {part}' if part else ''}"
 
 

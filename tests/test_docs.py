@@ -14,12 +14,11 @@ import pytest
 from nbclient import NotebookClient
 
 from betavae.config import PARTS, parameters_by_name
-from betavae.parts import parameters_of
+from betavae.parts import field_of_part, parameters_of
 from sweeps.options.command_line import parse_analysis_options, parse_options
 from sweeps.options.fields import flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options
 from sweeps.search.plan import num_trials
-from sweeps.search.space import part_axis
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
@@ -77,7 +76,7 @@ def test_options_that_are_named_exist(page: Path) -> None:
     kinds = [*(type(getattr(Options(), group)) for group in GROUPS), AnalysisOptions]
     names = [*(name for kind in kinds for name in options_of(kind)), *PARTS, *parameters_by_name()]
     parts = [part for table in PARTS.values() for part in table.values()]
-    names += [part_axis(part.name, name) for part in parts for name in parameters_of(part)]
+    names += [field_of_part(part.name, name) for part in parts for name in parameters_of(part)]
     known = {flag(name) for name in names} | {"--no-report", "--help"}
     commands = re.findall(r"(?:run|analyze)\.py[^\n`']*", page.read_text())
     used = {option for command in commands for option in re.findall(r"--[a-z][a-z-]+(?:\.[a-z-]+)?", command)}

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from betavae.columns import compared_fields, field_column, field_value, report_column, shown_fields
 from betavae.config import TrialConfig
 from betavae.data import FactorImages
+from betavae.parts import split_field
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Status, Trial
 
@@ -36,12 +37,8 @@ def describe_config(config: TrialConfig, names: Sequence[str]) -> str:
             learning rate.
     """
     values = {name: field_value(config, name) for name in names or shown_fields([config])}
-    columns = [(field_column(_own_name(name)), value) for name, value in values.items() if value is not None]
+    columns = [(field_column(split_field(name)[1]), value) for name, value in values.items() if value is not None]
     return ", ".join(f"{column.label} = {column.write(value)}" for column, value in columns)
-
-
-def _own_name(name: str) -> str:
-    return name.rpartition(".")[2]
 
 
 def counted(number: int, noun: str) -> str:

@@ -14,7 +14,7 @@ from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
 from betavae.extensions import check_extensions
 from betavae.metrics.elbo import Elbo
-from betavae.parts import Parameter, parameters_of
+from betavae.parts import Parameter, field_of_part, parameters_of, split_field
 from betavae.records.record import read_record
 from betavae.schedules import number_text
 from sweeps.options.config_file import words_of
@@ -28,8 +28,6 @@ from sweeps.search.space import (
     axis_text,
     parameter_of_axis,
     parse_axis,
-    part_axis,
-    split_axis,
     value_text,
     with_overrides,
 )
@@ -186,7 +184,7 @@ def _add_parameters(parser: _Parser) -> None:
             owners = {owner: parameters[name] for owner, parameters in parameters_by_owner.items()}
             _add_parameter(parser, group, parameters_by_name()[name], _owners_help(owners))
             for owner in owners:
-                _add_part_axis(parser, group, part_axis(owner, name))
+                _add_part_axis(parser, group, field_of_part(owner, name))
     group = parser.add_argument_group("Every trial", _AXES)
     for parameter in parameters_by_name().values():
         if parameter.name not in parser.options:  # `seed` is an option of the sweep
@@ -269,10 +267,10 @@ def _value(option: Option | Parameter | None, words: Any) -> Any:
 
 def _check_part(word: str) -> None:
     """Refuse an option PART.PARAMETER whose part is unknown or has no such parameter."""
-    part, own_name = split_axis(word.partition("=")[0].removeprefix("--"))
+    part, own_name = split_field(word.partition("=")[0].removeprefix("--"))
     if part and word.startswith("--"):
         with errors_naming_flags():
-            parameter_of_axis(part_axis(part, own_name.replace("-", "_")))
+            parameter_of_axis(field_of_part(part, own_name.replace("-", "_")))
 
 
 def _hint(parser: _Parser, word: str) -> str:
@@ -316,7 +314,7 @@ def _names(options: Options) -> list[str]:
 def _with_values(base: Options, values: Mapping[str, Any]) -> Options:
     groups = {group: _group_with_values(getattr(base, group), values) for group in GROUPS}
     names = [name for name in (*PARTS, *parameters_by_name()) if name != "seed"]
-    axes: dict[str, Axis] = {name: value for name, value in values.items() if name in names or split_axis(name)[0]}
+    axes: dict[str, Axis] = {name: value for name, value in values.items() if name in names or split_field(name)[0]}
     return replace(base, **groups, space=Space(with_overrides(base.space.axes, axes)))
 
 
@@ -326,7 +324,7 @@ def _check_owned(space: Space, name: str) -> None:
     Raises:
         InputError: Naming the parts that own the parameter.
     """
-    part, own_name = split_axis(name)
+    part, own_name = split_field(name)
     if name in PARTS or (not part and space.axis(name) is not None):
         return
     kind, owners = next(
@@ -353,7 +351,7 @@ def _check_not_replaced(space: Space, given: Mapping[str, Any]) -> None:
     """
     for parts in map(space.parts_of, PARTS):
         for name in dict.fromkeys(name for part in parts for name in parameters_of(part)):
-            axes = [part_axis(part.name, name) for part in parts if name in parameters_of(part)]
+            axes = [field_of_part(part.name, name) for part in parts if name in parameters_of(part)]
             if name in given and all(axis in given for axis in axes):
                 flags = " and ".join(map(flag, axes))
                 raise InputError(f"{flag(name)} has no effect beside {flags}; leave {flag(name)} out.")

@@ -11,10 +11,11 @@ from typing import Any
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
+from betavae.parts import field_of_part, split_field
 from betavae.records.record import FORMAT, SWEEP_FILE
 from sweeps.options.fields import Option, flag, options_of
 from sweeps.options.options import GROUPS
-from sweeps.search.space import part_axis, split_axis, value_text
+from sweeps.search.space import value_text
 
 _SPACE = "space"
 
@@ -63,10 +64,10 @@ def _flatten(path: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, Any]
         if name in (*GROUPS, _SPACE) and isinstance(value, dict):
             yield from _flatten(path, value)
         elif name in parts and isinstance(value, dict):  # TOML's `factor-vae.gamma = 10` is a table, too
-            yield from ((part_axis(name, own_name.replace("-", "_")), axis) for own_name, axis in value.items())
-        elif split_axis(name)[0]:
-            part, own_name = split_axis(name)
-            yield part_axis(part, own_name.replace("-", "_")), value
+            yield from ((field_of_part(name, own_name.replace("-", "_")), axis) for own_name, axis in value.items())
+        elif split_field(name)[0]:
+            part, own_name = split_field(name)
+            yield field_of_part(part, own_name.replace("-", "_")), value
         elif option_name in options:
             yield option_name, value
         else:

@@ -7,10 +7,11 @@ from typing import Any
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
+from betavae.parts import split_field
 from betavae.schedules import recorded_value
 from sweeps.options.fields import Option, options_of
 from sweeps.options.options import GROUPS, Options
-from sweeps.search.space import Axis, Range, Space, parameter_of_axis, parse_axis, split_axis
+from sweeps.search.space import Axis, Range, Space, parameter_of_axis, parse_axis
 
 _SPACE = "space"
 
@@ -59,7 +60,7 @@ def _read_value(option: Option, value: Any) -> Any:
 
 
 def _read_axis(name: str, value: Any) -> Axis:
-    part, own_name = split_axis(name)
+    part, own_name = split_field(name)
     if not part and own_name not in (*PARTS, *parameters_by_name()):
         raise InputError(f"A sweep's record must hold options of run.py, but holds {name}.")
     if isinstance(value, list) and value:

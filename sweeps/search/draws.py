@@ -14,11 +14,11 @@ from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, T
 from optuna.trial import TrialState
 
 from betavae.config import PARTS, TrialConfig, parameters_by_name
-from betavae.parts import Parameter
+from betavae.parts import Parameter, split_field
 from betavae.records.trial import PlannedTrial
 from sweeps.options.options import Options, Sampler
 from sweeps.search.plan import num_configurations, search_seed, trial_config
-from sweeps.search.space import Axis, Branch, Point, Range, split_axis
+from sweeps.search.space import Axis, Branch, Point, Range
 
 _MAX_PROPOSALS = 20
 """Proposals of configurations that are there already, after which a new one is drawn at random."""
@@ -128,7 +128,7 @@ class OptunaDraw:
         self._points[number] = {name: value for name, value in trial.config.to_dict().items() if name != "seed"}
         self._study_numbers[number] = len(self._study.get_trials(deepcopy=False))
         distributions = self._distributions(trial.config)
-        params = {name: trial.config.value(split_axis(name)[1]) for name in distributions}
+        params = {name: trial.config.value(split_field(name)[1]) for name in distributions}
         self._study.add_trial(
             optuna.trial.create_trial(state=TrialState.RUNNING, params=params, distributions=distributions)
         )

@@ -10,10 +10,11 @@ import numpy as np
 
 from betavae.config import TrialConfig
 from betavae.errors import InputError
+from betavae.parts import split_field
 from betavae.records.trial import PlannedTrial
 from sweeps.options.fields import flag, options_of
 from sweeps.options.options import GROUPS, MAX_SEEDS, MAX_TRIALS, SEEDS_PER_SWEEP, Options
-from sweeps.search.space import Point, Space, axis_text, draw_point, split_axis, with_eval_every
+from sweeps.search.space import Point, Space, axis_text, draw_point, with_eval_every
 
 _FIRST_CONFIRMING = MAX_TRIALS
 """Offset of the confirmation's seeds among a sweep's seeds. The search uses the seeds below it."""
@@ -106,11 +107,11 @@ def check_resume(new: Options, old: Options) -> None:
                 raise _change_error(name, old_value, new_value)
     axes = [old.space.with_defaults().axes, new.space.with_defaults().axes]
     names = dict.fromkeys([*axes[0], *axes[1]])
-    parameters_of_parts = {own_name for part, own_name in map(split_axis, names) if part}
+    parameters_of_parts = {own_name for part, own_name in map(split_field, names) if part}
     for name in names:
         if name in parameters_of_parts:  # its axes of parts are compared instead
             continue
-        old_axis, new_axis = (each.get(name, each.get(split_axis(name)[1])) for each in axes)
+        old_axis, new_axis = (each.get(name, each.get(split_field(name)[1])) for each in axes)
         if old_axis != new_axis:
             raise _change_error(name, old_axis, new_axis)
     if old.search.trials != new.search.trials and not _extends(new, old):

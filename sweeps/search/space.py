@@ -19,7 +19,7 @@ import numpy as np
 from betavae.config import PARTS, TrialConfig, default_part, parameters_by_name
 from betavae.data import DATASETS, Dataset
 from betavae.errors import InputError, ParameterError
-from betavae.parts import Parameter, Part, parameters_of
+from betavae.parts import Parameter, Part, field_of_part, parameters_of, split_field
 from betavae.schedules import EXAMPLE, number_text, recorded_value
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ class Space:
 
     def _given_name(self, part: type[Part], name: str) -> str:
         """Return the name under which `axes` has a part's parameter, if it does."""
-        own_name = part_axis(part.name, name)
+        own_name = field_of_part(part.name, name)
         return own_name if own_name in self.axes else name
 
     def _axis_of(self, part: type[Part], name: str) -> Axis:
@@ -123,7 +123,7 @@ class Space:
     def _axis_name(self, kind: str, part: type[Part], name: str) -> str:
         """Return the name of a part's axis: the parameter's, if all parts with the parameter have the same axis."""
         axes = [self._axis_of(each, name) for each in self.parts_of(kind) if name in parameters_of(each)]
-        return name if all(axis == axes[0] for axis in axes) else part_axis(part.name, name)
+        return name if all(axis == axes[0] for axis in axes) else field_of_part(part.name, name)
 
     def with_defaults(self) -> Space:
         """Return the same space with every axis, and without axes that no part of it uses.
@@ -229,17 +229,6 @@ class Space:
         return ""
 
 
-def part_axis(part: str, parameter: str) -> str:
-    """Return the name of the axis of one part: `factor-vae.gamma`."""
-    return f"{part}.{parameter}"
-
-
-def split_axis(name: str) -> tuple[str, str]:
-    """Return the part and the parameter of an axis's name; of `gamma`, the part is empty."""
-    part, _, parameter = name.rpartition(".")
-    return part, parameter
-
-
 def parameter_of_axis(name: str) -> Parameter:
     """Return the parameter of an axis. That of an axis of one part has the whole name, so that messages give it.
 
@@ -247,7 +236,7 @@ def parameter_of_axis(name: str) -> Parameter:
         ParameterError: If no part has the name.
         InputError: If the part has no such parameter.
     """
-    part_name, parameter_name = split_axis(name)
+    part_name, parameter_name = split_field(name)
     if not part_name:
         return parameters_by_name()[parameter_name]
     every_part = [part for table in PARTS.values() for part in table.values()]
@@ -265,7 +254,7 @@ def parameter_of_axis(name: str) -> Parameter:
 
 def with_overrides(lower: Mapping[str, T], higher: Mapping[str, T]) -> dict[str, T]:
     """Return values by name, in which `higher` overrides `lower`: a parameter also overrides the axes of its parts."""
-    return {name: value for name, value in lower.items() if split_axis(name)[1] not in higher} | dict(higher)
+    return {name: value for name, value in lower.items() if split_field(name)[1] not in higher} | dict(higher)
 
 
 def with_eval_every(point: Point) -> Point:
