@@ -26,7 +26,7 @@ _INTERVAL = (2.5, 97.5)
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RuleAgreement:
     """How far the scores of the rule agree with a score with labels, over models at their end.
 
     Attributes:
@@ -101,7 +101,7 @@ def flagged(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in trials if trial.trial_id in failed]
 
 
-def agreements(sweep: Sweep) -> list[Agreement]:
+def agreements(sweep: Sweep) -> list[RuleAgreement]:
     """Return how far the rule agrees with each score with labels that its models have: `mig`, `mig_exact` and others.
 
     Returns:
@@ -120,7 +120,7 @@ def agreements(sweep: Sweep) -> list[Agreement]:
     ]
 
 
-def _agreement(name: str, trials: Sequence[Trial], scores: dict[str, float]) -> Agreement:
+def _agreement(name: str, trials: Sequence[Trial], scores: dict[str, float]) -> RuleAgreement:
     both = [trial for trial in trials if trial.trial_id in scores]
     of_rule = np.array([trial.choice for trial in both], float)
     with_labels = np.array([scores[trial.trial_id] for trial in both])
@@ -128,7 +128,7 @@ def _agreement(name: str, trials: Sequence[Trial], scores: dict[str, float]) -> 
     is_known = len(both) >= LEAST_MODELS and not np.isnan(correlation)
     best = float(with_labels.max())
     failed, alarms = _failed(both, scores), {trial.trial_id for trial in flagged(both)}
-    return Agreement(
+    return RuleAgreement(
         column=report_column(name),
         trials=tuple(both),
         scores=tuple(with_labels.tolist()),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from betavae.report.choice import Agreement
+from betavae.report.choice import RuleAgreement
 from betavae.report.field_axis import TrialColors
 from betavae.report.palette import INK
 
@@ -14,7 +14,7 @@ _WIDTH, _HEIGHT = 3.4, 3.1  # inches, of a panel
 _MAX_PANELS = 3
 
 
-def choice_scatter(agreements: Sequence[Agreement], *, label: str) -> Figure:
+def choice_scatter(agreements: Sequence[RuleAgreement], *, label: str) -> Figure:
     """Draw each model's score by the rule against its scores with labels; a ring marks the chosen model.
 
     Args:

@@ -42,7 +42,7 @@ class ModelCentrality:
 
     Attributes:
         scores: The score of each model: the mean over all others j of (F[i, j] + F[j, i]) / 2, in [0, 1].
-        accuracies: F[i, j]: how well the encoder of model i tells which latent of model j was fixed.
+        accuracies: F[i, j]: how well the encoder of model i identifies which latent of model j was fixed.
     """
 
     scores: Float[np.ndarray, " models"]
@@ -64,8 +64,8 @@ def model_centrality(
 
     Each model takes the place of a data set whose factors are its latents. A point fixes one latent, draws the others
     from the prior, and decodes a batch of images; its vote is the latent of the other model that varies least over the
-    batch, relative to its variance over images of the whole prior. A latent stands for the latent that most of its
-    votes come from, and F[i, j] is the share of points that are then told right.
+    batch, relative to its variance over images of the whole prior. Each latent of the other model is assigned to the
+    latent that was fixed in most of its votes, and F[i, j] is the share of points whose fixed latent this gives.
 
     Args:
         models: Two or more, on `device`, for images of one shape.
@@ -80,8 +80,8 @@ def model_centrality(
         Scores in [0, 1]. All pairs are compared: the time grows with the square of the number of models.
 
     Error:
-        The standard error of F is at most sqrt(0.25 / num_points), 0.035 with 200 points. F is biased up, since the
-        votes that give each latent its meaning are those that are told. The paper takes 1,000 points of 100 images.
+        The standard error of F is at most sqrt(0.25 / num_points), 0.035 with 200 points. F is biased up, since
+        latents are assigned by the same votes that they are tested on. The paper takes 1,000 points of 100 images.
         Where the device computes in bfloat16 natively, images are encoded in it: a fixed latent then varies by
         rounding, about 1e-5 of its variance.
 

@@ -169,8 +169,8 @@ class ReportOptions:
 
     select: str | None = option(None, resume="fixed", metavar="RULE")
     """Rule that chooses models: those that are confirmed, exported, shown and called best. Without labels: `udr` and
-    `udr-lasso` choose models that encode images as others do, `model-centrality` models that agree on one another's
-    images, `elbo` models that explain images. Then nothing in the sweep looks at a factor. With labels: a score of the
+    `udr-lasso` choose models that encode images as others do, `model-centrality` models whose latents identify those of
+    others, `elbo` models that explain images. Then nothing in the sweep looks at a factor. With labels: a score of the
     models at their end, such as `mig_exact`. Default: the highest score of `--rank-by` during training."""
 
     udr_among: Among | None = option(None, resume="fixed")
