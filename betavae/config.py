@@ -12,6 +12,7 @@ from typing import Any, Literal
 from betavae.data import DATASETS, Dataset, DSpritesDataset
 from betavae.errors import InputError, ParameterError, UnknownNameError
 from betavae.files import read_json
+from betavae.likelihoods import LIKELIHOODS, Bernoulli, Likelihood
 from betavae.models import ARCHITECTURES, Architecture, Burgess
 from betavae.objectives import OBJECTIVES, BetaVAE, Objective
 from betavae.parts import Parameter, Part, Table, normalize_parameters, parameter, parameters_of, schedules_of
@@ -19,18 +20,26 @@ from betavae.schedules import Schedule, Weight, recorded_value, value_at
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
-PARTS: Mapping[str, Table[Any]] = {"dataset": DATASETS, "architecture": ARCHITECTURES, "objective": OBJECTIVES}
+PARTS: Mapping[str, Table[Any]] = {
+    "dataset": DATASETS,
+    "architecture": ARCHITECTURES,
+    "likelihood": LIKELIHOODS,
+    "objective": OBJECTIVES,
+}
 """The fields of TrialConfig that hold parts, each with the table of its choices."""
 
 RESERVED_NAMES = (*PARTS, "index", "rank", "trial", "status", "step", "last_step", "checkpoint", "error")
 """Names in the flat record of a trial, or in a table of trials, that no parameter may have."""
+
+_UNRECORDED = ("likelihood",)
+"""Parts that records of earlier versions lack: their trials have the default part."""
 
 MAX_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """The data set, networks, objective and training of one trial.
+    """The data set, networks, likelihood, objective and training of one trial.
 
     Raises:
         ParameterError: If a value is impossible; the message says which parameter, what must hold and what came.
@@ -41,6 +50,9 @@ class TrialConfig:
 
     architecture: Architecture = field(default_factory=Burgess)
     """Encoder and decoder."""
+
+    likelihood: Likelihood = field(default_factory=Bernoulli)
+    """Likelihood of pixels, given the decoder's output."""
 
     objective: Objective = field(default_factory=BetaVAE)
     """Training objective."""
@@ -147,7 +159,7 @@ class TrialConfig:
 
     @classmethod
     def read(cls, path: Path) -> TrialConfig:
-        """Read a `config.json`, which holds every parameter.
+        """Read a `config.json`, which holds every parameter, as `complete` demands it.
 
         Raises:
             InputError: If the file is damaged or lacks a parameter; the message names the file.
@@ -159,6 +171,8 @@ class TrialConfig:
     def complete(cls, values: Any, path: Path) -> TrialConfig:
         """Build a config from the content of a file, which must hold every parameter.
 
+        A file of an earlier version may lack the likelihood, which is then the default, `bernoulli`.
+
         Args:
             values: The content.
             path: The file, for the message.
@@ -168,7 +182,7 @@ class TrialConfig:
         """
         try:
             config = cls.from_dict(values)
-            missing = [name for name in config.to_dict() if name not in values]
+            missing = [name for name in config.to_dict() if name not in (*values, *_UNRECORDED)]
             if missing:
                 raise InputError(f"it lacks {', '.join(missing)}.")
             return config

@@ -47,7 +47,7 @@ def traverse(
         values: The values of the latent that moves, in standard deviations of the prior: a vector, as the code.
 
     Returns:
-        Entry [j, i]: the image with latent j at value i, as the probability of each pixel and channel being 1.
+        Entry [j, i]: the image with latent j at value i, as the expected value of each pixel and channel, in 0..1.
 
     Raises:
         ValueError: If either is no vector of real numbers, or the code has not one per latent.
@@ -61,8 +61,8 @@ def traverse(
         )
     rows = torch.eye(len(start), dtype=torch.bool, device=start.device)
     codes = torch.where(rows[:, None, :], moved[None, :, None], start)
-    probabilities = torch.sigmoid(model.decode(codes.flatten(0, 1)))
-    return probabilities.view(len(start), len(moved), *probabilities.shape[1:])
+    pixels = model.pixels(codes.flatten(0, 1))
+    return pixels.view(len(start), len(moved), *pixels.shape[1:])
 
 
 @torch.no_grad()
@@ -84,7 +84,7 @@ def draw_samples(
     values = torch.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, num_columns, device=codes.device)
     return Samples(
         originals=_to_bytes(originals),
-        reconstructions=_to_bytes(torch.sigmoid(model.decode(codes))),
+        reconstructions=_to_bytes(model.pixels(codes)),
         traversal=_to_bytes(traverse(model, codes[0], values=values)),
     )
 

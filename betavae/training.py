@@ -39,7 +39,8 @@ class MeanLoss:
     Attributes:
         terms: `total_nats`, then the terms of the objective, by name, in nats per image.
         images_per_second: Images trained on per second.
-        weights: The values after the last step of the parameters that change over training, by name.
+        weights: The values after the last step of the parameters that change over training, by name: those with a
+            schedule, and those that the likelihood learns.
     """
 
     terms: Mapping[str, float]
@@ -158,6 +159,7 @@ class TrainingRun:
         model = VAE(
             config.latent_size,
             architecture=config.architecture,
+            likelihood=config.likelihood,
             image_shape=config.dataset.image_shape,
             generator=weights,
         )
@@ -222,7 +224,7 @@ class TrainingRun:
         return MeanLoss(
             means,
             images_per_second=num_steps * self.config.batch_size / seconds,
-            weights=self.config.scheduled_values(self.step),
+            weights={**self.config.scheduled_values(self.step), **self.model.learnt_values()},
         )
 
     def evaluate(self, metrics: str | Iterable[str] = LIVE, *, has_factors: bool = True) -> Scores:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import get_args
 
 from betavae.data import FactorImages
+from betavae.errors import InputError
+from betavae.metrics.registry import is_likelihood
 from betavae.records.sweep import Selection
 from betavae.records.trial import Trial
 from betavae.report.findings import counted
@@ -18,9 +20,19 @@ from sweeps.storage.mirror import Mirror
 
 
 def rule_of(options: ReportOptions, trials: Sequence[Trial]) -> Rule | None:
-    """Return the rule of `--select`; None if models are chosen by their highest score during training."""
+    """Return the rule of `--select`; None if models are chosen by their highest score during training.
+
+    Raises:
+        InputError: If the rule is a likelihood, and the trials have several, which do not compare.
+    """
     if options.select is None:
         return None
+    likelihoods = sorted({trial.config.likelihood.name for trial in trials})
+    if len(likelihoods) > 1 and is_likelihood(options.select):
+        raise InputError(
+            f"--select {options.select} needs models of one likelihood, since those of different kinds do not compare, "
+            f"but the sweep has {' and '.join(likelihoods)}; choose by another rule."
+        )
     return find_rule(options.select, among=options.udr_among or default_among(trials))
 
 

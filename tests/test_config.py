@@ -11,6 +11,7 @@ from betavae.config import PARTS, TrialConfig, parameters_by_name
 from betavae.data import DSPRITES_FACTORS, Dataset, DSpritesDataset
 from betavae.errors import InputError, ParameterError, UnknownNameError
 from betavae.files import write_json
+from betavae.likelihoods import Bernoulli
 from betavae.models import Conv3
 from betavae.objectives import OBJECTIVES, Batch, BetaTCVAE, BetaVAE, Loss, Objective
 from betavae.parts import Part, Table, parameter, parameters_of
@@ -69,6 +70,7 @@ def test_all_images_are_trained_on_unless_fewer_are_asked_for() -> None:
         {"seed": -1},
         {"images": DSPRITES_FACTORS.size + 1},
         {"architecture": "resnet"},
+        {"likelihood": "laplace"},
         {"architecture": ["burgess"]},
         {"precision": "float16"},
         {"compile": 1},
@@ -168,6 +170,17 @@ def test_a_file_must_hold_every_parameter(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(InputError, match=rf"^{path} must be JSON, but is damaged"):
         TrialConfig.read(path)
+
+
+def test_a_file_of_an_earlier_version_names_no_likelihood_and_means_bernoulli(tmp_path: Path) -> None:
+    """Fails where sweeps from before there were likelihoods cannot be read, resumed or scored."""
+    values = TrialConfig(seed=3).to_dict()
+    assert values.pop("likelihood") == "bernoulli"
+    write_json(tmp_path / "config.json", values)
+    assert TrialConfig.read(tmp_path / "config.json") == TrialConfig(seed=3, likelihood=Bernoulli())
+    write_json(tmp_path / "config.json", values | {"likelihood": "gaussian"})
+    with pytest.raises(InputError, match=r"it lacks pixel_scale, learn_pixel_scale\.$"):
+        TrialConfig.read(tmp_path / "config.json")
 
 
 def test_a_file_of_an_unknown_part_says_how_a_part_of_your_own_is_named(tmp_path: Path) -> None:

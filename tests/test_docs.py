@@ -118,7 +118,7 @@ def test_a_command_that_analyzes_is_accepted(command: str) -> None:
 def my_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module that design.md writes, block by block."""
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "design.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     (tmp_path / "my_lab.py").write_text("\n".join(blocks))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{REPOSITORY}")
     monkeypatch.setenv("BETAVAE_EXTENSIONS", "my_lab")
@@ -133,7 +133,13 @@ def output_of(*words: str) -> str:
 @pytest.mark.slow
 def test_the_parts_that_design_adds_are_on_the_command_line(my_lab: None) -> None:
     text = " ".join(output_of("sweeps/run.py", "--help").split())
-    for help_text in ("KL that each latent may have at no cost. (free-bits)", "Hidden units. (dense)", "`squares`: "):
+    helps = (
+        "KL that each latent may have at no cost. (free-bits)",
+        "Hidden units. (dense)",
+        "(laplace)",
+        "`squares`: ",
+    )
+    for help_text in helps:
         assert help_text in text
     (command,) = [each for each in commands_of(DOCS / "design.md") if "--dry-run" in each]
     plan = output_of(*shlex.split(command)[1:])
@@ -143,7 +149,7 @@ def test_the_parts_that_design_adds_are_on_the_command_line(my_lab: None) -> Non
 
 @pytest.mark.slow
 def test_the_parts_that_design_adds_keep_the_contracts_of_their_tables(my_lab: None) -> None:
-    parts = "free-bits or dense or squares or best_latent"
+    parts = "free-bits or dense or laplace or squares or best_latent"
     text = output_of("-m", "pytest", "tests/contracts", "-q", "-p", "my_lab", "-k", parts, "-p", "no:cacheprovider")
     assert int(text.rpartition(" passed")[0].split()[-1]) >= 50, text
 
@@ -152,9 +158,9 @@ def test_the_parts_that_design_adds_keep_the_contracts_of_their_tables(my_lab: N
 @pytest.mark.ray
 def test_a_sweep_over_the_parts_that_design_adds_is_ranked_and_logged(my_lab: None, tmp_path: Path) -> None:
     options = (
-        "--dataset squares --architecture dense --width 4 --objective free-bits --free-nats 0.5 -z 2 --beta 4 "
-        "--lr 1e-3 --steps 20 --eval-every 10 --scheduler none --rank-by best_latent --loggers json-lines --num-gpus 0 "
-        "--no-report"
+        "--dataset squares --architecture dense --width 4 --likelihood laplace --objective free-bits --free-nats 0.5 "
+        "-z 2 --beta 4 --lr 1e-3 --steps 20 --eval-every 10 --scheduler none --rank-by best_latent --num-gpus 0 "
+        "--loggers json-lines --no-report"
     )
     output = output_of("sweeps/run.py", *options.split(), "--results", str(tmp_path), "--name", "lab")
     header = next(line for line in output.splitlines() if line.split()[:1] == ["best_latent"]).split()

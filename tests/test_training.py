@@ -14,6 +14,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites, DSpritesDataset
 from betavae.errors import InputError
 from betavae.evaluation import evaluate
+from betavae.likelihoods import Bernoulli, Gaussian, Likelihood
 from betavae.metrics.base import drawn_rows
 from betavae.metrics.representation import Representation, represent
 from betavae.models import VAE
@@ -75,9 +76,10 @@ class CountFetches(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-def test_the_loop_fetches_no_number_per_step(data: DSprites) -> None:
+@pytest.mark.parametrize("likelihood", [Bernoulli(), Gaussian(learn_pixel_scale=True)], ids=str)
+def test_the_loop_fetches_no_number_per_step(data: DSprites, likelihood: Likelihood) -> None:
     """Fails with an `.item()` in the loop: on a GPU every step would wait for the one before."""
-    run = TrainingRun.start(CONFIG, data)
+    run = TrainingRun.start(replace(CONFIG, likelihood=likelihood), data)
     counts = []
     for num_steps in (2, 6):
         with CountFetches() as fetches:

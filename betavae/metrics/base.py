@@ -172,6 +172,8 @@ class Metric(Part):
         needs_posterior: Whether the score needs variances, which an encoder to means alone does not give.
         needs_factors: Whether the score needs factors: if not, it chooses without labels.
         needs_decoder: Whether the score needs images decoded from codes.
+        is_likelihood: Whether the score is a likelihood of pixels, by which models of different likelihoods do not
+            compare.
         higher_is_better: True if a higher score is better, False if a lower score is; None if neither is.
         ignores_scale: Whether scaling and shifting a latent leaves the score as it is: False for a metric that compares
             posteriors with the prior, latents with one another, or a latent with a threshold or a penalty.
@@ -190,6 +192,7 @@ class Metric(Part):
     needs_posterior: ClassVar[bool] = False
     needs_factors: ClassVar[bool] = True
     needs_decoder: ClassVar[bool] = False
+    is_likelihood: ClassVar[bool] = False
     higher_is_better: ClassVar[bool | None] = True
     ignores_scale: ClassVar[bool] = True
     num_rows: ClassVar[int] = NUM_ROWS

@@ -11,7 +11,10 @@ from betavae.metrics.base import EncodedSample, Metric, Score, check_number
 
 @dataclass(frozen=True, kw_only=True)
 class Elbo(Metric):
-    """The evidence lower bound in nats per image: minus reconstruction minus KL, whatever the objective weighs."""
+    """The evidence lower bound in nats per image: minus reconstruction minus KL, whatever the objective weighs.
+
+    It compares models of one likelihood: of a Gaussian likelihood it bounds a density, of a Bernoulli a probability.
+    """
 
     name = "elbo"
     label = "ELBO (nats)"
@@ -22,14 +25,15 @@ class Elbo(Metric):
     needs_posterior = True
     needs_factors = False
     needs_decoder = True
+    is_likelihood = True
     format = ".2f"
 
     def score(self, sample: EncodedSample) -> Score:
         """Return the bound, with its two parts as details. Each code is sampled once.
 
         Error:
-            Over images the bound varies by some ten nats, so its standard error is about 0.3 nats; but all models are
-            scored on the same images.
+            With a Bernoulli likelihood the bound varies by some ten nats over images, so its standard error is about
+            0.3 nats; but all models are scored on the same images.
 
         Raises:
             ValueError: If the sample holds no reconstructions.

@@ -82,6 +82,11 @@ class Known:
 ALL_KNOWN = Known()
 
 
+def is_likelihood(name: str | None) -> bool:
+    """Return whether a name is that of a score by which models of different likelihoods do not compare."""
+    return name is not None and name in METRICS and METRICS[name].is_likelihood
+
+
 def find_metrics(names: str | Iterable[str], known: Known = ALL_KNOWN) -> dict[str, Metric]:
     """Return metrics by name, in the order of the names, each once.
 

@@ -9,7 +9,6 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -83,7 +82,7 @@ def represent(
 def reconstruction_nats(
     model: VAE, data: FactorImages, sample: EncodedSample, *, device: torch.device | str = "cpu"
 ) -> Float[np.ndarray, " rows"]:
-    """Return the negative Bernoulli log likelihood of each image, in nats, decoded from a sample of its posterior.
+    """Return the negative log likelihood of each image, in nats, decoded from a sample of its posterior.
 
     Args:
         model: On `device`.
@@ -101,9 +100,8 @@ def reconstruction_nats(
     nats = []
     for start in range(0, len(codes), _ENCODE_BATCH):
         batch = slice(start, start + _ENCODE_BATCH)
-        images, logits = data.images(sample.rows.indices[batch], device), model.decode(codes[batch].to(device))
-        each = F.binary_cross_entropy_with_logits(logits, images, reduction="none").flatten(1).sum(1)
-        nats.append(each.double().cpu().numpy())
+        images = data.images(sample.rows.indices[batch], device)
+        nats.append(model.reconstruction_nats(codes[batch].to(device), images).double().cpu().numpy())
     return np.concatenate(nats)
 
 

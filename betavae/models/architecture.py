@@ -20,7 +20,7 @@ class Architecture(Part):
         """Return a new encoder and a new decoder.
 
         The encoder maps each image to 2 * latent_size numbers: the means, then the log variances. The decoder maps each
-        code to logits of the image's shape.
+        code to numbers of the image's shape, which the likelihood reads: logits for a Bernoulli, means for a Gaussian.
 
         Args:
             latent_size: Number of latents.

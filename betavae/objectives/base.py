@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -147,8 +146,8 @@ def normalized_beta(beta: float, *, latent_size: int, num_pixels: int) -> float:
 def reconstruction_nats(
     model: VAE, codes: Float[Tensor, "images latents"], images: Float[Tensor, "images channels height width"]
 ) -> Float[Tensor, ""]:
-    """Return the negative Bernoulli log likelihood, summed over pixels and channels and averaged over images, in nats.
+    """Return the negative log likelihood, summed over pixels and channels and averaged over images, in nats.
 
     A mean over pixels would change the meaning of a weight of the KL, which is summed over latents.
     """
-    return F.binary_cross_entropy_with_logits(model.decode(codes), images, reduction="sum") / len(images)
+    return model.mean_reconstruction_nats(codes, images)

@@ -166,7 +166,12 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VAE:
     folder = Path(folder)
     try:
         config = TrialConfig.read(folder / CONFIG_FILE)
-        model = VAE(config.latent_size, architecture=config.architecture, image_shape=config.dataset.image_shape)
+        model = VAE(
+            config.latent_size,
+            architecture=config.architecture,
+            likelihood=config.likelihood,
+            image_shape=config.dataset.image_shape,
+        )
         model.load_state_dict(torch.load(folder / MODEL_FILE, map_location=device, weights_only=True))
     except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold a model, but: {_first_line(error)}") from error

@@ -111,6 +111,7 @@ def _card(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, data: FactorIma
         config=config,
         model=_describe_part(config.objective),
         architecture=_describe_part(config.architecture),
+        likelihood=_describe_likelihood(trial, checkpoint),
         lr=field_column("lr").write(config.value("lr")),
         dataset=_describe_part(config.dataset, only_changed=True),
         derived=[f"{field_column(name).label} {value:.3g}" for name, value in config.derived().items()],
@@ -139,6 +140,15 @@ def _describe_choice(sweep: Sweep) -> str:
     else:
         what = f"the final model of the best of {num_trials} trials, by {sweep.selection.label}"
     return f"**Selected {labels}**: this is {what}, which is computed from {origin}."
+
+
+def _describe_likelihood(trial: Trial, checkpoint: Checkpoint) -> str:
+    """Return the likelihood with its parameters, and the values that it had learnt at the checkpoint."""
+    likelihood, step = trial.config.likelihood, checkpoint.scores.step
+    report = next((report for report in trial.reports if report["step"] == step), {})
+    columns = [report_column(f"weight/{name}") for name in likelihood.learnt_names()]
+    learnt = [f"{column.label} {column.write(report.get(column.name))}" for column in columns]
+    return _describe_part(likelihood) + (f"; learnt: {', '.join(learnt)}" if learnt else "")
 
 
 def _describe_part(part: Part, *, only_changed: bool = False) -> str:

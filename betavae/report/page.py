@@ -212,6 +212,8 @@ def _sweep_pictures(
         figure = comparison_plots.importance_bars(importances)
         pictures["together"].append(save("importance", figure, caption=_IMPORTANCE))
     curves = _CURVES_OF_OBJECTIVES if has_several_objectives(configs) else _CURVES
+    if "likelihood" in varied:
+        curves += " Losses of different likelihoods do not compare."
     pictures["learning"].append(save("learning_curves", plots.learning_curves(sweep, ceiling=ceiling), caption=curves))
     pictures["factors"] += _factor_pictures(portraits, folder)
     return pictures

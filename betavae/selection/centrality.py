@@ -128,7 +128,7 @@ def images_to_encode(num_models: int) -> int:
 def _autoencoder(model: VAE | Autoencoder) -> Autoencoder:
     if isinstance(model, Autoencoder):
         return model
-    return Autoencoder(model, lambda codes: torch.sigmoid(model.decode(codes)), model.latent_size)
+    return Autoencoder(model, model.pixels, model.latent_size)
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def _layout(context: LogContext) -> dict[str, dict[str, list[Any]]]:
     scores = dict.fromkeys((rank_by, *_live_scores(context)))
     objectives = [OBJECTIVES[name] for name in context.options.space.names_of("objective")]
     losses = dict.fromkeys(["loss/total_nats", *(f"loss/{term}" for each in objectives for term in each.terms)])
-    weights = context.options.space.scheduled_names()
+    weights = [*context.options.space.scheduled_names(), *context.options.space.learnt_names()]
     return {
         **{name: _score_charts(name) for name in scores},
         "loss": {report_column(name).symbol: _chart(f"^{name}$") for name in losses},

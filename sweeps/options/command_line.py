@@ -260,7 +260,8 @@ def _value(option: Option | Parameter | None, words: Any) -> Any:
             return parse_axis(option, words or (["true"] if option.kind is bool else []))
     if option is None:
         if words == []:
-            raise InputError("--dataset, --architecture and --objective need one or several names.")
+            *others, last = map(flag, PARTS)
+            raise InputError(f"{', '.join(others)} and {last} need one or several names.")
         return tuple(words) if isinstance(words, list) else words
     return words if option.kind is bool else option.parse(words if isinstance(words, list) else [words])
 

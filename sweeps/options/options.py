@@ -12,11 +12,11 @@ from typing import Any, Literal
 from betavae.config import PARTS
 from betavae.errors import InputError
 from betavae.metrics import METRICS
-from betavae.metrics.registry import ALL, LIVE
+from betavae.metrics.registry import ALL, LIVE, is_likelihood
 from betavae.records.trial import RANK_BY
 from betavae.selection.rules import Among, UdrLassoRule, UdrRule, find_rule, rule_names
 from sweeps.options.fields import errors_naming_flags, flag, option, options_of
-from sweeps.search.space import Range, Space, ends
+from sweeps.search.space import Range, Space, axis_text, ends
 
 PresetName = Literal["quick", "full", "seed-study", "methods", "methods-small"]
 Search = Literal["grid", "random", "optuna"]
@@ -325,6 +325,7 @@ class Options:
         self._check_search()
         _check_live_scores(self.search)
         self.report.check()
+        self._check_likelihoods()
         self._check_label_free()
 
     def _check_label_free(self) -> None:
@@ -346,6 +347,16 @@ class Options:
                 raise InputError(
                     f"--live-scores must be some of {', '.join(free)} with --select {select}, which looks at no "
                     f"factor, but got {name!r}."
+                )
+
+    def _check_likelihoods(self) -> None:
+        """Refuse to rank or choose models of several likelihoods by a likelihood."""
+        names = self.space.names_of("likelihood")
+        for option_name, score in (("select", self.report.select), ("rank_by", self.search.rank_by)):
+            if len(names) > 1 and is_likelihood(score):
+                raise InputError(
+                    f"{flag(option_name)} {score} needs one --likelihood, since likelihoods of different kinds do not "
+                    f"compare, but got {axis_text(names)}."
                 )
 
     def _check_confirm(self) -> None:

@@ -1,8 +1,8 @@
 """The search space: for each parameter of a trial, one value, several values or a range.
 
-A part (a data set, an architecture or an objective) owns parameters; they vary only in trials that use the part. Parts
-may own parameters of the same name. An axis `gamma` is that of every part with a `gamma`; an axis `factor-vae.gamma` is
-that of one part alone, and comes before it.
+A part (a data set, an architecture, a likelihood or an objective) owns parameters; they vary only in trials that use
+the part. Parts may own parameters of the same name. An axis `gamma` is that of every part with a `gamma`; an axis
+`factor-vae.gamma` is that of one part alone, and comes before it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Space:
     axes: Mapping[str, Axis] = field(default_factory=dict)
 
     def names_of(self, kind: str) -> tuple[str, ...]:
-        """Return the names of the parts of a kind: `dataset`, `architecture`, `objective`."""
+        """Return the names of the parts of a kind, such as `objective`."""
         names = self.axes.get(kind, (default_part(kind).name,))
         assert not isinstance(names, Range)
         return names
@@ -163,6 +163,13 @@ class Space:
         parameters = parameters_by_name()
         scheduled = {name for name, axis in axes if parameters[name].is_weight and not is_of_numbers(axis)}
         return [name for name in parameters if name in scheduled]
+
+    def learnt_names(self) -> list[str]:
+        """Return the names of the parameters that the likelihood of some trial learns."""
+        configs = (
+            TrialConfig.from_dict(with_eval_every(point)) for each in self.branches() for point in _corners(each)
+        )
+        return list(dict.fromkeys(name for config in configs for name in config.likelihood.learnt_names()))
 
     @property
     def num_points(self) -> int | None:

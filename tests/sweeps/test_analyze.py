@@ -105,6 +105,30 @@ def test_the_best_model_is_exported_with_its_card(
     assert "exported to a new or an empty folder" in capsys.readouterr().err
 
 
+def test_models_of_two_likelihoods_are_not_chosen_by_one(make_sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_sweep({"a": {"migs": [0.2]}, "b": {"migs": [0.1], "likelihood": "gaussian"}})
+    assert main([str(folder), "--select", "elbo", "--exact", "0"]) == BAD_INPUT
+    assert "--select elbo needs models of one likelihood, since" in capsys.readouterr().err
+    assert main([str(folder), "--exact", "0"]) == DONE
+    assert "Losses of different likelihoods do not compare." in (folder / "report" / "index.html").read_text()
+
+
+def test_the_card_of_a_model_has_its_likelihood_and_what_that_has_learnt(
+    make_sweep, small_data: DSprites, tmp_path: Path
+) -> None:
+    values = {"likelihood": "gaussian", "learn_pixel_scale": True}
+    sweep = read_sweep(make_sweep({"a": {"migs": [0.2, 0.4], **values}}))
+    (trial,) = sweep.trials
+    scales = {100: 0.09, 200: 0.0712345}
+    reports = tuple(report | {"weight/pixel_scale": scales[report["step"]]} for report in trial.reports)
+    export_best(
+        replace(sweep, trials=(replace(trial, reports=reports),)), tmp_path / "model", data={"dsprites": small_data}
+    )
+    card = (tmp_path / "model" / "README.md").read_text()
+    row = "| likelihood | gaussian, pixel scale 0.1, learn pixel scale True; learnt: pixel scale 0.07123 |"
+    assert row in card.splitlines()
+
+
 def test_a_model_of_changed_weights_is_not_exported_and_nothing_is_written(
     make_sweep,
     tmp_path: Path,

@@ -34,6 +34,7 @@ from sweeps.loggers.event_file import EventFile
 from sweeps.loggers.ray_adapter import RayLoggers
 from sweeps.loggers.tensorboard_log import TensorBoardLog, _layout
 from sweeps.options.options import Options, ReportOptions, SearchOptions
+from sweeps.search.space import Space
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import TrialFolder
@@ -202,6 +203,14 @@ def test_a_choice_without_labels_has_no_charts_of_factors(select: str | None, se
         assert groups["elbo"].keys() == {"mean"}
         assert "mig" not in groups
         assert not any("mig" in name or name.startswith("elbo/") for name in numbers)
+
+
+def test_a_learnt_parameter_has_a_chart_beside_the_schedules(search: StageFolder) -> None:
+    space = Space({"likelihood": ("gaussian",), "learn_pixel_scale": (True,), "beta": ("1@0,4@9",), "steps": (9,)})
+    context = LogContext(Mirror(search.path.parent), search, Options(space=space), 1, (), ())
+    assert _layout(context)["weight"] == {name: ["Multiline", [f"^weight/{name}$"]] for name in ("beta", "pixel_scale")}
+    context = replace(context, options=Options(space=Space({"likelihood": ("gaussian",)})))
+    assert "weight" not in _layout(context)
 
 
 def run_to_its_end(board: RayLoggers, trial: Any = TRIAL) -> None:

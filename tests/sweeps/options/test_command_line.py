@@ -94,6 +94,16 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
             "--live-scores must be some of active_units, total_correlation, elbo with --select model-centrality, which "
             "looks at no factor, but got 'irs'.",
         ),
+        (
+            "--likelihood bernoulli gaussian --rank-by elbo",
+            "--rank-by elbo needs one --likelihood, since likelihoods of different kinds do not compare, but got "
+            "bernoulli gaussian.",
+        ),
+        ("--likelihood bernoulli gaussian --select elbo", "--select elbo needs one --likelihood, since"),
+        ("--likelihood bernoulli gaussian --select udr", "--rank-by elbo needs one --likelihood, since"),
+        ("--pixel-scale 0.1", "--pixel-scale needs --likelihood gaussian, but got bernoulli; leave"),
+        ("--likelihood gaussian --pixel-scale 0", "--pixel-scale must be positive and finite, but got 0.0."),
+        ("--likelihood", "--dataset, --architecture, --likelihood and --objective need one or several names."),
         ("--bata 4", "--bata is not an option (did you mean --beta?); --help lists all options."),
         ("4", "4 is not an option; --help lists all options."),
         ("--name", "argument --name: expected one argument; --help lists all options."),

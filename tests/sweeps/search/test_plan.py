@@ -52,6 +52,27 @@ def test_a_grid_mixes_numbers_and_schedules() -> None:
     assert {beta for (beta,) in values(drawn, "beta")} == {4.0, "12@0,4@70"}
 
 
+def test_the_names_of_what_trials_learn_are_known_before_they_start() -> None:
+    assert asked("--beta 1 4").space.learnt_names() == []
+    assert asked("--likelihood gaussian --pixel-scale 0.1 0.2").space.learnt_names() == []
+    assert asked("--likelihood gaussian --learn-pixel-scale true").space.learnt_names() == ["pixel_scale"]
+    some = (
+        "--search random --trials 9 --likelihood bernoulli gaussian --pixel-scale 0.1..1 --learn-pixel-scale false true"
+    )
+    assert asked(some).space.learnt_names() == ["pixel_scale"]
+
+
+def test_a_record_of_an_earlier_version_names_no_likelihood_and_means_bernoulli() -> None:
+    options = asked("--beta 1 4")
+    record = json.loads(json.dumps(options_to_dict(options)))
+    assert record["space"].pop("likelihood") == ["bernoulli"]
+    earlier = options_from_dict(record)
+    check_resume(options, earlier)  # raises otherwise
+    assert planned_trials(earlier) == planned_trials(options)
+    with pytest.raises(InputError, match="--likelihood must stay bernoulli in this sweep, but got gaussian"):
+        check_resume(asked("--beta 1 4 --likelihood gaussian"), earlier)
+
+
 def test_a_schedule_lies_outside_a_range_of_numbers() -> None:
     space = asked("--beta 1..16 --search random --trials 2").space
     assert space.scheduled_names() == []
