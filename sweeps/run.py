@@ -158,8 +158,7 @@ def open_data(options: Options) -> dict[str, FactorImages]:
         InputError: If files of a data set are missing or wrong.
         OSError: If a file cannot be read, or a cache cannot be written.
     """
-    dataset = options.space.dataset()
-    return {dataset.name: dataset.open()}
+    return {name: dataset.open() for name, dataset in options.space.datasets().items()}
 
 
 def dry_run(options: Options, *, gpus_found: int) -> int:

@@ -16,7 +16,7 @@ from betavae.metrics.registry import ALL, LIVE
 from betavae.records.trial import RANK_BY
 from betavae.selection.rules import Among, UdrLassoRule, UdrRule, find_rule, rule_names
 from sweeps.options.fields import errors_naming_flags, flag, option, options_of
-from sweeps.search.space import Range, Space, ends
+from sweeps.search.space import Range, Space, axis_text, ends
 
 PresetName = Literal["quick", "full", "seed-study", "methods", "methods-small"]
 Search = Literal["grid", "random", "optuna"]
@@ -356,6 +356,12 @@ class Options:
             )
 
     def _check_search(self) -> None:
+        names = self.space.names_of("dataset")
+        if self.search.search == "optuna" and len(names) > 1:
+            raise InputError(
+                f"--search optuna needs one --dataset, or it would learn which data set scores high, but got "
+                f"{axis_text(names)}; give --search random, or a sweep for each."
+            )
         for name, axis in self.space.with_defaults().axes.items():
             if self.search.search == "grid" and isinstance(axis, Range):
                 raise InputError(
