@@ -36,7 +36,7 @@ def importances(trials: Sequence[Trial]) -> Importances:
     several times with a new random number (CHANCE) as one more hyper-parameter, whose importance shows the noise.
 
     Args:
-        trials: The trials. Trials without a score are left out. With several objectives, so are their parameters: one
+        trials: The trials, of one data set. Trials without a score are left out. With several objectives, so are their parameters: one
             name may be two hyper-parameters.
 
     Returns:
