@@ -240,7 +240,7 @@ def _print_failures(folder: SweepFolder, results: StageResults) -> int:
 def _write_report(folder: SweepFolder) -> int:
     """Write the report, as `analyze.py` does; return the exit code. A failure does not affect the sweep."""
     try:
-        print_escaped(f"report     {analyze(folder.location, options=folder.options.report).page}")
+        print_escaped(f"report     {analyze(folder.location, options=folder.options.report).report.page}")
     except (InputError, OSError) as error:
         command = shlex.join(["python", "sweeps/analyze.py", folder.location])
         print_escaped(f"error: no report: {one_line(str(error))}\nwrite it with: {command}", file=sys.stderr)
