@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 if __name__ == "__main__":  # first: the imports below take seconds, and may find another checkout's packages
@@ -21,8 +21,7 @@ from betavae.extensions import check_extensions, load_extensions
 from betavae.process import available_cores, prepare_process
 from betavae.records.checkpoint import CODES_FILE, MODEL_FILE, SAMPLES_FILE
 from betavae.records.sweep import Selection, Sweep, name_in_sweep, read_sweep
-from betavae.records.trial import ranked
-from betavae.report.export import CARD_FILE, best_checkpoint, check_export, export_best
+from betavae.report.export import best_checkpoints, check_export, export_best
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
 from betavae.text import one_line
@@ -55,19 +54,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.report.check()
         if options.export is not None:
             check_export(options.export)
-        report = analyze(options.folder, output=options.output, options=options.report, export=options.export)
+        analysis = analyze(options.folder, output=options.output, options=options.report, export=options.export)
     except (InputError, OSError) as error:
         print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
-    for problem in report.problems:
+    for problem in analysis.report.problems:
         print_escaped(f"warning: {one_line(problem)}", file=sys.stderr)
-    print_escaped(report.page)
-    if options.export is not None:
-        print_escaped(str(options.export / CARD_FILE))
+    for path in (analysis.report.page, *analysis.cards):
+        print_escaped(str(path))
     return DONE
 
 
-def analyze(location: str, *, output: Path | None = None, options: ReportOptions, export: Path | None = None) -> Report:
+@dataclass(frozen=True)
+class Analysis:
+    """What `analyze` has written.
+
+    Attributes:
+        report: The report.
+        cards: The cards of the exported models.
+    """
+
+    report: Report
+    cards: Sequence[Path]
+
+
+def analyze(
+    location: str, *, output: Path | None = None, options: ReportOptions, export: Path | None = None
+) -> Analysis:
     """Write the report of a sweep that has ended, still runs or was killed, or of a copy of a sweep.
 
     Args:
@@ -75,7 +88,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             cannot be written, the report shows them nevertheless.
         output: The folder of the report; None for `report` in the sweep's folder.
         options: The content of the report.
-        export: A new folder for the best model; None to export no model.
+        export: A new folder for the best model, or for those of several data sets; None to export no model.
 
     Raises:
         InputError: If there is no sweep, the sweep has no score yet, or the best model cannot be read.
@@ -84,13 +97,13 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
     with local_copy(location, lambda name: _is_needed(name, options)) as mirror:
         sweep = read_sweep(mirror.local)
         check_extensions(sweep.record)
-        if not ranked(sweep.trials):
+        if not any(trial.reports for trial in sweep.trials):
             raise InputError(
                 f"{mirror.location} must hold a trial with a finished evaluation, but {_reason_for_no_score(sweep)}"
             )
         options = _completed(options, sweep)
         if export is not None and options.select is None:
-            best_checkpoint(sweep)  # raise before any work if it is missing or damaged
+            best_checkpoints(sweep)  # raise before any work if one is missing or damaged
         report_folder = mirror.local / REPORT_FOLDER if output is None else output
         check_output(report_folder)
         prepare_process(num_threads=available_cores())
@@ -111,7 +124,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             data=data,
             device=device,
             num_best=_NUM_SHOWN if options.top is None else options.top,
-            importances=importances(sweep.trials),
+            importances={name: importances(part.trials) for name, part in sweep.by_dataset().items()},
             problems=[*problems, *taken.problems],
         )
         if output is None:
@@ -119,9 +132,7 @@ def analyze(location: str, *, output: Path | None = None, options: ReportOptions
             mirror.push(REPORT_FOLDER)
             page = child_location(child_location(mirror.location, REPORT_FOLDER), PAGE_FILE)
             report = replace(report, page=page)
-        if export is not None:
-            export_best(sweep, export, data=data)
-        return report
+        return Analysis(report, [] if export is None else export_best(sweep, export, data=data))
 
 
 def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:

@@ -11,7 +11,7 @@ from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.metrics.registry import is_likelihood
 from betavae.records.sweep import Selection
-from betavae.records.trial import Trial
+from betavae.records.trial import Trial, by_dataset
 from betavae.report.findings import counted
 from betavae.selection.rules import Among, Rule, ScoreRule, find_rule
 from sweeps.model_scores import Bar, ScoredModel, take_model_scores
@@ -48,7 +48,11 @@ def default_among(trials: Sequence[Trial]) -> Among:
 
 
 def compared_trials(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that ran all their steps; if fewer than two did, all that have not failed."""
+    """Return the trials of each data set that ran all their steps; if fewer than two did, all that have not failed."""
+    return [trial for group in by_dataset(trials).values() for trial in _compared_in(group)]
+
+
+def _compared_in(trials: Sequence[Trial]) -> list[Trial]:
     finished = [trial for trial in trials if trial.status == "finished"]
     return finished if len(finished) > 1 else [trial for trial in trials if trial.status != "failed"]
 
@@ -79,9 +83,18 @@ def choose_models(
         if rule.work(compared):
             bar.begin(f"choice among {len(compared)} models", rule.label)
         choice = rule.choose(compared, device=device, on_progress=bar.advance)
-    if not choice.scores:
-        problems.append(
-            f"{rule.label} scored none of {counted(len(compared), 'model')}, so they rank by {trials[0].rank_by}: it "
-            "compares final models with one another, or with the other seeds of their setting."
-        )
+    problems += _unscored(rule, trials, compared, choice.scores)
     return Selection(rule.label, rule.needs_factors, choice.scores), [*problems, *choice.problems]
+
+
+def _unscored(rule: Rule, trials: Sequence[Trial], compared: Sequence[Trial], scores: Mapping[str, float]) -> list[str]:
+    """Return a sentence for each data set of which a rule has scored no model."""
+    names = list(by_dataset(trials))
+    groups = {name: by_dataset(compared).get(name, []) for name in names}
+    return [
+        f"{rule.label} scored none of {counted(len(group), 'model')}{f' of {name}' if len(names) > 1 else ''}, so they "
+        f"rank by {trials[0].rank_by}: it compares final models with one another, or with the other seeds of their "
+        "setting."
+        for name, group in groups.items()
+        if not any(trial.trial_id in scores for trial in group)
+    ]

@@ -61,13 +61,21 @@ class Cost:
         return images * relative_cost / self.images_per_second + num_evaluations * self.evaluation_seconds
 
 
-def measure_cost(options: Options, data: Mapping[str, FactorImages], *, device: str) -> Cost:
-    """Measure the costliest trial, by images and objective: train for three seconds, score once, save one checkpoint.
+def measure_costs(options: Options, data: Mapping[str, FactorImages], *, device: str) -> dict[str, Cost]:
+    """Measure the costliest trial of each data set, by images and objective, and return the costs by data set.
+
+    Each trains for three seconds, is scored once, and saves one checkpoint.
 
     Raises:
-        InputError: If the trial cannot be trained: its loss is not finite, or it does not fit into memory.
+        InputError: If a trial cannot be trained: its loss is not finite, or it does not fit into memory.
     """
-    config = _costliest_config(options)
+    return {
+        name: _measure_or_refuse(config, options, data, device=device)
+        for name, config in _costliest_configs(options).items()
+    }
+
+
+def _measure_or_refuse(config: TrialConfig, options: Options, data: Mapping[str, FactorImages], *, device: str) -> Cost:
     try:
         return _measure(config, data[config.dataset.name], evaluation=options.evaluation, device=device)
     except (NonFiniteLossError, *_SIZE_ERRORS) as error:
@@ -125,35 +133,53 @@ def describe_trials(options: Options) -> str:
     """Return the first trials, with the numbers derived from their parameters."""
     if options.search.search == "optuna":
         return "proposed during the search: optuna learns from earlier trials"
-    trials = planned_trials(options)
-    lines = [
-        f"{trial.index:04}  {describe_point(trial.config.to_dict())}, seed {trial.config.seed}"
-        for trial in trials[:_NUM_LISTED]
-    ]
+    trials, has_several = planned_trials(options), len(options.space.names_of("dataset")) > 1
+    lines = []
+    for trial in trials[:_NUM_LISTED]:
+        dataset = f"{trial.config.dataset.name}, " if has_several else ""
+        point = describe_point(trial.config.to_dict())
+        lines.append(f"{trial.index:04}  {dataset}{point}, seed {trial.config.seed}")
     num_others = len(trials) - len(lines)
     return "\n".join([*lines, f"and {num_others} more"] if num_others else lines)
 
 
-def describe_cost(options: Options, cost: Cost, *, resources: Resources) -> str:
+def describe_costs(options: Options, costs: Mapping[str, Cost], *, resources: Resources) -> str:
     """Return the time and disk space of the whole sweep, if no trial is stopped.
 
-    A planned trial is priced by its own steps, batch size and objective; a trial that is not planned yet, as the
-    costliest.
+    A planned trial is priced by its own steps, batch size, objective and data set; a trial that is not planned yet, as
+    the costliest of its data set.
+
+    Args:
+        options: The sweep's options.
+        costs: The cost of the costliest trial of each data set.
+        resources: The resources of the sweep.
     """
-    num_confirming = num_confirming_trials(options)
-    searched = [cost.seconds] * num_trials(options)
-    if options.search.search != "optuna":
-        searched = [cost.seconds_of(trial.config) for trial in planned_trials(options)]
-    seconds = sum(
-        busy_seconds(stage, resources.num_concurrent) for stage in (searched, [cost.seconds] * num_confirming)
-    )
-    disk = (len(searched) + num_confirming) * NUM_KEPT * cost.checkpoint_bytes
+    num_confirming = num_confirming_trials(options) // len(options.space.names_of("dataset"))
+    confirming = [cost for cost in costs.values() for _ in range(num_confirming)]
+    if options.search.search == "optuna":
+        (searching,) = ([cost] * num_trials(options) for cost in costs.values())
+        searched = [cost.seconds for cost in searching]
+    else:
+        configs = [trial.config for trial in planned_trials(options)]
+        searching = [costs[config.dataset.name] for config in configs]
+        searched = [cost.seconds_of(config) for cost, config in zip(searching, configs, strict=True)]
+    stages = searched, [cost.seconds for cost in confirming]
+    seconds = sum(busy_seconds(stage, resources.num_concurrent) for stage in stages)
+    disk = NUM_KEPT * sum(cost.checkpoint_bytes for cost in (*searching, *confirming))
+    sizes = " and ".join(dict.fromkeys(f"{cost.checkpoint_bytes / 1e6:.1f}" for cost in costs.values()))
     return (
         f"at most {_describe_seconds(seconds)}: trials run {resources.num_concurrent} at a time and take "
-        f"{_describe_range(searched)} each, if they do not slow each other\n(measured for three seconds: a trial of "
-        f"{cost.config.objective.name} trains {cost.images_per_second:.0f} images/s, an evaluation takes "
-        f"{cost.evaluation_seconds:.1f} s)\n"
-        f"at most {disk / 1e6:,.0f} MB: {NUM_KEPT} checkpoints of {cost.checkpoint_bytes / 1e6:.1f} MB per trial"
+        f"{_describe_range(searched)} each, if they do not slow each other\n"
+        f"(measured for three seconds{' each' if len(costs) > 1 else ''}: {_describe_speeds(costs)})\n"
+        f"at most {disk / 1e6:,.0f} MB: {NUM_KEPT} checkpoints of {sizes} MB per trial"
+    )
+
+
+def _describe_speeds(costs: Mapping[str, Cost]) -> str:
+    return "; ".join(
+        f"a trial of {cost.config.objective.name}{f' on {name}' if len(costs) > 1 else ''} trains "
+        f"{cost.images_per_second:.0f} images/s, an evaluation takes {cost.evaluation_seconds:.1f} s"
+        for name, cost in costs.items()
     )
 
 
@@ -185,15 +211,25 @@ def _option_text(value: object) -> str:
     return "-" if value is None else axis_text(value)
 
 
-def _costliest_config(options: Options) -> TrialConfig:
-    """Return the planned trial with the most work; of an Optuna search, the corner of the space with the most."""
+def _costliest_configs(options: Options) -> dict[str, TrialConfig]:
+    """Return the configuration of each data set with the most work."""
+    costliest: dict[str, TrialConfig] = {}
+    for config in _configs(options):
+        known = costliest.setdefault(config.dataset.name, config)
+        if _work(config) > _work(known):
+            costliest[config.dataset.name] = config
+    return costliest
+
+
+def _configs(options: Options) -> list[TrialConfig]:
+    """Return the configurations of the planned trials; of an Optuna search, the costliest corner of each branch."""
     if options.search.search != "optuna":
-        return max((trial.config for trial in planned_trials(options)), key=_work)
+        return [trial.config for trial in planned_trials(options)]
     corners: list[Point] = [
         {**branch.parts, **{name: _largest(axis) for name, axis in branch.axes.items()}}
         for branch in options.space.branches()
     ]
-    return max((trial_config(corner, seed=0) for corner in corners), key=_work)
+    return [trial_config(corner, seed=0) for corner in corners]
 
 
 def _work(config: TrialConfig) -> float:

@@ -73,7 +73,14 @@ class TakenScores:
 
 
 def models_to_score(sweep: Sweep, options: ReportOptions) -> list[ScoredModel]:
-    """Return the models whose scores are asked for: the best of the search, and the confirmed ones at their end."""
+    """Return the models whose scores are asked for: the best of the search, and the confirmed ones at their end.
+
+    The numbers of the options hold for each data set.
+    """
+    return [model for part in sweep.by_dataset().values() for model in _models_of_part(part, options)]
+
+
+def _models_of_part(sweep: Sweep, options: ReportOptions) -> list[ScoredModel]:
     models = [
         ScoredModel(trial.trial_id, trial.chosen_checkpoint, scores)
         for rank, trial in enumerate(ranked(sweep.trials))

@@ -22,9 +22,6 @@ from betavae.extensions import load_extensions
 from betavae.files import is_disk_full
 from betavae.process import available_cores
 from betavae.records.sweep import name_in_sweep
-from betavae.records.trial import ranked
-from betavae.report.confirmation import confirmed
-from betavae.report.seed_study import reproduced
 from betavae.text import one_line, printable
 from sweeps.analyze import analyze
 from sweeps.cluster import (
@@ -37,12 +34,12 @@ from sweeps.cluster import (
     quiet_ray,
 )
 from sweeps.dry_run import (
-    describe_cost,
+    describe_costs,
     describe_options,
     describe_resources,
     describe_trials,
     estimate,
-    measure_cost,
+    measure_costs,
 )
 from sweeps.interrupts import Interruption, starting_ray
 from sweeps.options.command_line import parse_options
@@ -52,16 +49,7 @@ from sweeps.search.plan import num_confirming_trials, num_trials
 from sweeps.storage.locations import check_location, full_location
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.sweep_folder import SweepFolder, check_destination
-from sweeps.tables import (
-    describe_best,
-    describe_curves,
-    describe_data,
-    describe_num_trials,
-    describe_plan,
-    format_confirmation_table,
-    format_seed_study_table,
-    format_table,
-)
+from sweeps.tables import Results, describe_curves, describe_data, describe_num_trials, describe_plan
 from sweeps.temporary import check_temporary_folder
 
 if TYPE_CHECKING:
@@ -158,8 +146,7 @@ def open_data(options: Options) -> dict[str, FactorImages]:
         InputError: If files of a data set are missing or wrong.
         OSError: If a file cannot be read, or a cache cannot be written.
     """
-    dataset = options.space.dataset()
-    return {dataset.name: dataset.open()}
+    return {name: dataset.open() for name, dataset in options.space.datasets().items()}
 
 
 def dry_run(options: Options, *, gpus_found: int) -> int:
@@ -180,8 +167,8 @@ def dry_run(options: Options, *, gpus_found: int) -> int:
         print(f"data       {describe_data(name, images)}")
     print(f"results    {location}")
     if options.resources.address is None:
-        cost = measure_cost(options, data, device="cuda" if resources.num_gpus else "cpu")
-        print(f"\n{describe_cost(options, cost, resources=resources)}")
+        costs = measure_costs(options, data, device="cuda" if resources.num_gpus else "cpu")
+        print(f"\n{describe_costs(options, costs, resources=resources)}")
     return DONE
 
 
@@ -212,17 +199,14 @@ def sweep(
     results = run_stages(folder, known_trials=known_trials, data=data, resources=resources, interruption=interruption)
     trials = results.search.trials.read
     folder.note_end(results.trials, completion=results.completion, lost_trials=results.lost_trials)
-    print(format_table(trials, root=folder.mirror.local))
-    if reproductions := reproduced(trials):
-        print(format_seed_study_table(reproductions))
-    if confirmations := confirmed(trials, results.confirmation.trials.read):
-        print(format_confirmation_table(confirmations, trials))
+    parts = Results.by_dataset(options.space.names_of("dataset"), trials, results.confirmation.trials.read)
+    print("\n".join(part.tables(root=folder.mirror.local) for part in parts))
     if interruption.signal is not None or not (all(results.completion.values()) or results.lost_trials):
         print(f"interrupted; resume with: {folder.resume_command}", file=sys.stderr)
         return interruption.exit_code
     exit_code = _print_failures(folder, results)
-    if ranked(trials):
-        print(describe_best(trials, confirmations), flush=True)
+    if best_lines := list(filter(None, (part.best() for part in parts))):
+        print("\n".join(best_lines), flush=True)
         exit_code = (_write_report(folder) if options.sweep.report else DONE) or exit_code
     print_escaped(describe_curves(folder.location))
     return exit_code
@@ -256,7 +240,7 @@ def _print_failures(folder: SweepFolder, results: StageResults) -> int:
 def _write_report(folder: SweepFolder) -> int:
     """Write the report, as `analyze.py` does; return the exit code. A failure does not affect the sweep."""
     try:
-        print_escaped(f"report     {analyze(folder.location, options=folder.options.report).page}")
+        print_escaped(f"report     {analyze(folder.location, options=folder.options.report).report.page}")
     except (InputError, OSError) as error:
         command = shlex.join(["python", "sweeps/analyze.py", folder.location])
         print_escaped(f"error: no report: {one_line(str(error))}\nwrite it with: {command}", file=sys.stderr)

@@ -26,11 +26,11 @@ from betavae.config import PARTS, TrialConfig
 from betavae.data import FactorImages
 from betavae.metrics.base import NUM_ROWS
 from betavae.parts import parameters_of, split_field
-from betavae.records.trial import Trial, num_ended, ranked
+from betavae.records.trial import Trial, by_dataset, num_ended, ranked
 from betavae.report.choice import labels_of_ranking
-from betavae.report.confirmation import Confirmed
+from betavae.report.confirmation import Confirmed, confirmed
 from betavae.report.findings import counted
-from betavae.report.seed_study import Reproduced, explain
+from betavae.report.seed_study import Reproduced, explain, reproduced
 from betavae.text import one_line
 from sweeps.cluster import Resources
 from sweeps.options.options import Options
@@ -56,14 +56,14 @@ def describe_plan(
         f"preset     {options.sweep.preset}",
         f"trials     {describe_num_trials(options)}, by {options.search.search} search, {_describe_scheduler(options)}",
         f"varied     {_describe_varied(options)}",
-        f"fixed      {_describe_shared(options)}, scored on "
-        f"{min(NUM_ROWS, *map(len, data.values())):,} images of the whole data set",
+        f"fixed      {_describe_shared(options)}, scored on {_describe_scored(data)}",
         f"resources  {resources.num_concurrent} trials at a time, on {devices}",
         *(f"data       {describe_data(name, images)}" for name, images in data.items()),
         f"results    {location}",
     ]
     if options.confirm.confirm is not None:
-        lines.insert(4, f"confirm    the best {options.confirm.confirm}, with {options.num_seeds} new seeds each")
+        best = f"the best {options.confirm.confirm}{' of each data set' if len(data) > 1 else ''}"
+        lines.insert(4, f"confirm    {best}, with {options.num_seeds} new seeds each")
     if known_trials:
         count = num_ended(known_trials)
         lines.append(f"resumed    {count} ended, {len(known_trials) - count} to resume from their latest checkpoints")
@@ -83,8 +83,57 @@ def describe_data(name: str, data: FactorImages) -> str:
     return f"{name}, {data.source}, SHA-256 {data.fingerprint[:12]}..."
 
 
+@dataclass(frozen=True)
+class Results:
+    """The trials of one data set, as they are printed at the end of a sweep.
+
+    Attributes:
+        trials: Of the search.
+        confirmations: The highest median first.
+        reproductions: The settings of the seed study.
+        dataset: The data set's name, if the sweep has several; else empty.
+    """
+
+    trials: Sequence[Trial]
+    confirmations: Sequence[Confirmed]
+    reproductions: Sequence[Reproduced]
+    dataset: str = ""
+
+    @classmethod
+    def by_dataset(cls, names: Sequence[str], trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Results]:
+        """Return the results of each data set.
+
+        Args:
+            names: The names of the sweep's data sets.
+            trials: Of the search.
+            confirming: Of the confirmation.
+        """
+        stages = [by_dataset(trials), by_dataset(confirming)]
+        groups = [[stage.get(name, []) for stage in stages] for name in names]
+        return [
+            cls(searched, confirmed(searched, again), reproduced(searched), name if len(names) > 1 else "")
+            for name, (searched, again) in zip(names, groups, strict=True)
+        ]
+
+    def tables(self, *, root: Path) -> str:
+        """Return all tables, below the data set's name if the sweep has several; paths are relative to `root`."""
+        tables = [*([f"\n{self.dataset}"] if self.dataset else []), format_table(self.trials, root=root)]
+        if self.reproductions:
+            tables.append(format_seed_study_table(self.reproductions))
+        if self.confirmations:
+            tables.append(format_confirmation_table(self.confirmations, self.trials))
+        return "\n".join(tables)
+
+    def best(self) -> str:
+        """Return the line of the best result; empty if no trial has a score."""
+        if not any(trial.reports for trial in self.trials):
+            return ""
+        of = f"{self.dataset}, " if self.dataset else ""
+        return f"best       {of}{_describe_best(self.trials, self.confirmations)}"
+
+
 def format_table(trials: Sequence[Trial], *, root: Path) -> str:
-    """Return the trials that have a score, best first, as aligned text.
+    """Return the trials of one data set that have a score, best first, as aligned text.
 
     All numbers of a row come from one evaluation: the trial's best.
     """
@@ -148,8 +197,8 @@ def format_seed_study_table(reproductions: Sequence[Reproduced]) -> str:
     return f"\nThe seed study, medians over the seeds:\n{_align(rows)}\n{textwrap.fill(explain(reproductions), 120)}"
 
 
-def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = ()) -> str:
-    """Return the best result in a line: the best confirmed configuration, or else the best trial of the search."""
+def _describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed]) -> str:
+    """Return the best result: the best confirmed configuration, or else the best trial of the search."""
     configs = [trial.config for trial in trials]
     if confirmations:
         first = confirmations[0]
@@ -158,11 +207,11 @@ def describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = 
             labels = labels_of_ranking(first.trials[0].rank_by)
             search_score = f" ({first.search_score:.3f} in the search, selected {labels})"
         score = f"median {first.trials[0].rank_by} {first.median:.3f} over {counted(first.num_seeds, 'new seed')}"
-        return f"best       {describe_config(first.config, configs)}: {score}{search_score}"
+        return f"{describe_config(first.config, configs)}: {score}{search_score}"
     scored_trials = ranked(trials)
     best, median = scored_trials[0], float(np.median([trial.last_score for trial in scored_trials]))
     return (
-        f"best       {one_line(best.trial_id)}, {best.rank_by} {best.score:.3f}, selected "
+        f"{one_line(best.trial_id)}, {best.rank_by} {best.score:.3f}, selected "
         f"{labels_of_ranking(best.rank_by)} (median final score of all trials {median:.3f}): "
         f"{describe_config(best.config, configs)}, seed {best.config.seed}"
     )
@@ -237,6 +286,14 @@ def _describe_shared(options: Options) -> str:
     steps, batch = (axis[0] if isinstance(axis, tuple) and len(axis) == 1 else None for axis in axes.values())
     count = "" if steps is None else f"{steps} "
     return ", ".join([*parts, f"{count}steps of {'a varied number of' if batch is None else batch} images"])
+
+
+def _describe_scored(data: Mapping[str, FactorImages]) -> str:
+    """Return how many images of the whole data set are scored; with several, of each."""
+    counts = {name: min(NUM_ROWS, len(images)) for name, images in data.items()}
+    if len(counts) == 1:
+        return f"{min(counts.values()):,} images of the whole data set"
+    return " and ".join(f"{count:,} images of the whole {name}" for name, count in counts.items())
 
 
 def _describe_scheduler(options: Options) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from toy_parts import BLOCKS, Blocks, BlocksDataset
 
 from betavae.config import TrialConfig
-from betavae.data import DSprites, FactorSpace
+from betavae.data import DATASETS, DSprites, FactorSpace
 from betavae.data.dsprites.render import PackedImages
 from betavae.evaluation import evaluate
 from betavae.metrics import Scores
@@ -51,17 +52,25 @@ def scores(small_data: DSprites) -> Scores:
     return replace(evaluate(_model(), small_data, step=200), kl_nats_per_latent=(0.5, 1.0, 0.001))
 
 
-def _model() -> VAE:
+@pytest.fixture(scope="session")
+def scores_by_dataset(scores: Scores) -> dict[str, Scores]:
+    """The same, and those of a model of coloured blocks."""
+    return {"dsprites": scores, "blocks": evaluate(_model(Blocks.image_shape), Blocks(), step=200)}
+
+
+def _model(image_shape: tuple[int, int, int] = (1, 64, 64)) -> VAE:
     """Three latents, untrained; their pictures differ, since the decoder amplifies the codes."""
-    model = VAE(3, generator=torch.Generator().manual_seed(0))
+    model = VAE(3, image_shape=image_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.decoder[0].weight.mul_(30)
     return model
 
 
 @pytest.fixture(scope="session")
-def write_sweep(scores: Scores) -> WriteSweep:
+def write_sweep(scores_by_dataset: dict[str, Scores]) -> WriteSweep:
     """Write a sweep's folder as run.py does: trials by identifier, with what they reported and how they ended.
+
+    A trial of the data set `blocks` needs the fixture `blocks`.
 
     An identifier of digits is the trial's number; any other has the number of its place.
     """
@@ -80,6 +89,8 @@ def write_sweep(scores: Scores) -> WriteSweep:
             "command": "python sweeps/run.py",
             "data": {"dsprites": {"source": "rendered", "sha256": FINGERPRINT}},
         }
+        if any(trial.get("dataset") == "blocks" for trial in trials.values()):
+            record["data"]["blocks"] = {"source": Blocks.source, "sha256": Blocks.fingerprint}
         if rank_by is not None:
             record["options"] = {"search": {"rank_by": rank_by}}
         if outcome is not None:
@@ -88,6 +99,7 @@ def write_sweep(scores: Scores) -> WriteSweep:
         for stage, those in (("search", trials), ("confirm", confirming or {})):
             for place, (identifier, trial) in enumerate(those.items()):
                 index = int(identifier) if identifier.isdecimal() else place
+                scores = scores_by_dataset[trial.get("dataset", "dsprites")]
                 _write_trial(folder / stage / f"trial_{identifier}", index=index, scores=scores, **trial)
         return folder
 
@@ -111,8 +123,40 @@ def reported(small_data: DSprites, tmp_path_factory: pytest.TempPathFactory, wri
     folder = write_sweep(tmp_path_factory.mktemp("reported") / "study", trials, outcome="done")
     output = folder / "report"
     sweep = read_sweep(folder)
-    write_report(sweep, output, data={"dsprites": small_data}, num_best=1, importances=importances(sweep.trials))
+    write_report(
+        sweep, output, data={"dsprites": small_data}, num_best=1, importances={"dsprites": importances(sweep.trials)}
+    )
     return output
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> Blocks:
+    """A second data set, known for one test."""
+    monkeypatch.setitem(DATASETS._parts, BlocksDataset.name, BlocksDataset)
+    return Blocks()
+
+
+@pytest.fixture
+def two_datasets(make_sweep: MakeSweep, blocks: Blocks) -> Path:
+    """A sweep over two data sets: two settings with two seeds on each, of which one of each is confirmed.
+
+    Scores of blocks are higher than those of dSprites, and the settings are in the other order.
+    """
+    migs = {
+        ("dsprites", 4.0): (0.10, 0.12), ("dsprites", 8.0): (0.20, 0.22),
+        ("blocks", 4.0): (0.70, 0.72), ("blocks", 8.0): (0.60, 0.62),
+    }  # fmt: skip
+    tried = [(name, beta, seed, pair[seed]) for (name, beta), pair in migs.items() for seed in range(2)]
+    trials = {
+        f"{index:04}": {"dataset": name, "beta": beta, "seed": seed, "migs": [0.01, mig]}
+        for index, (name, beta, seed, mig) in enumerate(tried)
+    }
+    new_seeds = {
+        f"{1000 * place + seed:04}": {"dataset": name, "beta": beta, "seed": 500_000 + seed, "migs": [0.05, mig]}
+        for place, (name, beta, mig) in enumerate((("dsprites", 8.0, 0.15), ("blocks", 4.0, 0.65)))
+        for seed in range(2)
+    }
+    return make_sweep(trials, confirming=new_seeds, outcome="done")
 
 
 @pytest.fixture
@@ -136,7 +180,8 @@ def _write_trial(
     config = TrialConfig.from_dict(({} if "objective" in values else {"beta": 4.0}) | defaults | values)
     folder.mkdir(parents=True)
     (folder / "params.json").write_text(json.dumps(PlannedTrial(index, config).to_dict()))
-    reports = [_report(100 * count, mig) for count, mig in enumerate(migs, start=1)]
+    factors = BLOCKS.names if values.get("dataset") == "blocks" else SPACE.names
+    reports = [_report(100 * count, mig, factors) for count, mig in enumerate(migs, start=1)]
     if "images" in values:
         reports = [report | _own_rows(report["mig"] / 2) for report in reports]
     (folder / "result.json").write_text("".join(json.dumps(report) + "\n" for report in reports))
@@ -149,7 +194,7 @@ def _write_trial(
         write_checkpoint(
             folder / f"checkpoint_{best:06}",
             config=config,
-            model=_model(),
+            model=_model(config.dataset.image_shape),
             training={},
             scores=scores.with_scores({"mig": replace(scores["mig"], value=max(migs))}),
             report=reports[best],
@@ -158,9 +203,9 @@ def _write_trial(
         )
 
 
-def _report(step: int, mig: float) -> dict[str, Any]:
+def _report(step: int, mig: float, factors: tuple[str, ...]) -> dict[str, Any]:
     losses = {"loss/total_nats": 130.0, "loss/recon_nats": 120.0, "loss/kl_nats": 2.5, "images_per_second": 600.0}
-    return {"step": step, "mig": mig, **{f"mig/{name}": mig for name in SPACE.names}, "active_units": 3, **losses}
+    return {"step": step, "mig": mig, **{f"mig/{name}": mig for name in factors}, "active_units": 3, **losses}
 
 
 def _own_rows(mig: float) -> dict[str, Any]:

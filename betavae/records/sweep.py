@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from betavae.data import DATASETS
 from betavae.metrics import Score
 from betavae.records.record import read_record_and_problems
-from betavae.records.trial import Trial, rank_by_of, read_trials
+from betavae.records.trial import Trial, by_dataset, rank_by_of, read_trials
 
 SEARCH_FOLDER = "search"
 """The folder of the search's trials, in the sweep's folder."""
@@ -35,6 +36,11 @@ class Selection:
     def rated(self, trials: Iterable[Trial]) -> list[Trial]:
         """Return trials of the search with their score by the rule as their `choice`."""
         return [replace(trial, choice=self.scores.get(trial.trial_id)) for trial in trials]
+
+    def restricted_to(self, trials: Iterable[Trial]) -> Selection:
+        """Return this selection with the scores of these trials of the search alone."""
+        names = {trial.trial_id for trial in trials}
+        return replace(self, scores={name: score for name, score in self.scores.items() if name in names})
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,26 @@ class Sweep:
     def _report_option(self, name: str) -> str | None:
         value = self.record.get("options", {}).get("report", {}).get(name)
         return None if value is None else str(value)
+
+    @property
+    def dataset_names(self) -> tuple[str, ...]:
+        """The names of its data sets: those of the record that are known here, then those of its trials."""
+        recorded = [name for name in self.record.get("data", {}) if name in DATASETS]
+        return tuple(dict.fromkeys([*recorded, *by_dataset([*self.trials, *self.confirming])]))
+
+    def by_dataset(self) -> dict[str, Sweep]:
+        """Return its parts by the name of the data set: in each, the trials of this data set alone.
+
+        Scores of two data sets do not compare, so trials are ranked within a part. A data set of which no trial has
+        started has a part without trials. A sweep of one data set is its own part.
+        """
+        names = self.dataset_names
+        return {name: self if len(names) == 1 else self._of_dataset(name) for name in names}
+
+    def _of_dataset(self, name: str) -> Sweep:
+        trials, confirming = (tuple(by_dataset(stage).get(name, ())) for stage in (self.trials, self.confirming))
+        selection = None if self.selection is None else self.selection.restricted_to(trials)
+        return replace(self, trials=trials, confirming=confirming, selection=selection)
 
     @property
     def rank_by(self) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from betavae.config import TrialConfig
 from betavae.errors import InputError
@@ -27,6 +27,8 @@ RANK_BY = "mig"
 """The score that ranks trials, unless a sweep names another."""
 
 Report = dict[str, Any]
+
+TrialT = TypeVar("TrialT", "Trial", "PlannedTrial")
 
 Status = Literal["finished", "stopped", "failed", "unfinished"]
 """`finished`: ran all its steps; `stopped`: by a stopping rule; `unfinished`: is running, or was interrupted."""
@@ -365,8 +367,26 @@ def _is_number(value: object) -> bool:
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that have a score, the best first: those that a rule has scored, then by the highest score."""
-    return sorted((trial for trial in trials if trial.reports), key=_merit, reverse=True)
+    """Return the trials that have a score, the best first: those that a rule has scored, then by the highest score.
+
+    Raises:
+        ValueError: If the trials are of several data sets, whose scores do not compare.
+    """
+    scored = [trial for trial in trials if trial.reports]
+    if len(names := by_dataset(scored)) > 1:
+        raise ValueError(
+            f"Trials must be of one data set to be ranked, since scores of two do not compare, but are of "
+            f"{', '.join(names)}; rank the trials of each, as by_dataset groups them."
+        )
+    return sorted(scored, key=_merit, reverse=True)
+
+
+def by_dataset(trials: Iterable[TrialT]) -> dict[str, list[TrialT]]:
+    """Return trials, or planned trials, by the name of their data set, in the order of the first of each."""
+    groups: dict[str, list[TrialT]] = {}
+    for trial in trials:
+        groups.setdefault(trial.config.dataset.name, []).append(trial)
+    return groups
 
 
 def _merit(trial: Trial) -> tuple[bool, float]:

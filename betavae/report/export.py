@@ -37,27 +37,44 @@ CARD_FILE = "README.md"
 SCRIPT_FILE = "traverse.py"
 
 
-def export_best(sweep: Sweep, output: Path, *, data: Mapping[str, FactorImages]) -> None:
+def export_best(sweep: Sweep, output: Path, *, data: Mapping[str, FactorImages]) -> list[Path]:
     """Copy the best checkpoint of a sweep's search to a folder of its own, and write its card.
+
+    Of a sweep with several data sets, the best checkpoint of each goes to a folder of the data set's name. A data set
+    without a score is left out.
 
     Args:
         sweep: At least one of its trials has a score.
         output: The folder; it must not exist, or be empty.
-        data: The whole data sets, by name; that of the best trial among them.
+        data: The whole data sets, by name; those of the best trials among them.
+
+    Returns:
+        The cards.
 
     Raises:
         FileExistsError: If the folder holds something.
-        InputError: If the best trial's data set is not in `data`.
-        CheckpointError: If the best trial has no checkpoint that is whole.
+        InputError: If the data set of a best trial is not in `data`.
+        CheckpointError: If a best trial has no checkpoint that is whole.
         OSError: If it cannot be written.
     """
     check_export(output)
-    trial, checkpoint = ranked(sweep.trials)[0], best_checkpoint(sweep)
-    name = trial.config.dataset.name
-    if name not in data:
-        raise InputError(f"The data sets must hold {name}, of the best trial, but hold {', '.join(data) or 'none'}.")
+    parts = sweep.by_dataset()
+    checkpoints = best_checkpoints(sweep)  # all, before any is written
+    for name in checkpoints:
+        if name not in data:
+            known = ", ".join(data) or "none"
+            raise InputError(f"The data sets must hold {name}, of the best trial, but hold {known}.")
+    folders = {name: output / name if len(parts) > 1 else output for name in checkpoints}
+    for name, checkpoint in checkpoints.items():
+        _export(parts[name], checkpoint, folders[name], data=data[name])
+    return [folder / CARD_FILE for folder in folders.values()]
+
+
+def _export(sweep: Sweep, checkpoint: Checkpoint, output: Path, *, data: FactorImages) -> None:
+    """Copy the best checkpoint of the trials of one data set, and write its card."""
+    trial = ranked(sweep.trials)[0]
     page = files("betavae.report") / "templates"
-    card = _card(sweep, trial, checkpoint, data=data[name], template=(page / "card.md").read_text())
+    card = _card(sweep, trial, checkpoint, data=data, template=(page / "card.md").read_text())
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(output) as folder:
         for file in (CONFIG_FILE, MODEL_FILE, SCORES_FILE):
@@ -68,13 +85,17 @@ def export_best(sweep: Sweep, output: Path, *, data: Mapping[str, FactorImages])
         (folder / CARD_FILE).write_text(card + "\n", encoding="utf-8")
 
 
-def best_checkpoint(sweep: Sweep) -> Checkpoint:
-    """Return the checkpoint to export: the best of the search, if its weights are as they were written.
+def best_checkpoints(sweep: Sweep) -> dict[str, Checkpoint]:
+    """Return the checkpoints to export, by data set: the best of the search, if the weights are as they were written.
 
     Raises:
-        CheckpointError: If the best trial has no checkpoint that is whole.
+        CheckpointError: If the best trial of a data set has no checkpoint that is whole.
     """
-    trial = ranked(sweep.trials)[0]
+    trials = {name: ranked(part.trials) for name, part in sweep.by_dataset().items()}
+    return {name: _whole_checkpoint(scored[0]) for name, scored in trials.items() if scored}
+
+
+def _whole_checkpoint(trial: Trial) -> Checkpoint:
     checkpoint = trial.chosen_checkpoint
     if checkpoint is None:
         raise CheckpointError(f"{trial.folder} must hold a checkpoint to be exported, but has none that can be read.")

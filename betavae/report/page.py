@@ -66,11 +66,12 @@ def render_page(
     problems: Sequence[str],
     methods: MethodComparison | None,
     folder: Path,
+    num_datasets: int = 1,
 ) -> str:
-    """Save every figure below `folder`, and return the page that shows them.
+    """Save every figure below `folder`, and return the page of one data set that shows them.
 
     Args:
-        sweep: At least one of its trials has a score.
+        sweep: All trials are of one data set, and at least one has a score.
         rows: From `table_rows`.
         portraits: The models to show, the best first.
         data: The whole sets, by the name of the data set.
@@ -78,13 +79,17 @@ def render_page(
         problems: Shown on top.
         methods: The comparison of the objectives; None if there are not two to compare.
         folder: Where the figures go.
+        num_datasets: Number of data sets of the whole sweep. If there are several, the page links to that of all, one
+            folder above.
     """
     method, varied = describe_method(portraits, sweep.rank_by), varied_fields(sweep.trials)
     rows, confirmations = page_rows(sweep, rows), confirmed(sweep.trials, sweep.confirming)
     columns = page_columns(sweep, rows)
     settings, seed_study = settings_of(sweep.trials), reproduced(sweep.trials)
-    return _template().render(
+    return template("report.html").render(
         name=sweep.folder.name,
+        dataset=sweep.trials[0].config.dataset.name,
+        num_datasets=num_datasets,
         label=report_column(sweep.rank_by).label,
         headline=headline(sweep.trials, confirmations),
         rule=describe_rule(sweep),
@@ -126,7 +131,8 @@ def render_page(
     )
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return a template of a page."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("betavae.report", "templates"),
         autoescape=True,
@@ -134,7 +140,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)
 
 
 def _requested_columns(confirmations: Sequence[Confirmed], rank_by: str) -> list[Column]:
@@ -235,19 +241,13 @@ def _describe_parallel(sweep: Sweep) -> str:
 
 
 def _factor_pictures(portraits: Sequence[Portrait], folder: Path) -> list[Picture]:
-    """Draw the scores of the factors: a figure for each data set."""
-    by_dataset: dict[str, list[Portrait]] = {}
-    for portrait in portraits:
-        if not portrait.is_labelled:
-            continue
-        by_dataset.setdefault(portrait.trial.config.dataset.name, []).append(portrait)
-    pictures = []
-    for dataset, group in by_dataset.items():
-        label = report_column(comparison_plots.factor_metric(group[0])).label
-        caption = f"The {label} of each factor of {dataset}, for the models shown below."
-        name = "factors" if len(by_dataset) == 1 else f"factors_{dataset}"
-        pictures.append(save_picture(folder, name, comparison_plots.factor_bars(group), caption=caption))
-    return pictures
+    """Draw the scores of the factors."""
+    labelled = [portrait for portrait in portraits if portrait.is_labelled]
+    if not labelled:
+        return []
+    label = report_column(comparison_plots.factor_metric(labelled[0])).label
+    caption = f"The {label} of each factor of {labelled[0].trial.config.dataset.name}, for the models shown below."
+    return [save_picture(folder, "factors", comparison_plots.factor_bars(labelled), caption=caption)]
 
 
 def _confirmation_pictures(confirmations: Sequence[Confirmed], varied: Sequence[str], folder: Path) -> list[Picture]:

@@ -65,15 +65,21 @@ class Setting(SeedGroup):
         """The best ranking score of each trial, selected with labels; the highest first."""
         return tuple(trial.score for trial in self.trials)
 
+    @property
+    def merit(self) -> tuple[bool, float]:
+        """What orders settings of one data set: whether the rule has scored one of its models, and the median."""
+        chosen = [trial.choice for trial in self.trials if trial.choice is not None]
+        return bool(chosen), median_of(chosen) if chosen else self.median
+
 
 def settings_of(trials: Sequence[Trial]) -> list[Setting]:
-    """Group the trials with a score by their configuration without its seed.
+    """Group the trials of one data set that have a score by their configuration without its seed.
 
     The highest median comes first: of the scores by the rule that chooses models, if there is one, else of `scores`.
     Settings of which no trial is scored by the rule come last.
     """
     settings = [Setting(config, tuple(group.values())) for config, group in by_setting(ranked(trials)).items()]
-    return sorted(settings, key=_merit, reverse=True)
+    return sorted(settings, key=lambda setting: setting.merit, reverse=True)
 
 
 def by_setting(trials: Iterable[Trial]) -> dict[TrialConfig, dict[int, Trial]]:
@@ -82,11 +88,6 @@ def by_setting(trials: Iterable[Trial]) -> dict[TrialConfig, dict[int, Trial]]:
     for trial in trials:
         groups.setdefault(trial.setting, {}).setdefault(trial.config.seed, trial)
     return groups
-
-
-def _merit(setting: Setting) -> tuple[bool, float]:
-    chosen = [trial.choice for trial in setting.trials if trial.choice is not None]
-    return bool(chosen), median_of(chosen) if chosen else setting.median
 
 
 def setting_values(config: TrialConfig) -> dict[str, Any]:

@@ -118,10 +118,11 @@ class UdrRule(Rule):
         """Compare the codes that final checkpoints hold: 1,000 of their images, drawn at random."""
         problems: list[str] = []
         codes = dict(_read(trials, lambda folder: _some_rows(read_codes(folder)), self.files, problems))
-        groups: dict[bytes, list[Trial]] = {}
+        groups: dict[Hashable, list[Trial]] = {}
         for trial in trials:
             if trial.trial_id in codes:
-                groups.setdefault(codes[trial.trial_id].rows.tobytes(), []).append(trial)
+                group = (trial.config.dataset, codes[trial.trial_id].rows.tobytes())
+                groups.setdefault(group, []).append(trial)
         return Choice(
             {name: score for group in groups.values() for name, score in self._scores(group, codes)}, problems
         )
@@ -129,9 +130,7 @@ class UdrRule(Rule):
     def _scores(self, trials: Sequence[Trial], codes: dict[str, Codes]) -> Iterator[tuple[str, float]]:
         if len(trials) < 2:
             return
-        settings: list[Hashable] = [
-            (trial.config.dataset, trial.setting if self.among == "setting" else None) for trial in trials
-        ]
+        settings: list[Hashable] = [trial.setting if self.among == "setting" else None for trial in trials]
         posteriors = [codes[trial.trial_id] for trial in trials]
         result = udr(
             [each.mean for each in posteriors],

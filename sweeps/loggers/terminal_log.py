@@ -15,11 +15,12 @@ from rich.table import Table
 
 from betavae.columns import field_column, report_column, shown_fields
 from betavae.config import TrialConfig
-from betavae.records.trial import ERROR_FILE, PlannedTrial, Trial, num_ended, ranked
+from betavae.records.trial import ERROR_FILE, PlannedTrial, Trial, by_dataset, num_ended, ranked
 from betavae.text import one_line, printable
 from sweeps.loggers.base import LogContext, Logger, Report
 
 _NUM_BEST = 5
+"""Number of the best trials that the live display shows: of all data sets together, at least one of each."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class _Running:
 
 
 class TerminalLog(Logger):
-    """Prints a line when a trial ends, with the best score so far; on a terminal, also shows a progress bar.
+    """Prints a line when a trial ends, with the best score so far of its data set; on a terminal, also a progress bar.
 
     Args:
         context: The stage.
@@ -58,7 +59,9 @@ class TerminalLog(Logger):
     def __init__(self, context: LogContext, *, console: Console | None = None) -> None:
         super().__init__(context)
         self._quiet, self._verbose = context.options.sweep.quiet, context.options.sweep.verbose
-        self._num_ended, self._best = num_ended(context.known_trials), ranked(context.known_trials)[:_NUM_BEST]
+        self._num_ended = num_ended(context.known_trials)
+        self._num_datasets = len(context.options.space.names_of("dataset"))
+        self._best = {name: self._first(group) for name, group in by_dataset(context.known_trials).items()}
         self._start_steps = {trial.index: trial.step for trial in context.known_trials}
         self._running: dict[int, _Running] = {}
         self._console = console or Console(highlight=False, soft_wrap=True)
@@ -97,14 +100,25 @@ class TerminalLog(Logger):
         """Print the trial's outcome."""
         self._num_ended += 1
         self._running.pop(trial.index, None)
-        other_trials = [best for best in self._best if best.index != trial.index]
-        self._best = ranked([*other_trials, *([] if outcome is None else [outcome])])[:_NUM_BEST]
+        dataset = trial.config.dataset.name
+        other_trials = [best for best in self._best.get(dataset, []) if best.index != trial.index]
+        self._best[dataset] = self._first([*other_trials, *([] if outcome is None else [outcome])])
         count = f"[{self._num_ended}/{self.context.num_trials}]"
-        best_text = f"   best so far {self._best[0].score:.3f} ({self._best[0].trial_id})" if self._best else ""
         if not self._quiet:
             ending = "its folder cannot be read" if outcome is None else _describe_ending(outcome, self._varied_fields)
-            self._print(f"{count:>8} {trial.index:04}  {ending}{best_text}")
+            self._print(f"{count:>8} {trial.index:04}  {ending}{self._describe_best(dataset)}")
         self._draw()
+
+    def _first(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return the best trials of one data set that the display shows."""
+        return ranked(trials)[: max(1, _NUM_BEST // self._num_datasets)]
+
+    def _describe_best(self, dataset: str) -> str:
+        """Return the best score so far of a data set, named if there are several; nothing before the first score."""
+        if not self._best[dataset]:
+            return ""
+        best, of = self._best[dataset][0], f" of {dataset}" if self._num_datasets > 1 else ""
+        return f"   best{of} so far {best.score:.3f} ({best.trial_id})"
 
     @property
     def _varied_fields(self) -> tuple[str, ...]:
@@ -148,7 +162,8 @@ class TerminalLog(Logger):
         return [
             f"{trial.trial_id}  {trial.rank_by} {trial.score:.3f}  "
             f"{_describe_config(trial.config, self._varied_fields)}"
-            for trial in self._best
+            for trials in self._best.values()
+            for trial in trials
         ]
 
 

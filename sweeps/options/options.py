@@ -118,7 +118,7 @@ class SearchOptions:
 
     search: Search = option("grid", resume="fixed")
     """`grid`: try every combination of the values; `random`: draw from values and ranges; `optuna`: let `--sampler`
-    propose configurations, from the scores so far."""
+    propose configurations, from the scores so far, of one data set."""
 
     sampler: Sampler = option("tpe", resume="fixed")
     """With `--search optuna`: `tpe`, a tree-structured Parzen estimator; `gp`, a Gaussian process; `qmc`, a
@@ -134,7 +134,8 @@ class SearchOptions:
     scheduler: Scheduler = option("none", resume="fixed")
     """Rule that stops trials early. `none`: stop none; `asha`: at each rung (grace, 3 x grace, 9 x grace ... steps),
     stop a trial below the best third of the trials that reached the rung before it; `median`: stop a trial below the
-    median of the others; `hyperband`, `percentile`: use Optuna's pruners."""
+    median of the others; `hyperband`, `percentile`: use Optuna's pruners. A trial is compared with trials of its own
+    data set."""
 
     grace_steps: int | None = option(None, least=1, resume="fixed")
     """Number of steps before which no trial is stopped. Default: the steps of 48,000 images, before which scores hardly
@@ -156,8 +157,8 @@ class ConfirmOptions:
     """The confirmation: train the best configurations again, with seeds that took no part in their selection."""
 
     confirm: int | None = option(None, least=1, resume="raise")
-    """After the search, train this many of the best configurations again for all steps, each with the same `--seeds`
-    new seeds. The result of a configuration is its median score over these seeds."""
+    """After the search, train this many of the best configurations of each data set again for all steps, each with the
+    same `--seeds` new seeds. The result of a configuration is its median score over these seeds."""
 
     seeds: int | None = option(None, least=1, most=MAX_SEEDS, resume="raise")
     """With `--confirm`: number of new seeds of each configuration. Default: 5."""
@@ -184,11 +185,13 @@ class ReportOptions:
     and to encode the images for `mig_exact` and `mig_chen` about two."""
 
     top: int | None = option(None, least=1)
-    """Take `--scores` of this many of the best models alone, and show them. Default: take them of all, and show 3."""
+    """Take `--scores` of this many of the best models of each data set alone, and show them. Default: take them of all,
+    and show 3."""
 
     exact: int | None = option(None, least=0)
-    """Take `mig_exact`, from the full posterior of all images, of this many of the best models; for a confirmed
-    configuration, of the models of all its seeds. 0 for none. Default: 1; 0 for a sweep that chose without labels."""
+    """Take `mig_exact`, from the full posterior of all images, of this many of the best models of each data set; for a
+    confirmed configuration, of the models of all its seeds. 0 for none. Default: 1; 0 for a sweep that chose without
+    labels."""
 
     def check(self) -> None:
         """Refuse a value outside its limits, and a score that is not known.
@@ -216,6 +219,8 @@ class ReportOptions:
 class AnalysisOptions:
     """Write the report of a sweep: a page to read offline, figures (PNG, PDF), a table (CSV) and a summary (JSON).
 
+    Of a sweep with several data sets, each has a report of its own, and one page leads to them.
+
     The report needs the sweep's folder alone. The sweep may have ended, still run, or have been killed; the folder may
     be a copy on another machine.
 
@@ -229,7 +234,8 @@ class AnalysisOptions:
 
     export: Path | None = option(None, metavar="FOLDER")
     """Also write the best model to this new folder: weights, configuration, scores, a model card, and a script that
-    draws latent traversals."""
+    draws latent traversals. With several data sets, write the best model of each to a folder of the data set's name in
+    it."""
 
     report: ReportOptions = field(default_factory=ReportOptions)
 
@@ -249,7 +255,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Options:
-    """Train VAEs on a data set with known factors, and rank them by a score of disentanglement.
+    """Train VAEs on data sets with known factors, and rank them by a score of disentanglement.
 
     Each trial trains one model, scores it on 10,000 images drawn from the whole data set, and writes checkpoints, from
     which it can be resumed, scored again and drawn. Options that are not given have the values of a preset.
@@ -367,6 +373,12 @@ class Options:
             )
 
     def _check_search(self) -> None:
+        names = self.space.names_of("dataset")
+        if self.search.search == "optuna" and len(names) > 1:
+            raise InputError(
+                f"--search optuna needs one --dataset, or it would learn which data set scores high, but got "
+                f"{axis_text(names)}; give --search random, or a sweep for each."
+            )
         for name, axis in self.space.with_defaults().axes.items():
             if self.search.search == "grid" and isinstance(axis, Range):
                 raise InputError(

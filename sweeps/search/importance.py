@@ -36,8 +36,8 @@ def importances(trials: Sequence[Trial]) -> Importances:
     several times with a new random number (CHANCE) as one more hyper-parameter, whose importance shows the noise.
 
     Args:
-        trials: The trials. Trials without a score are left out. With several objectives, so are their parameters: one
-            name may be two hyper-parameters.
+        trials: The trials, of one data set. Trials without a score are left out. With several objectives, so are their
+            parameters: one name may be two hyper-parameters.
 
     Returns:
         Shares by evaluator and hyper-parameter, one per repeat. Empty if fewer than two hyper-parameters that all

@@ -87,7 +87,7 @@ def num_configurations(options: Options) -> int:
 
 def num_confirming_trials(options: Options) -> int:
     """Return the most trials that the confirmation can have: fewer if the search has fewer configurations."""
-    return (options.confirm.confirm or 0) * options.num_seeds
+    return len(options.space.names_of("dataset")) * (options.confirm.confirm or 0) * options.num_seeds
 
 
 def check_resume(new: Options, old: Options) -> None:

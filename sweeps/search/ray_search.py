@@ -17,7 +17,7 @@ from sweeps.cluster import Resources
 from sweeps.options.options import Options
 from sweeps.search.draws import Draw, OptunaDraw, PlannedDraw
 from sweeps.search.plan import planned_trials, starting_order
-from sweeps.search.stopping import NoStopping, StoppingRule, replay_trials, stopping_rule
+from sweeps.search.stopping import NoStopping, StoppingRules, replay_trials, stopping_rules
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import WRITE_FAILURE
 
@@ -36,14 +36,14 @@ class Stage:
         folder: The folder of the trials.
         indices: The trials' numbers, in the order in which they start.
         draw: The source of the configurations.
-        rule: The stopping rule.
-        rank_by: The reported score that draw and rule maximise.
+        rules: The stopping rule of each data set.
+        rank_by: The reported score that draw and rules maximise.
     """
 
     folder: StageFolder
     indices: Sequence[int]
     draw: Draw
-    rule: StoppingRule
+    rules: StoppingRules
     rank_by: str
 
 
@@ -54,12 +54,12 @@ def search_stage(options: Options, folder: StageFolder, *, num_known_trials: int
         if options.search.search == "optuna"
         else PlannedDraw(dict(enumerate(planned_trials(options))))
     )
-    return Stage(folder, starting_order(options), draw, stopping_rule(options), options.search.rank_by)
+    return Stage(folder, starting_order(options), draw, stopping_rules(options), options.search.rank_by)
 
 
 def confirmation_stage(options: Options, folder: StageFolder, trials: Mapping[int, PlannedTrial]) -> Stage:
     """Return the confirmation, in which every trial runs all its steps."""
-    return Stage(folder, list(trials), PlannedDraw(trials), NoStopping(), options.search.rank_by)
+    return Stage(folder, list(trials), PlannedDraw(trials), StoppingRules(NoStopping), options.search.rank_by)
 
 
 def run_stage(
@@ -77,7 +77,7 @@ def run_stage(
         trainable: The function that trains a trial, given its config and `stage_folder`. It runs in a process of its
             own, and again in a new process if the process dies.
         known_trials: Trials that earlier runs of the sweep have started. Unfinished ones resume before any new trial
-            starts; the others are added to draw and rule. Unreadable ones are not run.
+            starts; the others are added to draw and rules. Unreadable ones are not run.
         resources: The resources of one trial, and the number of trials that run at once.
         callbacks: Ray callbacks. They receive every report after it is written to the trial's folder.
 
@@ -86,7 +86,7 @@ def run_stage(
         outcomes.
 
     Raises:
-        OSError: If a decision of the stopping rule cannot be written.
+        OSError: If a decision of a stopping rule cannot be written.
     """
     search = SweepSearch(stage, known_trials=known_trials)
     if search.num_remaining == 0:
@@ -100,7 +100,7 @@ def run_stage(
             max_concurrent_trials=resources.num_concurrent,
             search_alg=search,
             scheduler=RuleScheduler(
-                replay_trials(stage.rule, known_trials.read), rank_by=stage.rank_by, folder=stage.folder
+                replay_trials(stage.rules, known_trials.read), rank_by=stage.rank_by, folder=stage.folder
             ),
             reuse_actors=True,
             trial_dirname_creator=_ray_folder,
@@ -179,26 +179,30 @@ class SweepSearch(Searcher):
 
 
 class RuleScheduler(FIFOScheduler):
-    """Ray's first-in-first-out scheduler with a stopping rule.
+    """Ray's first-in-first-out scheduler with a stopping rule for each data set.
 
     Args:
-        rule: The stopping rule.
-        rank_by: The reported score that the rule uses.
+        rules: The stopping rules.
+        rank_by: The reported score that the rules use.
         folder: The trials' folder; a stopped trial is recorded there.
     """
 
-    def __init__(self, rule: StoppingRule, *, rank_by: str, folder: StageFolder) -> None:
+    def __init__(self, rules: StoppingRules, *, rank_by: str, folder: StageFolder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._rule, self._rank_by, self._folder = rule, rank_by, folder
+        self._rules, self._rank_by, self._folder = rules, rank_by, folder
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Apply the rule. After its last report a trial ends by itself, and counts as finished, not as stopped."""
+        """Apply the rule of the trial's data set.
+
+        After its last report a trial ends by itself, and counts as finished, not as stopped.
+        """
         if self._rank_by not in result:  # a result of Ray's own, for a trial that failed before its first report
             return TrialScheduler.CONTINUE
         index, step = trial.config["index"], result["step"]
-        stops = self._rule.stops(index, step=step, score=result[self._rank_by])
+        rule = self._rules.of(trial.config["dataset"])
+        stops = rule.stops(index, step=step, score=result[self._rank_by])
         if step >= trial.config["steps"]:
-            self._rule.ended(index)
+            rule.ended(index)
             return TrialScheduler.CONTINUE
         if not stops:
             return TrialScheduler.CONTINUE

@@ -187,24 +187,22 @@ class Space:
         """
         for name, axis in self.axes.items():
             _check_axis(name, axis)
-        if len(self.names_of("dataset")) > 1:
-            names = axis_text(self.names_of("dataset"))
-            raise ParameterError(
-                "dataset", f"must be one, since scores of two data sets do not compare, but got {names}."
-            )
         for branch in self.branches():
             for point in _corners(branch):
                 TrialConfig.from_dict(with_eval_every(point))
-        self.dataset()
+        self.datasets()
 
-    def dataset(self) -> Dataset:
-        """Return the data set of all trials. A parameter that only selects images to train on has its default.
+    def datasets(self) -> dict[str, Dataset]:
+        """Return the data sets of all trials, by name.
+
+        A parameter that only selects images to train on has its default.
 
         Raises:
-            ParameterError: If another parameter of the data set is to take several values.
+            ParameterError: If another parameter of a data set is to take several values.
         """
-        (kind,) = self.names_of("dataset")
-        part = DATASETS.find(kind)
+        return {name: self._dataset(DATASETS.find(name)) for name in self.names_of("dataset")}
+
+    def _dataset(self, part: type[Dataset]) -> Dataset:
         values = {}
         for name in parameters_of(part):
             axis = self._axis_of(part, name)
@@ -212,7 +210,8 @@ class Space:
                 continue
             if isinstance(axis, Range) or len(axis) > 1:
                 raise ParameterError(
-                    name, f"must be one value, since it may change the images, but got {axis_text(axis)}."
+                    self._given_name(part, name),
+                    f"must be one value, since it may change the images, but got {axis_text(axis)}.",
                 )
             values[name] = axis[0]
         return part.from_values(values)

@@ -151,23 +151,42 @@ class OptunaPruning:
             self._finished_trials.add(trial)
 
 
-def stopping_rule(options: Options) -> StoppingRule:
-    """Return the rule of `--scheduler`, without any reports."""
+class StoppingRules:
+    """A stopping rule for each data set: a trial is compared with trials of its own data set alone.
+
+    Args:
+        make_rule: Makes a rule without any reports.
+    """
+
+    def __init__(self, make_rule: Callable[[], StoppingRule]) -> None:
+        self._make_rule = make_rule
+        self._rules: dict[str, StoppingRule] = {}
+
+    def of(self, dataset: str) -> StoppingRule:
+        """Return the rule of a data set."""
+        if dataset not in self._rules:
+            self._rules[dataset] = self._make_rule()
+        return self._rules[dataset]
+
+
+def stopping_rules(options: Options) -> StoppingRules:
+    """Return the rules of `--scheduler`, without any reports."""
     grace = min(options.grace_steps, options.max_steps)
-    return _RULES[options.search.scheduler](grace, options.max_steps)
+    return StoppingRules(lambda: _RULES[options.search.scheduler](grace, options.max_steps))
 
 
-def replay_trials(rule: StoppingRule, trials: Sequence[Trial]) -> StoppingRule:
-    """Add the reports and ends of earlier trials to a rule, and return the rule.
+def replay_trials(rules: StoppingRules, trials: Sequence[Trial]) -> StoppingRules:
+    """Add the reports and ends of earlier trials to the rules of their data sets, and return the rules.
 
-    Its decisions are ignored here: the trials' folders hold those that were taken.
+    Their decisions are ignored here: the trials' folders hold those that were taken.
     """
     for trial in trials:
+        rule = rules.of(trial.config.dataset.name)
         for report in trial.reports:
             rule.stops(trial.index, step=report["step"], score=report[trial.rank_by])
         if trial.status == "finished":
             rule.ended(trial.index)
-    return rule
+    return rules
 
 
 def _hyperband(grace_steps: int, max_steps: int) -> StoppingRule:

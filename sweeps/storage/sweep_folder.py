@@ -23,7 +23,7 @@ from betavae.extensions import extension_names
 from betavae.files import replace_json, replace_text
 from betavae.records.record import FORMAT, SWEEP_COPY_FILE, SWEEP_FILE, read_record, read_record_and_problems
 from betavae.records.sweep import CONFIRM_FOLDER, SEARCH_FOLDER, name_in_sweep
-from betavae.records.trial import PARAMS_FILE, Trial, Trials
+from betavae.records.trial import PARAMS_FILE, Trial, Trials, by_dataset
 from betavae.report.settings import settings_of
 from sweeps.options.options import Options
 from sweeps.options.recorded import options_from_dict, options_to_dict
@@ -189,23 +189,27 @@ class SweepFolder:
         return trials
 
     def choose(self, count: int, rated_trials: Callable[[], Sequence[Trial]]) -> list[TrialConfig]:
-        """Return the configurations to confirm: those with the highest median score, with seed 0.
+        """Return the configurations to confirm: those of each data set with the highest median score, with seed 0.
 
         A choice is recorded and final, whatever the search finds later; a larger `count` adds the best of the rest.
+        The best configurations of all data sets come before the second best, so that a larger `count` adds at the end.
 
         Args:
-            count: Number of configurations.
+            count: Number of configurations of each data set.
             rated_trials: Return the trials of the search, as rated by the rule that chooses; called if the record holds
                 fewer configurations.
         """
-        recorded_configs = self._record.get("chosen", [])
-        configs = [TrialConfig.from_dict(values) for values in recorded_configs[:count]]
-        if len(configs) == count:
+        configs = [TrialConfig.from_dict(values) for values in self._record.get("chosen", [])]
+        num_chosen = Counter({name: 0 for name in self.options.space.names_of("dataset")})
+        num_chosen.update(config.dataset.name for config in configs)
+        if min(num_chosen.values()) >= count:
             return configs
-        for setting in settings_of([trial for trial in rated_trials() if trial.status != "failed"]):
-            if len(configs) < count and setting.config not in configs:
-                configs.append(setting.config)
-        if len(configs) > len(recorded_configs):
+        num_recorded, others = len(configs), _other_configs(rated_trials(), configs)
+        for rank, name in itertools.product(range(count), num_chosen):
+            if num_chosen[name] <= rank and others.get(name):
+                configs.append(others[name].pop(0))
+                num_chosen[name] += 1
+        if len(configs) > num_recorded:
             self._write({"chosen": [config.to_dict() for config in configs]})
         return configs
 
@@ -240,6 +244,15 @@ class SweepFolder:
         for name in (SWEEP_FILE, SWEEP_COPY_FILE):  # in turn, so that one file is intact at any time
             replace_json(self.mirror.local / name, self._record)
             self.mirror.push(name)
+
+
+def _other_configs(trials: Sequence[Trial], chosen: Sequence[TrialConfig]) -> dict[str, list[TrialConfig]]:
+    """Return the configurations of each data set that are not chosen, the highest median score first."""
+    groups = by_dataset(trial for trial in trials if trial.status != "failed")
+    return {
+        name: [setting.config for setting in settings_of(group) if setting.config not in chosen]
+        for name, group in groups.items()
+    }
 
 
 def check_destination(options: Options, *, data: Mapping[str, FactorImages]) -> str:

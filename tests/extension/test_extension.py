@@ -128,6 +128,63 @@ def test_a_grid_over_them_is_swept_resumed_and_reported(sweep: RunningSweep) -> 
         assert {f"{index} {last['step']} {last['toy_explained']}", f"{index} finished"} <= set(lines)
 
 
+TWO_DATA_SETS = (
+    "--dataset dsprites toy-bars --architecture toy-dense --width 4 --beta 4 8 --images 10000 --scheduler asha "
+    "--grace-steps 40 --confirm 1 --seeds 2 --report"
+)
+
+
+@pytest.fixture
+def two_datasets(tmp_path: Path) -> Iterator[RunningSweep]:
+    sweep = RunningSweep(tmp_path / "two", TWO_DATA_SETS)
+    yield sweep
+    sweep.discard()
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_a_sweep_over_two_data_sets_is_confirmed_resumed_reported_and_exported(
+    two_datasets: RunningSweep, tmp_path: Path
+) -> None:
+    """Of each data set the first trial at a rung runs to its end, and the best configuration is confirmed."""
+    sweep = two_datasets
+    output, _ = sweep.end()
+    check_two_datasets(sweep, output, num_seeds=2)
+    sweep.resume("--seeds 3 --report")
+    output, _ = sweep.end()
+    check_two_datasets(sweep, output, num_seeds=3)
+    models = tmp_path / "models"
+    printed = output_of("sweeps/analyze.py", str(sweep.folder), "--exact", "0", "--export", str(models)).splitlines()
+    assert printed == [
+        str(sweep.folder / "report" / "index.html"),
+        *(str(models / name / "README.md") for name in ("dsprites", "toy-bars")),
+    ]
+    assert "3 channels" in (models / "toy-bars" / "README.md").read_text()
+
+
+def check_two_datasets(sweep: RunningSweep, output: str, *, num_seeds: int) -> None:
+    """Tables, best lines, confirmation and report are of each data set by itself."""
+    report = sweep.folder / "report"
+    summary = json.loads((report / "summary.json").read_text())
+    tried = [(row["dataset"], row["rank"]) for row in summary["trials"]]
+    assert tried == [("dsprites", 1), ("dsprites", 2), ("toy-bars", 1), ("toy-bars", 2)]
+    for name, rows in (("dsprites", summary["trials"][:2]), ("toy-bars", summary["trials"][2:])):
+        assert "finished" in {row["status"] for row in rows}
+        assert rows[0]["mig"] >= rows[1]["mig"]
+        (confirmed,) = summary["datasets"][name]["confirmed"]
+        assert (confirmed["config"]["dataset"], confirmed["config"]["beta"]) == (name, rows[0]["beta"])
+        assert len(confirmed["seeds"]) == num_seeds
+    lines = output.splitlines()
+    assert [line for line in lines if line in summary["datasets"]] == [
+        "dsprites",
+        "toy-bars",
+    ]  # the headings of the tables
+    assert [line.split()[1] for line in lines if line.startswith("best ")] == ["dsprites,", "toy-bars,"]
+    for name, factor in (("dsprites", "orientation"), ("toy-bars", "thickness")):
+        assert f'<a href="{name}/index.html">{name}</a>' in (report / "index.html").read_text()
+        assert factor in (report / name / "index.html").read_text()
+
+
 def num_reports(trial: Path) -> int:
     path = trial / "result.json"
     return len(path.read_text().splitlines()) if path.exists() else 0

@@ -4,10 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from toy_parts import BlocksDataset
 
+from betavae.config import TrialConfig
+from betavae.data import DATASETS, Dataset, DSpritesDataset
 from betavae.records.checkpoint import add_scores, read_scores
-from betavae.records.sweep import read_sweep
-from betavae.records.trial import Checkpoint, ranked
+from betavae.records.sweep import Selection, Sweep, read_sweep
+from betavae.records.trial import Checkpoint, Trial, by_dataset, ranked
 
 
 def test_how_each_trial_ended_is_read(make_sweep) -> None:
@@ -114,3 +117,47 @@ def test_a_plan_that_a_checkpoint_contradicts_is_refused(
     assert sweep.trials == ()
     planned, trained = differences
     assert f"says {planned}, but its checkpoint was trained with {trained}." in sweep.unreadable[0]
+
+
+def trial_of(index: int, dataset: Dataset, *migs: float) -> Trial:
+    reports = tuple({"step": 10 * count, "mig": mig} for count, mig in enumerate(migs, start=1))
+    return Trial(f"{index:04}", index, Path("search"), TrialConfig(dataset=dataset), reports)
+
+
+TWO_DATA_SETS = (
+    trial_of(0, DSpritesDataset(), 0.2),
+    trial_of(1, BlocksDataset(), 0.9),
+    trial_of(2, DSpritesDataset(images=100), 0.3),
+    trial_of(3, BlocksDataset(), 0.8),
+)
+
+
+def test_trials_of_two_data_sets_are_not_ranked() -> None:
+    with pytest.raises(ValueError, match=r"must be of one data set .*, but are of dsprites, blocks; rank"):
+        ranked(TWO_DATA_SETS)
+    groups = by_dataset(TWO_DATA_SETS)
+    assert {name: [trial.index for trial in ranked(group)] for name, group in groups.items()} == {
+        "dsprites": [2, 0],  # trained on fewer images, and scored on the same
+        "blocks": [1, 3],
+    }
+    assert ranked([TWO_DATA_SETS[0], replace(TWO_DATA_SETS[1], reports=())]) == [TWO_DATA_SETS[0]]
+
+
+def test_a_sweep_has_a_part_for_each_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails if a part keeps scores of the rule, or trials of the confirmation, that are of another data set."""
+    monkeypatch.setitem(DATASETS._parts, "blocks", BlocksDataset)
+    selection = Selection("UDR", False, {"0000": 0.5, "0001": 0.6})
+    new_seed = trial_of(1000, BlocksDataset(), 0.7)
+    record = {"data": {"blocks": {}, "dsprites": {}, "../elsewhere": {}}}
+    sweep = Sweep(Path("study"), record, TWO_DATA_SETS, (new_seed,), (), selection)
+    parts = sweep.by_dataset()
+    assert list(parts) == ["blocks", "dsprites"]  # not a name that is no data set's here
+    assert [[trial.index for trial in part.trials] for part in parts.values()] == [[1, 3], [0, 2]]
+    assert [part.confirming for part in parts.values()] == [(new_seed,), ()]
+    assert [part.selection.scores for part in parts.values() if part.selection] == [{"0001": 0.6}, {"0000": 0.5}]
+
+
+def test_a_sweep_of_one_data_set_is_its_own_part() -> None:
+    sweep = Sweep(Path("study"), {}, TWO_DATA_SETS[::2], (), ())
+    assert sweep.by_dataset()["dsprites"] is sweep
+    assert Sweep(Path("study"), {"data": {"dsprites": {}}}, (), (), ()).dataset_names == ("dsprites",)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toy_parts import BlocksDataset
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
@@ -16,7 +17,7 @@ from betavae.metrics import METRICS, Codes, Scores
 from betavae.models import VAE
 from betavae.records.checkpoint import CODES_FILE, CONFIG_FILE, load_model, read_history, write_checkpoint
 from betavae.records.sweep import Sweep, read_sweep
-from betavae.records.trial import ranked
+from betavae.records.trial import Trial, ranked
 from betavae.report.settings import settings_of
 from betavae.selection import model_centrality, udr
 from betavae.selection.rules import Rule, _some_rows, find_rule, rule_names
@@ -87,6 +88,34 @@ def test_udr_among_the_seeds_of_a_setting(sweep: Sweep) -> None:
     scores = find_rule("udr", among="setting").choose(sweep.trials).scores
     assert scores["a"] == scores["b"] > 2 * scores["c"]
     assert scores["c"] == scores[ODD]
+
+
+def on_blocks(sweep: Sweep, names: str) -> list[Trial]:
+    """The trials of a sweep, those of some names as if they were of another data set."""
+    return [
+        replace(trial, config=replace(trial.config, dataset=BlocksDataset())) if trial.trial_id in names else trial
+        for trial in sweep.trials
+    ]
+
+
+@pytest.mark.parametrize("name", ["udr", "udr-lasso"])
+def test_udr_compares_models_of_one_data_set(sweep: Sweep, name: str) -> None:
+    """Fails if the odd one, the only model of its data set, is compared with those of the other."""
+    alone = find_rule(name).choose([trial for trial in sweep.trials if trial.trial_id != ODD]).scores
+    assert find_rule(name).choose(on_blocks(sweep, ODD)).scores == alone
+
+
+def test_each_data_set_has_its_compared_trials_and_its_problem(sweep: Sweep, small_data: DSprites) -> None:
+    """Three trials of dSprites ran all their steps; that no other of blocks did is no reason to leave out blocks."""
+    trials = on_blocks(sweep, ODD)
+    trials[3] = replace(trials[3], reports=trials[3].reports[:1], was_stopped=True)
+    assert [trial.trial_id for trial in compared_trials(trials)] == [*AGREEING, ODD]
+    selection, problems = choose_models(
+        trials, find_rule("udr"), {"dsprites": small_data}, device="cpu", mirror=Mirror(sweep.folder)
+    )
+    assert set(selection.scores) == set(AGREEING)
+    (problem,) = problems
+    assert problem.startswith("UDR scored none of 1 model of blocks, so they rank by mig: ")
 
 
 def test_rows_are_drawn_from_all_images() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
+from toy_parts import BlocksDataset
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
@@ -20,10 +21,11 @@ from betavae.errors import InputError
 from betavae.files import replace_json
 from betavae.metrics import METRICS
 from betavae.records.checkpoint import SCORES_FILE, _with_checksum, add_scores, read_scores
-from betavae.records.sweep import read_sweep
+from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import Trial
 from betavae.report.export import export_best
 from betavae.report.findings import CHANCE
+from betavae.report.write import Report
 from betavae.text import one_line
 from sweeps.analyze import BAD_INPUT, DONE, main
 from sweeps.interrupts import Interruption
@@ -361,3 +363,35 @@ def test_few_trials_or_one_axis_or_equal_scores_say_nothing() -> None:
     few = values[: MIN_TRIALS - 1]
     assert importances(_trials(few, beta=few.tolist(), lr=(few / 1e4).tolist())) == {}
     assert importances(_trials(0 * values, beta=values.tolist(), lr=(values / 1e4).tolist())) == {}
+
+
+def test_several_data_sets_have_a_model_each_and_importances_of_their_own(
+    two_datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report itself is tested in tests/report/test_datasets.py."""
+    given: dict[str, Any] = {}
+
+    def write_report(sweep: Sweep, output: Path, **arguments: Any) -> Report:
+        given.update(arguments)
+        return Report(str(output / "index.html"), ())
+
+    monkeypatch.setattr("sweeps.analyze.write_report", write_report)
+    monkeypatch.setattr("sweeps.analyze.importances", lambda trials: [trial.trial_id for trial in trials])
+    assert main([str(two_datasets), "--exact", "0", "--export", str(tmp_path / "models")]) == DONE
+    assert capsys.readouterr().out.splitlines() == [
+        str(two_datasets / "report" / "index.html"),
+        str(tmp_path / "models" / "dsprites" / "README.md"),
+        str(tmp_path / "models" / "blocks" / "README.md"),
+    ]
+    assert set(given["data"]) == {"dsprites", "blocks"}
+    assert given["importances"] == {
+        "dsprites": ["0000", "0001", "0002", "0003"],
+        "blocks": ["0004", "0005", "0006", "0007"],
+    }
+
+
+def test_importances_are_of_one_data_set() -> None:
+    trials = _trials(np.linspace(0, 1, 20), lr=np.geomspace(1e-4, 1e-3, 20), latent_size=np.tile([3, 5], 10))
+    trials[0] = replace(trials[0], config=replace(trials[0].config, dataset=BlocksDataset()))
+    with pytest.raises(ValueError, match="must be of one data set"):
+        importances(trials)

@@ -4,19 +4,22 @@ import socket
 from pathlib import Path
 
 import pytest
+from toy_parts import Blocks, BlocksDataset
 
-from betavae.data import DSprites
+from betavae.config import TrialConfig
+from betavae.data import DATASETS, DSprites
 from sweeps.cluster import Resources
 from sweeps.dry_run import (
     Cost,
-    _costliest_config,
+    _costliest_configs,
     busy_seconds,
-    describe_cost,
+    describe_costs,
     describe_options,
     estimate,
-    measure_cost,
+    measure_costs,
 )
 from sweeps.options.command_line import parse_options
+from sweeps.options.options import Options
 from sweeps.options.recorded import options_to_dict
 from sweeps.run import BAD_INPUT, DONE, main
 
@@ -60,11 +63,11 @@ def test_what_a_resumed_sweep_had_is_not_said_to_be_the_presets(tmp_path: Path) 
 
 def test_more_steps_cost_more(small_data: DSprites) -> None:
     costs = [
-        measure_cost(
+        measure_costs(
             parse_options(f"{SMALL} --images 700 --steps {steps}".split(), gpus_found=0),
             {"dsprites": small_data},
             device="cpu",
-        )
+        )["dsprites"]
         for steps in (100, 100_000)
     ]
     assert costs[1].seconds > 100 * costs[0].seconds
@@ -151,9 +154,13 @@ def test_the_cores_are_those_that_this_process_may_use(capsys: pytest.CaptureFix
 def test_the_estimate_is_that_of_the_costliest_objective(search: str) -> None:
     """Else a sweep with a discriminator would take twice the time, and ten times the disk space, of its estimate."""
     words = f"{SMALL} --objective beta-vae factor-vae dip-vae-i --beta 4 --search {search}"
-    assert _costliest_config(parse_options(words.split(), gpus_found=0)).objective.name == "factor-vae"
+    assert costliest(parse_options(words.split(), gpus_found=0)).objective.name == "factor-vae"
     words += " --steps 100 -b 64 1024"
-    assert _costliest_config(parse_options(words.split(), gpus_found=0)).batch_size == 1024
+    assert costliest(parse_options(words.split(), gpus_found=0)).batch_size == 1024
+
+
+def costliest(options: Options) -> TrialConfig:
+    return _costliest_configs(options)["dsprites"]
 
 
 def test_trials_start_when_others_end() -> None:
@@ -167,11 +174,43 @@ def test_each_planned_trial_is_priced_by_its_own_work() -> None:
     """Fails if all are priced as the costliest: the time would be 4 rounds of 180 s."""
     words = f"{SMALL} --objective beta-vae factor-vae --factor-vae.gamma 10 --beta 1 2 3 -z 3 --lr 1e-3"
     options = parse_options(words.split(), gpus_found=0)
-    config = _costliest_config(options)
+    config = costliest(options)
     assert config.objective.relative_cost == 1.8
     images = config.steps * config.batch_size
     cost = Cost(config, images_per_second=images / 180, evaluation_seconds=0.0, checkpoint_bytes=10**6)
     resources = Resources(num_gpus=0, num_cpus=1, trials_per_gpu=1)
-    assert describe_cost(options, cost, resources=resources).startswith(
+    assert describe_costs(options, {"dsprites": cost}, resources=resources).startswith(
         "at most 8 min: trials run 1 at a time and take 100 s to 3 min each, if they do not slow each other\n"
     )
+
+
+TWO = f"{SMALL} --dataset dsprites blocks --dsprites.images 700 --beta 4 8 -z 3 --lr 1e-3 --confirm 1 --seeds 3"
+
+
+def test_each_data_set_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two trials of 100 s and two of 10 s, then three new seeds of each: 550 s one after the other."""
+    monkeypatch.setitem(DATASETS._parts, BlocksDataset.name, BlocksDataset)
+    options = parse_options(TWO.split(), gpus_found=0)
+    configs = _costliest_configs(options)
+    assert list(configs) == ["dsprites", "blocks"]
+    costs = {
+        name: Cost(config, config.steps * config.batch_size / seconds, evaluation_seconds=0.0, checkpoint_bytes=size)
+        for (name, config), seconds, size in zip(configs.items(), (100, 10), (10**6, 3 * 10**6), strict=True)
+    }
+    described = describe_costs(options, costs, resources=Resources(num_gpus=0, num_cpus=1, trials_per_gpu=1))
+    assert described.startswith("at most 9 min: trials run 1 at a time and take 10 s to 100 s each, ")
+    assert "(measured for three seconds each: a trial of beta-vae on dsprites trains " in described
+    assert "; a trial of beta-vae on blocks trains " in described
+    assert described.endswith("at most 60 MB: 3 checkpoints of 1.0 and 3.0 MB per trial")
+
+
+def test_a_dry_run_measures_each_data_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], small_data: DSprites
+) -> None:
+    monkeypatch.setitem(DATASETS._parts, BlocksDataset.name, BlocksDataset)
+    assert main([*TWO.split(), "--dry-run"]) == DONE
+    printed = capsys.readouterr().out
+    assert "4 trials, then 6 of the confirmation" in printed
+    assert "0002  blocks, beta-vae, beta 4, " in printed
+    assert f"data       blocks, drawn, SHA-256 {Blocks.fingerprint[:12]}..." in printed
+    assert printed.count(" images/s, an evaluation takes ") == 2

@@ -168,3 +168,19 @@ def test_the_time_left_is_by_the_mean_speed_so_far() -> None:
     assert str(_TimeLeft().render(task)) == "0:03:00 left"
     now = 90.0  # a long score: no step
     assert str(_TimeLeft().render(task)) == "0:04:30 left"
+
+
+def test_the_numbers_of_the_options_hold_for_each_data_set(two_datasets: Path) -> None:
+    """Fails if the best of all are scored: they are of blocks."""
+    options = ReportOptions(scores=("irs",), top=2, exact=1)
+    models = models_to_score(read_sweep(two_datasets), options)
+    assert [(model.name, model.scores) for model in models] == [
+        ("0003", ("mig_exact", "irs")),
+        ("0002", ("irs",)),
+        ("confirm/0000", ("mig_exact", "irs")),
+        ("confirm/0001", ("mig_exact", "irs")),
+        ("0005", ("mig_exact", "irs")),
+        ("0004", ("irs",)),
+        ("confirm/1000", ("mig_exact", "irs")),
+        ("confirm/1001", ("mig_exact", "irs")),
+    ]

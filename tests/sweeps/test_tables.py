@@ -1,13 +1,22 @@
 """Tables of trials on the terminal."""
 
+from dataclasses import replace
 from pathlib import Path
+
+from toy_parts import Blocks, BlocksDataset, WholeSprites
 
 from betavae.config import TrialConfig
 from betavae.records.trial import Trial
 from betavae.report.confirmation import confirmed
 from betavae.report.seed_study import Reproduced
 from sweeps.loggers.terminal_log import _describe_config
-from sweeps.tables import format_confirmation_table, format_seed_study_table, format_table
+from sweeps.tables import (
+    Results,
+    _describe_scored,
+    format_confirmation_table,
+    format_seed_study_table,
+    format_table,
+)
 
 
 def trial(index: int, mig: float, objective: str, *, seed: int = 0, loss: str = "kl_nats", **values: object) -> Trial:
@@ -63,3 +72,43 @@ def test_the_seed_study_names_the_objective_where_there_are_several() -> None:
 def test_a_line_of_a_trial_leaves_out_what_its_objective_does_not_have() -> None:
     line = _describe_config(MIXED[3].config, ("objective", "beta", "gamma", "c_max"))
     assert line.split() == ["objective", "beta-vae", "beta", "4", "z", "10", "lr", "0.001"]
+
+
+def on_blocks(of_dsprites: Trial) -> Trial:
+    return replace(of_dsprites, config=replace(of_dsprites.config, dataset=BlocksDataset()))
+
+
+def test_each_data_set_has_its_tables_and_its_best() -> None:
+    """Fails if the best of all is called best: it is of blocks."""
+    trials = [
+        *MIXED[2:],
+        on_blocks(trial(4, 0.9, "beta-vae", beta=4.0)),
+        on_blocks(trial(5, 0.8, "beta-vae", beta=8.0)),
+    ]
+    new_seed = trial(0, 0.05, "beta-vae", beta=4.0, seed=5)
+    dsprites, blocks = Results.by_dataset(("dsprites", "blocks"), trials, [new_seed])
+    of_dsprites, of_blocks = (part.tables(root=Path("study")).splitlines() for part in (dsprites, blocks))
+    assert of_dsprites[:2] == ["", "dsprites"]
+    assert of_blocks[:2] == ["", "blocks"]
+    assert [line.split()[0] for line in of_dsprites[2:5]] == ["mig", "0.1000", "0.0000"]
+    assert "confirmation: mig at the end of training" in "\n".join(of_dsprites)
+    assert [line.split()[0] for line in of_blocks[2:]] == ["mig", "0.9000", "0.8000"]
+    assert dsprites.best().startswith("best       dsprites, objective beta-vae, ")
+    assert blocks.best().startswith("best       blocks, 0004, mig 0.900, selected with labels (median final score ")
+
+
+def test_one_data_set_is_not_named() -> None:
+    (part,) = Results.by_dataset(("dsprites",), MIXED, [])
+    assert part.tables(root=Path("study")) == format_table(MIXED, root=Path("study"))
+    assert part.best().startswith("best       0000, mig 0.300, ")
+    (empty,) = Results.by_dataset(("dsprites",), [], [])
+    assert (empty.tables(root=Path("study")), empty.best()) == ("no trial has a score", "")
+
+
+def test_the_plan_counts_the_scored_images_of_each_data_set() -> None:
+    """72 images of blocks are all that there are."""
+    sprites = WholeSprites()
+    assert _describe_scored({"dsprites": sprites}) == "10,000 images of the whole data set"
+    assert _describe_scored({"dsprites": sprites, "blocks": Blocks()}) == (
+        "10,000 images of the whole dsprites and 72 images of the whole blocks"
+    )

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from toy_parts import BlocksDataset
 
 from betavae.config import TrialConfig
+from betavae.data import DATASETS, DSpritesDataset
 from betavae.records.trial import PlannedTrial, Trial
 from sweeps.loggers.base import LogContext
 from sweeps.loggers.ray_adapter import RayLoggers
@@ -119,7 +121,7 @@ def test_a_trial_that_goes_on_is_among_the_best_once(tmp_path: Path) -> None:
         log.started(planned)
         result.write_text(result.read_text() + json.dumps(report(100, 0.3)) + "\n")
         log.ended(planned, search.read(0))
-    assert [(best.trial_id, best.score) for best in log._best] == [("0000", 0.3)]
+    assert [(best.trial_id, best.score) for best in log._best["dsprites"]] == [("0000", 0.3)]
     assert "[1/2]" in console.file.getvalue()
 
 
@@ -181,3 +183,31 @@ def test_an_output_that_cannot_be_written_ends_no_trial(tmp_path: Path, capsys: 
 
 def _raise_disk_full(text: str) -> int:
     raise OSError("No space left on device")
+
+
+def test_the_best_so_far_is_that_of_the_trials_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials of blocks score higher than those of dSprites; one ended before a resume."""
+    monkeypatch.setitem(DATASETS._parts, BlocksDataset.name, BlocksDataset)
+    options = parse_options(["--dataset", "dsprites", "blocks", "--beta", "4"], gpus_found=0)
+    search = StageFolder(Mirror(tmp_path / "search"), "mig")
+    datasets = (DSpritesDataset(), BlocksDataset(), DSpritesDataset())
+    planned = [PlannedTrial(index, replace(CONFIG, dataset=each)) for index, each in enumerate(datasets)]
+    for each, mig in zip(planned, (0.2, 0.9, 0.1), strict=True):
+        search.trial(each.index).plan(each)
+        (search.trial(each.index).path / "result.json").write_text(json.dumps(report(100, mig)) + "\n")
+    console = Console(file=io.StringIO(), width=200)
+    context = context_of(search, options, num_planned=3, known=(search.read(0),))
+    with TerminalLog(context, console=console) as log:
+        for each in planned[1:]:
+            log.started(each)
+            log.ended(each, search.read(each.index))
+        best_lines = log._best_lines()
+    lines = console.file.getvalue().splitlines()
+    assert [line.partition("   best ")[2] for line in lines] == [
+        "of blocks so far 0.900 (0001)",
+        "of dsprites so far 0.200 (0000)",
+    ]
+    assert "dataset blocks" in lines[0]
+    assert [line.split()[:3] for line in best_lines] == [
+        ["0000", "mig", "0.200"], ["0002", "mig", "0.100"], ["0001", "mig", "0.900"],
+    ]  # fmt: skip

@@ -18,7 +18,7 @@ from sweeps.options.recorded import options_to_dict
 from sweeps.search.draws import OptunaDraw
 from sweeps.search.plan import planned_trials
 from sweeps.search.ray_search import search_stage
-from sweeps.search.stopping import stopping_rule
+from sweeps.search.stopping import stopping_rules
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 
@@ -33,7 +33,8 @@ def trials(options: Options) -> Any:
 
 def rule(options: Options) -> Any:
     """What stops them."""
-    return type(stopping_rule(options)), vars(stopping_rule(options))
+    rule = stopping_rules(options).of("dsprites")
+    return type(rule), vars(rule)
 
 
 def sampler(options: Options) -> Any:

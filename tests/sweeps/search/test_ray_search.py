@@ -15,7 +15,7 @@ from sweeps.options.command_line import parse_options
 from sweeps.options.options import Options
 from sweeps.search.plan import planned_trials
 from sweeps.search.ray_search import SweepSearch, search_stage
-from sweeps.search.stopping import replay_trials, stopping_rule
+from sweeps.search.stopping import replay_trials, stopping_rules
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 
@@ -159,8 +159,8 @@ def test_the_rule_is_told_what_was_reported() -> None:
     options = asked("--scheduler asha --grace-steps 10 -b 16")
     planned = planned_trials(asked("--beta 4 5 6"))
     trials = [known(trial, migs=[0.3], status="unfinished") for trial in planned]
-    assert not replay_trials(stopping_rule(options), []).stops(9, step=10, score=0.1)
-    assert replay_trials(stopping_rule(options), trials).stops(9, step=10, score=0.1)
+    assert not replay_trials(stopping_rules(options), []).of("dsprites").stops(9, step=10, score=0.1)
+    assert replay_trials(stopping_rules(options), trials).of("dsprites").stops(9, step=10, score=0.1)
 
 
 def test_a_search_ranks_by_the_score_that_is_asked_for(tmp_path: Path) -> None:

@@ -131,15 +131,51 @@ class Grey(DSpritesDataset):
     """How bright."""
 
 
-def test_a_sweep_has_one_data_set_and_opens_it_as_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def grey(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS._parts, "grey", Grey)
+
+
+@pytest.mark.usefixtures("grey")
+def test_a_sweep_opens_each_data_set_as_it_is_asked_for() -> None:
     options = parse_options(["--dataset", "grey", "--shade", "128", "--images", "100", "200"], gpus_found=0)
     options.check()
-    assert options.space.dataset() == Grey(shade=128)
+    assert options.space.datasets() == {"grey": Grey(shade=128)}
     with pytest.raises(InputError, match="--shade must be one value, since it may change the images, but got 1 2"):
         parse_options(["--dataset", "grey", "--shade", "1", "2"], gpus_found=0).check()
-    with pytest.raises(InputError, match="--dataset must be one, .*, but got dsprites grey"):
-        parse_options(["--dataset", "dsprites", "grey"], gpus_found=0).check()
+    words = "--dataset dsprites grey --grey.shade 1 2"
+    with pytest.raises(InputError, match="--shade must be one value, since it may change the images, but got 1 2"):
+        parse_options(words.split(), gpus_found=0).check()
+
+
+@pytest.mark.usefixtures("grey")
+def test_a_data_set_is_an_axis_and_brings_its_own() -> None:
+    """Images are selected for one data set alone; the shade is a parameter of the other."""
+    words = (
+        "--dataset dsprites grey --shade 128 --dsprites.images 100 200 --objective beta-vae --beta 1 4 -z 5 --lr 1e-3"
+    )
+    options = parse_options(words.split(), gpus_found=0)
+    options.check()
+    assert options.space.datasets() == {"dsprites": DSpritesDataset(), "grey": Grey(shade=128)}
+    configs = [trial.config for trial in planned_trials(options)]
+    assert [(config.dataset, config.value("beta")) for config in configs] == [
+        *((DSpritesDataset(images=images), beta) for images in (100, 200) for beta in (1.0, 4.0)),
+        (Grey(shade=128), 1.0),
+        (Grey(shade=128), 4.0),
+    ]
+    assert [options.space.mismatch(config) for config in configs] == [""] * 6
+    drawn = parse_options([*words.split(), "--search", "random", "--trials", "40"], gpus_found=0)
+    drawn.check()
+    assert {trial.config.dataset.name for trial in planned_trials(drawn)} == {"dsprites", "grey"}
+
+
+@pytest.mark.usefixtures("grey")
+def test_optuna_is_refused_for_several_data_sets() -> None:
+    words = "--dataset dsprites grey --search optuna --trials 5 --beta 1..8"
+    with pytest.raises(
+        InputError, match="--search optuna needs one --dataset, .* but got dsprites grey; give --search"
+    ):
+        parse_options(words.split(), gpus_found=0).check()
 
 
 def test_one_parameter_gives_the_published_grids_of_the_dip_vaes() -> None:

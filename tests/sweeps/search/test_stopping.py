@@ -5,10 +5,23 @@ import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.schedulers.async_hyperband import _Bracket
+from toy_parts import BlocksDataset
 
+from betavae.config import TrialConfig
+from betavae.data import DATASETS
+from betavae.records.trial import PlannedTrial, Trial
 from sweeps.options.command_line import parse_options
+from sweeps.options.options import Options
 from sweeps.search.ray_search import RuleScheduler
-from sweeps.search.stopping import MedianStopping, NoStopping, StoppingRule, SuccessiveHalving, stopping_rule
+from sweeps.search.stopping import (
+    MedianStopping,
+    NoStopping,
+    StoppingRule,
+    StoppingRules,
+    SuccessiveHalving,
+    replay_trials,
+    stopping_rules,
+)
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 
@@ -77,7 +90,7 @@ def test_the_median_rule_waits_for_others_to_come_as_far() -> None:
 
 def test_the_first_that_waits_runs_next_and_ended_trials_are_not_looked_at() -> None:
     """A paused one only if none is pending. The controller has no list of all trials here: to ask for it would fail."""
-    scheduler = RuleScheduler(NoStopping(), rank_by="mig", folder=StageFolder(Mirror(Path()), "mig"))
+    scheduler = RuleScheduler(StoppingRules(NoStopping), rank_by="mig", folder=StageFolder(Mirror(Path()), "mig"))
     statuses = {"x_00002": "RUNNING", "x_00001": "PAUSED", "x_00005": "PENDING", "x_00004": "PENDING"}
     live = [SimpleNamespace(trial_id=name, status=status) for name, status in statuses.items()]
     controller = SimpleNamespace(get_live_trials=lambda: live)
@@ -129,7 +142,8 @@ def test_a_rule_that_is_told_again_decides_as_if_it_had_never_forgotten(name: st
 
 
 def rule_of(name: str) -> StoppingRule:
-    return stopping_rule(parse_options(f"--scheduler {name} --steps 270 --grace-steps 10".split(), gpus_found=0))
+    options = parse_options(f"--scheduler {name} --steps 270 --grace-steps 10".split(), gpus_found=0)
+    return stopping_rules(options).of("dsprites")
 
 
 def test_optunas_percentile_stops_what_is_below_the_best_third_of_those_that_ended() -> None:
@@ -141,3 +155,69 @@ def test_optunas_percentile_stops_what_is_below_the_best_third_of_those_that_end
         False,
         False,
     ]  # of 0 .. 0.5 two thirds lie below 0.33; before the grace none is judged
+
+
+@pytest.fixture
+def two_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS._parts, BlocksDataset.name, BlocksDataset)
+
+
+def options_of(name: str) -> Options:
+    words = f"--dataset dsprites blocks --scheduler {name} --steps 270 --eval-every 10 --grace-steps 10 --beta 1..9"
+    options = parse_options([*words.split(), "--search", "random", "--trials", "9"], gpus_found=0)
+    options.check()
+    return options
+
+
+@pytest.mark.usefixtures("two_datasets")
+@pytest.mark.parametrize("name", ["asha", "median", "hyperband", "percentile"])
+def test_trials_are_compared_within_their_data_set(name: str) -> None:
+    """Scores of blocks are ten times those of dSprites: each data set is decided as if it were alone, resumed or not.
+
+    Fails if one rule decides for both: it would stop most trials of dSprites.
+    """
+    generator = np.random.default_rng(0)
+    levels = generator.normal(size=24)
+    datasets = {trial: ("dsprites", "blocks")[trial % 2] for trial in range(24)}
+    both, alone = stopping_rules(options_of(name)), {each: rule_of(name) for each in ("dsprites", "blocks")}
+    running, trials, decisions = set(range(24)), {}, []
+    for step in range(10, 271, 10):
+        for trial in sorted(running):
+            dataset = datasets[trial]
+            score = float(levels[trial]) + 0.001 * step + 10 * (dataset == "blocks")
+            stops = both.of(dataset).stops(trial, step=step, score=score)
+            decisions.append(stops)
+            assert stops == alone[dataset].stops(trial, step=step, score=score)
+            trials.setdefault(trial, []).append({"step": step, "mig": score})
+            if stops:
+                running.remove(trial)
+    assert name == "percentile" or any(decisions)  # a percentile is one of trials that ended
+    resumed = replay_trials(stopping_rules(options_of(name)), [trial_of(*each, datasets) for each in trials.items()])
+    for trial in running:
+        both.of(datasets[trial]).ended(trial)
+    for trial, dataset in ((24, "dsprites"), (25, "blocks"), (26, "dsprites")):
+        for step in range(10, 271, 10):
+            score = 0.001 * step + 10 * (dataset == "blocks")
+            stops = both.of(dataset).stops(trial, step=step, score=score)
+            assert resumed.of(dataset).stops(trial, step=step, score=score) == stops
+
+
+def trial_of(index: int, reports: list[dict[str, float]], datasets: dict[int, str]) -> Trial:
+    config = TrialConfig.from_dict({"dataset": datasets[index], "steps": 270, "eval_every": 10})
+    is_stopped = reports[-1]["step"] < 270
+    return Trial(f"{index:04}", index, Path(), config, tuple(reports), was_stopped=is_stopped)
+
+
+@pytest.mark.usefixtures("two_datasets")
+def test_ray_asks_the_rule_of_the_trials_data_set(tmp_path: Path) -> None:
+    """0.1 is poor for dSprites, and the first score of blocks."""
+    folder = StageFolder(Mirror(tmp_path), "mig")
+    scheduler = RuleScheduler(stopping_rules(options_of("asha")), rank_by="mig", folder=folder)
+    decisions = []
+    for index, dataset, mig in ((0, "dsprites", 0.5), (1, "dsprites", 0.6), (2, "blocks", 0.1), (3, "dsprites", 0.1)):
+        config = TrialConfig.from_dict({"dataset": dataset, "steps": 270, "eval_every": 10, "seed": index})
+        planned = PlannedTrial(index, config)
+        folder.trial(index).plan(planned)
+        trial = SimpleNamespace(config=planned.to_dict())
+        decisions.append(scheduler.on_trial_result(None, trial, {"step": 10, "mig": mig}))
+    assert decisions == ["CONTINUE"] * 3 + ["STOP"]
