@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from betavae.config import TrialConfig
-    from betavae.data import DSprites, open_dataset
+    from betavae.data import ArrayImages, DSprites, FactorSpace, open_dataset, open_own_file
     from betavae.evaluation import evaluate, take_score
     from betavae.metrics import (
         exact_mutual_information,
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VAE",
+    "ArrayImages",
     "Autoencoder",
     "DSprites",
+    "FactorSpace",
     "TrainingRun",
     "TrialConfig",
     "evaluate",
@@ -42,6 +44,7 @@ __all__ = [
     "mutual_information",
     "mutual_information_gap",
     "open_dataset",
+    "open_own_file",
     "ranked",
     "read_sweep",
     "score",
@@ -51,7 +54,7 @@ __all__ = [
 
 _MODULES = {
     "TrialConfig": "config",
-    **dict.fromkeys(("DSprites", "open_dataset"), "data"),
+    **dict.fromkeys(("ArrayImages", "DSprites", "FactorSpace", "open_dataset", "open_own_file"), "data"),
     **dict.fromkeys(("evaluate", "take_score"), "evaluation"),
     **dict.fromkeys(("exact_mutual_information", "exact_mutual_information_gap", "factor_entropies"), "metrics"),
     **dict.fromkeys(("mutual_information", "mutual_information_gap", "score"), "metrics"),

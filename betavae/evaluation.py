@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from betavae.data import Dataset, FactorImages
+from betavae.data import NO_FACTORS, Dataset, FactorImages
 from betavae.errors import InputError
 from betavae.metrics import Codes, EncodedSample, Metric, Rows, Score, Scores
-from betavae.metrics.base import NO_FACTORS, drawn_rows, unlabelled
+from betavae.metrics.base import drawn_rows, unlabelled
 from betavae.metrics.registry import ALL_KNOWN, LIVE, Known, find_metrics
 from betavae.metrics.representation import Encoder, reconstruction_nats, represent
 from betavae.models import VAE
@@ -39,7 +39,8 @@ def evaluate(
         metrics: A name in `METRICS`, or several. "all" stands for all that the encoder allows, "live" for those that a
             sweep takes at every evaluation.
         dataset: The data set that the model was trained on, with its parameters; the whole set if None.
-        has_factors: Whether scores may look at the factors of images. If not, "all" and "live" leave out those that do.
+        has_factors: Whether scores may look at the factors of images. If not, or if the data set has none, "all" and
+            "live" leave out those that do.
         device: Where to encode.
         step: Optimizer steps of the model, for the record.
         on_progress: Called after each encoded batch with its number of images.
@@ -52,7 +53,11 @@ def evaluate(
     """
     samples = EncodedSamples(lambda: encoder, data, device=device, on_progress=on_progress)
     drawn = samples.take(drawn_rows(data), has_factors=False)
-    known = Known(has_posterior=drawn.logvar is not None, has_factors=has_factors, has_decoder=isinstance(encoder, VAE))
+    known = Known(
+        has_posterior=drawn.logvar is not None,
+        has_factors=has_factors,
+        has_decoder=isinstance(encoder, VAE),
+    )
     found = metrics_of(metrics, dataset=dataset, data=data, known=known)
     return Scores(
         by_name={name: samples.score(metric, rows) for name, (metric, rows) in found.items()},
@@ -102,14 +107,17 @@ def metrics_of(
         names: As `metrics` of `evaluate`.
         dataset: The data set that the model was trained on, with its parameters; the whole set if None.
         data: The whole set.
-        known: The inputs that are at hand, but for training images.
+        known: The inputs that are at hand, but for training images. Factors are not, if the data set has none.
 
     Raises:
         UnknownNameError: If there is no such metric.
         InputError: If a metric cannot be taken of the model.
     """
     num_training = len(data) if dataset is None else dataset.num_training(data)
-    found = find_metrics(names, replace(known, has_training_images=num_training < len(data)))
+    known = replace(
+        known, has_training_images=num_training < len(data), has_factors=known.has_factors and data.has_factors
+    )
+    found = find_metrics(names, known)
     with_rows = {name: (metric, metric.rows(data, num_training)) for name, metric in found.items()}
     return {name: (metric, rows) for name, (metric, rows) in with_rows.items() if rows is not None}
 
@@ -171,8 +179,8 @@ class EncodedSamples:
             self._samples[key] = self._encode(rows)
         sample = self._samples[key]
         if has_factors and sample.space is NO_FACTORS:
-            factors = self._data.factors
-            sample = replace(sample, factors=factors.indices_to_factors(rows.indices), space=factors)
+            factors = self._data.factors_of(rows.indices)
+            sample = replace(sample, factors=factors, space=self._data.factors)
             self._samples[key] = sample
         return sample
 

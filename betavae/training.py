@@ -302,7 +302,8 @@ class TrainingRun:
         return torch.stack((loss.total, *loss.terms.values())).detach()
 
     def _images(self, order: ImageOrder) -> Float[Tensor, "images channels height width"]:
-        return self._data.images(order.batch(self.step), self._device)
+        indices = order.batch(self.step)
+        return self._data.training_images(indices, self._device, seed=self.config.seed, step=self.step)
 
     def _set_lr(self) -> None:
         """Give the optimizer the learning rate of this step, if the rate changes."""

@@ -55,7 +55,7 @@ def models_of(folder: Path, space: FactorSpace = DSPRITES_FACTORS) -> Iterator[M
         except CheckpointError as error:
             print(f"{name_in_sweep(trial)} is left out: {error}", file=sys.stderr)
             continue
-        rotation = best_rotation(codes.mean, codes.sample(space).factors, columns=columns)
+        rotation = best_rotation(codes.mean, space.indices_to_factors(codes.rows), columns=columns)
         yield Model(trial, codes, rotation)
 
 

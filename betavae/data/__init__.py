@@ -1,15 +1,31 @@
 """Image sets with known generating factors. To add one, write a module here and add a line to `DATASETS`."""
 
 from betavae.data.base import Dataset, FactorImages, ImageShape
-from betavae.data.cache import data_environment
-from betavae.data.dsprites import DSPRITES_FACTORS, DSprites, DSpritesDataset
-from betavae.data.factors import FactorSpace
+from betavae.data.cache import DATA_VARIABLE, data_environment, use_data_root
+from betavae.data.cars3d import Cars3DDataset
+from betavae.data.dsprites import (
+    DSPRITES_FACTORS,
+    ColorDSpritesDataset,
+    DSprites,
+    DSpritesDataset,
+    NoisyDSpritesDataset,
+)
+from betavae.data.factors import NO_FACTORS, FactorSpace
+from betavae.data.mpi3d import MPI3DRealDataset, MPI3DRealisticDataset, MPI3DToyDataset
+from betavae.data.own_file import FileDataset, open_own_file
+from betavae.data.shapes3d import Shapes3DDataset
+from betavae.data.smallnorb import SmallNORBDataset
+from betavae.data.stored import ArrayImages
+from betavae.data.xysquares import XYSquaresDataset
 from betavae.parts import Table
 
 __all__ = [
     "DATASETS",
+    "DATA_VARIABLE",
     "DSPRITES_FACTORS",
+    "NO_FACTORS",
     "DSprites",
+    "ArrayImages",
     "DSpritesDataset",
     "Dataset",
     "FactorImages",
@@ -17,9 +33,24 @@ __all__ = [
     "ImageShape",
     "data_environment",
     "open_dataset",
+    "open_own_file",
+    "use_data_root",
 ]
 
-DATASETS: Table[Dataset] = Table("dataset", DSpritesDataset)
+DATASETS: Table[Dataset] = Table(
+    "dataset",
+    DSpritesDataset,
+    ColorDSpritesDataset,
+    NoisyDSpritesDataset,
+    XYSquaresDataset,
+    Shapes3DDataset,
+    MPI3DToyDataset,
+    MPI3DRealisticDataset,
+    MPI3DRealDataset,
+    Cars3DDataset,
+    SmallNORBDataset,
+    FileDataset,
+)
 
 
 def open_dataset(name: str = DSpritesDataset.name) -> FactorImages:

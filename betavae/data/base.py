@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from betavae.arrays import ArrayLike
-from betavae.data.factors import FactorSpace
+from betavae.data.factors import NO_FACTORS, FactorSpace
 from betavae.parts import Part
 
 ImageShape: TypeAlias = tuple[int, int, int]
@@ -19,10 +20,13 @@ ImageShape: TypeAlias = tuple[int, int, int]
 
 
 class FactorImages(ABC):
-    """An open data set: one image for each combination of its factors, in index order.
+    """An open data set: images with known factors.
+
+    By default it holds one image for each combination of its factors, in index order. A set of other images overrides
+    `__len__` and `factors_of`.
 
     Attributes:
-        factors: The factors; `factors.indices_to_factors` gives those of an image.
+        factors: The factors; `NO_FACTORS` if they are not known.
         source: The origin of the images, in a word: `rendered`, `file`.
         fingerprint: SHA-256 of the pixels, in hexadecimal. Scores of different fingerprints are not comparable.
     """
@@ -33,6 +37,25 @@ class FactorImages(ABC):
 
     def __len__(self) -> int:
         return self.factors.size
+
+    @property
+    def has_factors(self) -> bool:
+        """Whether the factors are known; if not, only scores without labels can be taken."""
+        return self.factors is not NO_FACTORS
+
+    def factors_of(self, indices: ArrayLike) -> Int[np.ndarray, "n factors"]:
+        """Return the factors of images.
+
+        Args:
+            indices: n image numbers, 0 .. the number of images - 1: an array, a tensor or a list.
+
+        Returns:
+            Entry [i, k] in 0 .. V_k - 1: the index of a value of factor k.
+
+        Raises:
+            ValueError: If the indices are not a vector of integers, or one is out of range.
+        """
+        return self.factors.indices_to_factors(indices)
 
     @property
     @abstractmethod
@@ -54,6 +77,25 @@ class FactorImages(ABC):
             IndexError: If an index is out of range.
         """
 
+    def training_images(
+        self, indices: ArrayLike, device: str | torch.device = "cpu", *, seed: int, step: int
+    ) -> Float[Tensor, "n channels height width"]:
+        """Return images to train on: those of `images`, unless a set draws colours or noise anew at every step.
+
+        What is drawn depends on the seed, the number of the image and the step alone.
+
+        Args:
+            indices: As for `images`.
+            device: As for `images`.
+            seed: The trial's seed.
+            step: Number of steps done before this one.
+
+        Raises:
+            ValueError: As `images`.
+            IndexError: As `images`.
+        """
+        return self.images(indices, device)
+
     @abstractmethod
     def verify(self) -> None:
         """Compare the images with the fingerprint.
@@ -69,12 +111,15 @@ class Dataset(Part):
     """The choice of a data set; its fields are its parameters.
 
     Attributes:
-        image_shape: Channels, height and width of every image.
         selections: Parameters that only select images to train on: all others may change the images.
     """
 
-    image_shape: ClassVar[ImageShape]
     selections: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> ImageShape:
+        """Channels, height and width of every image. A subclass may define a class attribute instead."""
 
     @abstractmethod
     def open(self) -> FactorImages:

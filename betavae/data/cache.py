@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import mmap
 import os
 import sys
@@ -21,7 +22,8 @@ import numpy as np
 from filelock import FileLock
 from jaxtyping import UInt8
 
-from betavae.errors import InputError
+from betavae.bars import tracked_blocks
+from betavae.errors import InputError, ParameterError
 from betavae.files import sync_folder
 
 Pixels: TypeAlias = UInt8[np.ndarray, "..."]
@@ -82,6 +84,18 @@ def folder_from_environment(variable: str) -> Path | None:
         ) from error
 
 
+def use_data_root(folder: str) -> None:
+    """Let all data sets of this process be looked for below a folder, in place of $DISENTANGLEMENT_LIB_DATA.
+
+    Raises:
+        ParameterError: If there is no such folder.
+    """
+    root = Path(folder).expanduser().absolute()
+    if not root.is_dir():
+        raise ParameterError("data_root", f"must be a folder that holds data sets, but there is no folder {root}.")
+    os.environ[DATA_VARIABLE] = str(root)
+
+
 def data_environment() -> dict[str, str]:
     """Return the environment variables that say where the data is, as absolute paths, if they are set.
 
@@ -128,7 +142,7 @@ def ensure_cached(
         InputError: If the pixels have another SHA-256 than `fingerprint`.
     """
     _check_folder(path.parent)
-    with _clear_errors(path.parent):
+    with _clear_errors(path.parent, math.prod(shape)):
         if record := _trusted_record(path, fingerprint):
             return record  # before the lock, so that a filled cache may be read-only
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,6 +179,20 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def with_progress(blocks: Iterable[Pixels], doing: str, *, num_images: int) -> Iterable[Pixels]:
+    """Return blocks that are made once per machine; show a bar on a terminal, else write one line.
+
+    Args:
+        blocks: The pixels, in index order.
+        doing: What is done, in words.
+        num_images: Number of images of all blocks.
+    """
+    description = f"{doing}, once per machine"
+    if not sys.stderr.isatty():
+        say(f"{description} ...")
+    return tracked_blocks(blocks, description, num_rows=num_images)
+
+
 def say(message: str) -> None:
     """Write one line to stderr; stdout is for results."""
     print(message, file=sys.stderr, flush=True)
@@ -178,12 +206,16 @@ def _check_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _clear_errors(folder: Path) -> Iterator[None]:
+def _clear_errors(folder: Path, num_bytes: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"The cache folder {folder} must be writable and have 400 MB free, but: {error}. "
+        message = f"The cache folder {folder} must be writable and have {_size(num_bytes)} free, but: {error}. "
         raise OSError(message + "Set $BETAVAE_CACHE to a folder that is.") from error
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{math.ceil(num_bytes / 1e8)}00 MB"
 
 
 def _trusted_record(path: Path, fingerprint: str | None) -> CacheRecord | None:

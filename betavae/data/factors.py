@@ -19,17 +19,20 @@ class FactorSpace:
         values: One row per factor, in the order of `names`: its values, in the order of their indices. Lists, arrays
             and tensors become tuples.
         categorical: The factors whose values have no order, such as a shape.
+        cyclic: The factors whose last value is followed by the first, such as an angle.
         position: The factors that move an object to the right and downwards; None if there are none.
         lines: The factor of few values that figures draw as one line each; None if there is none.
 
     Raises:
         ValueError: If there are no factors, a factor has no list of values or an empty one, a name repeats, or the
-            lengths differ; or if `categorical`, `position` or `lines` names no factor.
+            lengths differ; if `categorical`, `cyclic`, `position` or `lines` names no factor; or if a factor is both
+            categorical and cyclic.
     """
 
     names: tuple[str, ...]
     values: tuple[tuple[float | int | str, ...], ...]
     categorical: tuple[str, ...]
+    cyclic: tuple[str, ...]
     position: tuple[str, str] | None
     lines: str | None
 
@@ -39,6 +42,7 @@ class FactorSpace:
         values: Iterable[ArrayLike],
         *,
         categorical: Iterable[str] = (),
+        cyclic: Iterable[str] = (),
         position: tuple[str, str] | None = None,
         lines: str | None = None,
     ) -> None:
@@ -51,10 +55,13 @@ class FactorSpace:
         if 0 in self.sizes:
             raise ValueError(f"Each factor must have a value, but {self.names[self.sizes.index(0)]!r} has none.")
         object.__setattr__(self, "categorical", tuple(categorical))
+        object.__setattr__(self, "cyclic", tuple(cyclic))
         object.__setattr__(self, "position", position)
         object.__setattr__(self, "lines", lines)
-        for name in (*self.categorical, *(position or ()), *(() if lines is None else (lines,))):
+        for name in (*self.categorical, *self.cyclic, *(position or ()), *(() if lines is None else (lines,))):
             self.column(name)
+        if both := set(self.categorical) & set(self.cyclic):
+            raise ValueError(f"A factor must be categorical or cyclic, but {', '.join(sorted(both))} is both.")
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -129,3 +136,7 @@ def _values_of_factor(row: ArrayLike) -> tuple[float | int | str, ...]:
     if values.ndim != 1:
         raise ValueError(f"The values of a factor must be a list of numbers or strings, but got {row!r}.")
     return tuple(values.tolist())
+
+
+NO_FACTORS = FactorSpace(["none"], [[0]])
+"""In place of factors that are not known, or not to be looked at: one that takes one value."""

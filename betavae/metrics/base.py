@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float, Integer
 
-from betavae.data import FactorImages, FactorSpace
+from betavae.data import NO_FACTORS, FactorImages, FactorSpace
 from betavae.errors import InputError
 from betavae.parts import Part
 
@@ -21,10 +21,6 @@ NUM_ROWS = 10_000
 
 ROWS_SEED = 0
 """Seed of the draw of these images, which are the same in every trial."""
-
-
-NO_FACTORS = FactorSpace(["none"], [[0]])
-"""In place of factors that are not known, or not to be looked at: one that takes one value."""
 
 
 @dataclass(frozen=True)

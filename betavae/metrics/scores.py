@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
-from betavae.data import FactorSpace
+from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.metrics.base import EncodedSample, Score, check_number, live_rows, require, unlabelled
 from betavae.metrics.registry import METRICS
@@ -33,13 +33,13 @@ class Codes:
         """Return the sample of these images for a metric that needs no factors."""
         return unlabelled(self.mean, self.logvar, live_rows(self.rows))
 
-    def sample(self, space: FactorSpace) -> EncodedSample:
+    def sample(self, data: FactorImages) -> EncodedSample:
         """Return the sample of these images for a metric.
 
         Args:
-            space: The factors of the scored data set.
+            data: The scored data set.
         """
-        return EncodedSample(self.mean, self.logvar, space.indices_to_factors(self.rows), space, live_rows(self.rows))
+        return EncodedSample(self.mean, self.logvar, data.factors_of(self.rows), data.factors, live_rows(self.rows))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Int
 
 from betavae.data import FactorImages, FactorSpace
 from betavae.errors import InputError
@@ -139,7 +139,7 @@ def portray(
     assert rescored.codes is not None
     against_factors = _CodesAgainstFactors({}, None, None)
     if has_information(checkpoint.scores):
-        against_factors = _against_factors(rescored.codes.mean, rescored.codes.rows, data.factors)
+        against_factors = _against_factors(rescored.codes.mean, data.factors_of(rescored.codes.rows), data.factors)
     return Portrait(
         title=title,
         trial=trial,
@@ -165,9 +165,8 @@ class _CodesAgainstFactors:
 
 
 def _against_factors(
-    codes: Float[np.ndarray, "rows latents"], indices: Integer[np.ndarray, " rows"], space: FactorSpace
+    codes: Float[np.ndarray, "rows latents"], factors: Int[np.ndarray, "rows factors"], space: FactorSpace
 ) -> _CodesAgainstFactors:
-    factors = space.indices_to_factors(indices)
     means = _mean_codes(codes, factors, space)
     if space.position is None:
         return _CodesAgainstFactors(means, None, None)

@@ -1,11 +1,16 @@
 """What every data set keeps to: a new one is tested without another line here."""
 
+import atexit
 import functools
 import re
+import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from official_files import SMALL_SETS, write_own_file
 
 from betavae.data import DATASETS, Dataset, FactorImages
 
@@ -17,7 +22,22 @@ DEVICES = [
 
 @functools.cache
 def opened(name: str) -> FactorImages:
-    return DATASETS[name]().open()
+    """The set; a small one in the same layout where official files are needed."""
+    if name not in SMALL_SETS:
+        return dataset_of(name).open()
+    folder = Path(tempfile.mkdtemp(prefix="contract-"))
+    atexit.register(shutil.rmtree, folder)
+    return SMALL_SETS[name](folder)
+
+
+@functools.cache
+def dataset_of(name: str) -> Dataset:
+    if name != "file":
+        return DATASETS[name]()
+    folder = Path(tempfile.mkdtemp(prefix="contract-"))
+    atexit.register(shutil.rmtree, folder)
+    write_own_file(folder / "own.npz")
+    return DATASETS[name](data_file=str(folder / "own.npz"))
 
 
 @pytest.fixture(params=DATASETS)
@@ -27,7 +47,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def dataset(name: str) -> Dataset:
-    return DATASETS[name]()
+    return dataset_of(name)
 
 
 @pytest.fixture
@@ -42,12 +62,19 @@ def indices(data: FactorImages) -> np.ndarray:
     return np.array([len(data) - 1, 0, *between])
 
 
-def test_there_is_an_image_for_every_combination_of_the_factors(data: FactorImages, indices: np.ndarray) -> None:
-    assert len(data) == data.factors.size
-    factors = data.factors.indices_to_factors(indices)
+def test_every_image_has_factors(data: FactorImages, indices: np.ndarray) -> None:
+    factors = data.factors_of(indices)
+    assert factors.shape == (len(indices), data.factors.num_factors)
     assert (factors >= 0).all()
     assert (factors < data.factors.sizes).all()
-    np.testing.assert_array_equal(data.factors.factors_to_indices(factors), indices)
+    for form in (indices.tolist(), torch.tensor(indices)):
+        np.testing.assert_array_equal(data.factors_of(form), factors)
+    assert data.has_factors
+
+
+def test_every_value_of_a_factor_occurs(data: FactorImages) -> None:
+    factors = data.factors_of(np.random.default_rng(2).permutation(len(data))[:100_000])
+    assert tuple(len(np.unique(column)) for column in factors.T) == data.factors.sizes
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -92,13 +119,28 @@ def test_images_that_do_not_exist_are_refused(data: FactorImages) -> None:
 def test_every_factor_shows(data: FactorImages) -> None:
     """Fails where a factor has no name of its own, one value alone, or no effect on any of a hundred images."""
     generator = np.random.default_rng(1)
-    factors = data.factors.indices_to_factors(generator.integers(0, len(data), 100))
+    if len(data) != data.factors.size:
+        pytest.skip("not one image for each combination of the factors")
+    factors = data.factors_of(generator.integers(0, len(data), 100))
     for column, size in enumerate(data.factors.sizes):
         assert size > 1
         changed = factors.copy()
         changed[:, column] = (changed[:, column] + generator.integers(1, size, len(changed))) % size
         before, after = (data.images(data.factors.factors_to_indices(each)) for each in (factors, changed))
         assert not torch.equal(before, after), data.factors.names[column]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_images_to_train_on_follow_from_seed_and_step(data: FactorImages, indices: np.ndarray, device: str) -> None:
+    """Whatever the batch: else a resumed trial would train on others."""
+    images = data.training_images(indices, device, seed=3, step=7)
+    assert images.shape == (len(indices), *data.image_shape)
+    assert (images.dtype, images.device.type) == (torch.float32, device)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    others = data.training_images(indices[::-1].copy(), device, seed=3, step=7)
+    assert torch.equal(images, others.flip(0))
+    assert torch.equal(images.cpu(), data.training_images(indices, seed=3, step=7))
 
 
 def test_the_images_are_those_of_the_fingerprint(data: FactorImages) -> None:

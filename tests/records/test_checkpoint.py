@@ -63,7 +63,7 @@ def test_every_live_score_can_be_taken_again_from_the_codes_alone(
     checkpoint: Path, taken: Scores, data: DSprites
 ) -> None:
     """To the last bit, and with the same words about its rows."""
-    sample = read_codes(checkpoint).sample(data.factors)
+    sample = read_codes(checkpoint).sample(data)
     recorded = read_scores(checkpoint)
     assert METRICS["mig"]().score(sample).value == recorded["mig"].value
     for name, metric in live_metrics().items():

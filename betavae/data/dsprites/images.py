@@ -1,41 +1,36 @@
 """dSprites as packed bits: memory-mapped from a per-user cache, unpacked in batches on the device that uses them."""
 
-import hashlib
-import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from betavae.arrays import ArrayLike, as_byte_tensor, as_bytes, as_index_tensor, as_indices
-from betavae.bars import tracked
-from betavae.data.base import FactorImages, ImageShape
+from betavae.arrays import ArrayLike, as_byte_tensor, as_bytes
+from betavae.data.base import ImageShape
 from betavae.data.cache import (
     DATA_VARIABLE,
     cache_folder,
-    check_mapped,
     ensure_cached,
     folder_from_environment,
     load_cached,
-    say,
     sha256_of_file,
+    with_progress,
 )
 from betavae.data.dsprites.official import official_blocks
 from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 from betavae.data.dsprites.render import (
     IMAGE_BYTES,
     IMAGE_SIDE,
-    NUM_BLOCKS,
     RENDERED_FINGERPRINT,
     PackedImages,
     render_blocks,
 )
 from betavae.data.factors import FactorSpace
+from betavae.data.stored import StoredImages
 from betavae.errors import InputError
 
 IMAGE_SHAPE: ImageShape = (1, IMAGE_SIDE, IMAGE_SIDE)
@@ -43,12 +38,12 @@ IMAGE_SHAPE: ImageShape = (1, IMAGE_SIDE, IMAGE_SIDE)
 OFFICIAL_FILE = Path("dsprites", "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz")
 """Path of the official file below $DISENTANGLEMENT_LIB_DATA."""
 
-_VERIFIED_IMAGES = 2**14
-"""Number of images that are hashed at a time: 8 MiB."""
+_OTHER_SETS = ("3dshapes", "mpi3d_toy", "mpi3d_realistic", "mpi3d_real", "cars", "small_norb")
+"""Folders of other data sets below $DISENTANGLEMENT_LIB_DATA."""
 
 
 @dataclass(frozen=True, eq=False)
-class DSprites(FactorImages):
+class DSprites(StoredImages):
     """Binary 64x64 images of three shapes, one per combination of the factors, in index order.
 
     `DSprites.open` returns the whole set. The constructor makes a small set of your own.
@@ -74,7 +69,7 @@ class DSprites(FactorImages):
     source: Literal["rendered", "file"]
     fingerprint: str
     path: Path | None = None
-    _device_copies: dict[torch.device, Tensor] = field(init=False, repr=False)
+    _device_copies: dict[torch.device, Tensor | None] = field(init=False, repr=False)
 
     def __init__(
         self,
@@ -89,6 +84,11 @@ class DSprites(FactorImages):
             object.__setattr__(self, attribute.name, value)  # the class is frozen
         if self.packed.shape != (self.factors.size, IMAGE_BYTES):
             raise ValueError(f"packed must have shape {(self.factors.size, IMAGE_BYTES)}, but got {self.packed.shape}.")
+
+    @property
+    def stored(self) -> PackedImages:
+        """The packed pixels."""
+        return self.packed
 
     @property
     def image_shape(self) -> ImageShape:
@@ -107,7 +107,8 @@ class DSprites(FactorImages):
         Args:
             cache: The cache folder. None: $BETAVAE_CACHE, or else the platform's cache folder of the user.
             npz: The official file, read in place of rendering. None: the file below $DISENTANGLEMENT_LIB_DATA, the
-                folder that holds `dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`, if the variable is set.
+                folder that holds `dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`, if the variable is set. The
+                images are rendered if that folder holds other data sets and no `dsprites`.
 
         Raises:
             OSError: If the cache folder must be written and cannot be, or is a file, or the user has no home folder.
@@ -118,63 +119,14 @@ class DSprites(FactorImages):
         official = _official_file_from_environment() if npz is None else Path(npz).expanduser()
         return _open_rendered(folder) if official is None else _open_official(folder, official)
 
-    def images(self, indices: ArrayLike, device: str | torch.device = "cpu") -> Float[Tensor, "n 1 64 64"]:
-        """Return images as float32, 0 (black) or 1 (white), on a device.
+    def decoded(self, rows: UInt8[Tensor, "n 512"]) -> Float[Tensor, "n 1 64 64"]:
+        """Return the images of packed rows, 0 (black) or 1 (white), by `unpacked_images`."""
+        return unpacked_images(rows)
 
-        On the CPU, images are read from the map. The first call for another device copies the whole packed set to it
-        (377 MB). After that no pixels are copied between devices, nor indices that are on the device already, and the
-        host does not wait.
-
-        Args:
-            indices: n image numbers, in any order: an array, a tensor or a list. Negative numbers count from the end.
-            device: The device of the images.
-
-        Raises:
-            ValueError: If the indices are not a vector of integers.
-            IndexError: If an index is out of range; for indices on a GPU, PyTorch's device-side assertion instead.
-            OSError: If the cache file has been truncated since it was opened.
-        """
-        if torch.device(device).type == "cpu":
-            rows = as_indices("indices", indices, size=len(self))
-            check_mapped(self.packed, self.path)
-            return _unpacked_on_host(self.packed[rows])
-        packed = self._packed_on(device)
-        return unpacked_images(packed[as_index_tensor("indices", indices, size=len(self), device=packed.device)])
-
-    def verify(self) -> None:
-        """Hash all pixels, in a fraction of a second if they are in memory, and compare with the fingerprint.
-
-        The hash is of the cache file as it is now. Copies on other devices are not checked: they hold the file as it
-        was at the first call of `images` for the device.
-
-        Raises:
-            ValueError: If they differ: the cache file has changed since it was written.
-            OSError: If the cache file has been truncated since it was opened.
-        """
-        digest = hashlib.sha256()
-        for start in range(0, len(self), _VERIFIED_IMAGES):
-            check_mapped(self.packed, self.path)
-            digest.update(np.ascontiguousarray(self.packed[start : start + _VERIFIED_IMAGES]).data)
-        if digest.hexdigest() != self.fingerprint:
-            fix = (
-                f"the file has been overwritten, and scores taken since are wrong: delete {self.path} and open it again"
-                if self.path
-                else "pass the right fingerprint"
-            )
-            raise ValueError(f"The pixels must have SHA-256 {self.fingerprint}, but have {digest.hexdigest()}; {fix}.")
-
-    def __reduce__(self) -> NoReturn:
-        # A worker would be sent 377 MB that it could map.
-        raise TypeError(
-            "A DSprites cannot be pickled or copied; call DSprites.open() in the worker: it shares the memory."
-        )
-
-    def _packed_on(self, device: str | torch.device) -> UInt8[Tensor, "images 512"]:
-        key = torch.empty(0, device=device).device  # "cuda" and "cuda:0" are one device, and hold one copy
-        if key not in self._device_copies:
-            check_mapped(self.packed, self.path)
-            self._device_copies[key] = torch.tensor(self.packed, device=key)
-        return self._device_copies[key]
+    def decoded_on_host(self, rows: UInt8[np.ndarray, "n 512"]) -> Float[Tensor, "n 1 64 64"]:
+        """Return the same as `decoded` by NumPy, seven times faster on a CPU."""
+        bits = torch.from_numpy(np.unpackbits(rows, axis=1))
+        return bits.view(-1, 1, IMAGE_SIDE, IMAGE_SIDE).to(torch.float32)
 
 
 def unpacked_images(packed: ArrayLike) -> Float[Tensor, "n 1 64 64"]:
@@ -194,18 +146,15 @@ def unpacked_images(packed: ArrayLike) -> Float[Tensor, "n 1 64 64"]:
     return bits.reshape(-1, 1, IMAGE_SIDE, IMAGE_SIDE).to(torch.float32)
 
 
-def _unpacked_on_host(packed: UInt8[np.ndarray, "n 512"]) -> Float[Tensor, "n 1 64 64"]:
-    """Return the same as `unpacked_images` by NumPy, seven times faster on a CPU."""
-    bits = torch.from_numpy(np.unpackbits(packed, axis=1))
-    return bits.view(-1, 1, IMAGE_SIDE, IMAGE_SIDE).to(torch.float32)
-
-
 def _official_file_from_environment() -> Path | None:
+    """Return the official file; None if no folder of data sets is named, or that folder holds other data sets alone."""
     root = folder_from_environment(DATA_VARIABLE)
     if root is None:
         return None
     path = root / OFFICIAL_FILE
     if not path.is_file():
+        if not path.parent.exists() and any((root / name).is_dir() for name in _OTHER_SETS):
+            return None
         came = f"{root} is a file" if root.is_file() else f"there is no {path}"
         raise InputError(
             f"${DATA_VARIABLE} must be the folder that holds {OFFICIAL_FILE}, but {came}. Set it to that folder, or "
@@ -218,7 +167,7 @@ def _open_rendered(folder: Path) -> DSprites:
     path = folder / f"dsprites-rendered-{RENDERED_FINGERPRINT[:12]}.npy"
     record = ensure_cached(
         path,
-        lambda: _with_progress(render_blocks(), "Rendering dSprites, once per machine"),
+        lambda: with_progress(render_blocks(), "Rendering dSprites", num_images=DSPRITES_FACTORS.size),
         shape=(DSPRITES_FACTORS.size, IMAGE_BYTES),
         source="rendered",
         fingerprint=RENDERED_FINGERPRINT,
@@ -233,15 +182,8 @@ def _open_official(folder: Path, npz: Path, factors: FactorSpace = DSPRITES_FACT
     path = folder / f"dsprites-file-{sha256_of_file(npz)[:12]}.npy"
     record = ensure_cached(
         path,
-        lambda: _with_progress(official_blocks(npz, factors), f"Reading {npz}, once per machine"),
+        lambda: with_progress(official_blocks(npz, factors), f"Reading {npz}", num_images=factors.size),
         shape=(factors.size, IMAGE_BYTES),
         source="file",
     )
     return DSprites(load_cached(path), factors, "file", record.sha256, path)
-
-
-def _with_progress(blocks: Iterable[PackedImages], description: str) -> Iterable[PackedImages]:
-    """Return the blocks, with a bar on a terminal; elsewhere write one line."""
-    if not sys.stderr.isatty():
-        say(f"{description} ...")
-    return tracked(blocks, description, total=NUM_BLOCKS)

@@ -22,6 +22,7 @@ DSPRITES_FACTORS = FactorSpace(
         _evenly(0.0, 1.0, 32),  # downwards, 0 at the top
     ),
     categorical=("shape",),
+    cyclic=("orientation",),
     position=("posX", "posY"),
     lines="shape",
 )

@@ -168,7 +168,7 @@ def test_wrong_number_of_images_is_refused(small_packed, small_space):
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])
 def test_a_set_is_opened_in_the_worker_not_sent_there(small_set, copied):
-    with pytest.raises(TypeError, match=r"call DSprites\.open\(\) in the worker"):
+    with pytest.raises(TypeError, match="open the data set in the worker"):
         copied(small_set)
 
 
@@ -228,6 +228,15 @@ def test_an_environment_that_names_no_folder_with_the_file_is_refused(dsprites, 
     monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(path))
     message = rf"DISENTANGLEMENT_LIB_DATA must be the folder that holds .*{came.format(named=path)}.*unset it to use"
     with pytest.raises(ValueError, match=message):
+        DSprites.open(cache=dsprites.path.parent)
+
+
+def test_a_folder_of_other_data_sets_leaves_dsprites_rendered(dsprites, monkeypatch, tmp_path):
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(tmp_path))
+    (tmp_path / "cars").mkdir()
+    assert DSprites.open(cache=dsprites.path.parent).source == "rendered"
+    (tmp_path / "dsprites").mkdir()
+    with pytest.raises(ValueError, match="there is no .*/dsprites/dsprites_ndarray"):
         DSprites.open(cache=dsprites.path.parent)
 
 
