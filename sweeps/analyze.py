@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ if __name__ == "__main__":  # first: the imports below take seconds, and may fin
 
 import torch
 
-from betavae.data import FactorImages
+from betavae.data import DATA_VARIABLE, FactorImages, use_data_root
 from betavae.errors import InputError
 from betavae.extensions import check_extensions, load_extensions
 from betavae.process import available_cores, prepare_process
@@ -28,6 +29,7 @@ from betavae.text import one_line
 from sweeps.choosing import as_among, choose_models, rule_of
 from sweeps.model_scores import models_to_score, take_model_scores
 from sweeps.options.command_line import parse_analysis_options
+from sweeps.options.fields import errors_naming_flags
 from sweeps.options.options import ReportOptions
 from sweeps.printing import print_escaped
 from sweeps.search.importance import importances
@@ -52,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         load_extensions()
         options = parse_analysis_options(sys.argv[1:] if arguments is None else arguments)
         options.report.check()
+        if options.data_root is not None:
+            with errors_naming_flags():
+                use_data_root(options.data_root)
         if options.export is not None:
             check_export(options.export)
         analysis = analyze(options.folder, output=options.output, options=options.report, export=options.export)
@@ -107,13 +112,16 @@ def analyze(
         report_folder = mirror.local / REPORT_FOLDER if output is None else output
         check_output(report_folder)
         prepare_process(num_threads=available_cores())
-        data, device = _open_data(sweep), "cuda" if torch.cuda.is_available() else "cpu"
+        data, problems = _open_data(sweep)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if options.exact is None:
+            options = replace(options, exact=int(any(images.has_factors for images in data.values())))
         rule = rule_of(options, sweep.trials)
         selection: Selection | None = None
-        problems: list[str] = []
         if rule is not None:
             mirror.pull(lambda name: name.endswith(rule.files))
-            selection, problems = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
+            selection, not_scored = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
+            problems += not_scored
         models = models_to_score(sweep.with_selection(selection), options)
         taken = take_model_scores(models, data, device=device, mirror=mirror)
         # again, to include the scores that were taken, and what a running sweep has added
@@ -136,7 +144,7 @@ def analyze(
 
 
 def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
-    """Return the options, with the sweep's own rule if none is given, and `--exact` decided.
+    """Return the options, with the sweep's own rule if none is given, and `--exact` 0 if it looked at no factor.
 
     Raises:
         InputError: If `--udr-among setting` is given and no setting has two trials.
@@ -145,8 +153,8 @@ def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
         options = replace(options, select=sweep.select, udr_among=as_among(sweep.udr_among))
     if options.udr_among == "setting" and len({trial.setting for trial in sweep.trials}) == len(sweep.trials):
         raise InputError("--udr-among setting needs a setting with two trials or more; give --udr-among all.")
-    if options.exact is None:
-        return replace(options, exact=0 if replace(options, select=sweep.select).is_label_free else 1)
+    if options.exact is None and replace(options, select=sweep.select).is_label_free:
+        return replace(options, exact=0)
     return options
 
 
@@ -174,10 +182,24 @@ def _first_reasons(reasons: Sequence[str]) -> str:
     return f"{text}; and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else text
 
 
-def _open_data(sweep: Sweep) -> dict[str, FactorImages]:
-    """Open the data sets of the sweep's trials, by name."""
+def _open_data(sweep: Sweep) -> tuple[dict[str, FactorImages], list[str]]:
+    """Open the data sets of the sweep's trials; look for files where the sweep did, unless told otherwise.
+
+    Returns:
+        The data sets by name, and a sentence for each that cannot be opened here.
+    """
+    root = sweep.record.get("options", {}).get("sweep", {}).get("data_root")
+    if isinstance(root, str) and not os.environ.get(DATA_VARIABLE) and Path(root).is_dir():
+        use_data_root(root)
+    data: dict[str, FactorImages] = {}
+    problems = []
     datasets = {trial.config.dataset.name: trial.config.dataset for trial in (*sweep.trials, *sweep.confirming)}
-    return {name: dataset.open() for name, dataset in datasets.items()}
+    for name, dataset in datasets.items():
+        try:
+            data[name] = dataset.open()
+        except InputError as error:
+            problems.append(f"The images of {name} cannot be opened: {error}")
+    return data, problems
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from betavae.config import TrialConfig
 from betavae.data import FactorImages
+from betavae.errors import InputError
 from betavae.evaluation import EncodedSamples, metrics_of, named_data
 from betavae.metrics import EncodedSample, Metric, Rows, Score, Scores
 from betavae.models import VAE
@@ -162,6 +163,8 @@ def _task_of(model: ScoredModel, data: Mapping[str, FactorImages]) -> _Task:
     if checkpoint is None:
         raise CheckpointError("no checkpoint can be read.")
     dataset = TrialConfig.read(checkpoint.folder / CONFIG_FILE).dataset
+    if dataset.name not in data:
+        raise InputError(f"the images of {dataset.name} are not here.")
     images = data[dataset.name]
     codes = _kept_codes(checkpoint, images)
     missing = {

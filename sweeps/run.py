@@ -16,7 +16,7 @@ if __name__ == "__main__":  # first: the imports below take seconds, and may fin
 
     script_interruption = begin_script()
 
-from betavae.data import FactorImages, data_environment
+from betavae.data import FactorImages, data_environment, use_data_root
 from betavae.errors import InputError
 from betavae.extensions import load_extensions
 from betavae.files import is_disk_full
@@ -43,6 +43,7 @@ from sweeps.dry_run import (
 )
 from sweeps.interrupts import Interruption, starting_ray
 from sweeps.options.command_line import parse_options
+from sweeps.options.fields import errors_naming_flags
 from sweeps.options.options import Options
 from sweeps.printing import print_escaped
 from sweeps.search.plan import num_confirming_trials, num_trials
@@ -97,6 +98,9 @@ def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
 
         check_loggers(options.sweep.loggers)
     check_location(options.sweep.resume or options.sweep.results)
+    if options.sweep.data_root is not None:
+        with errors_naming_flags():
+            use_data_root(options.sweep.data_root)
     os.environ.update(data_environment())  # absolute paths, since trials run in other folders
     if options.resources.address is None:
         check_temporary_folder()
@@ -143,10 +147,14 @@ def open_data(options: Options) -> dict[str, FactorImages]:
     """Open the data sets of a sweep, by name.
 
     Raises:
-        InputError: If files of a data set are missing or wrong.
+        InputError: If files of a data set are missing or wrong, or its factors are needed and not known.
         OSError: If a file cannot be read, or a cache cannot be written.
     """
-    return {name: dataset.open() for name, dataset in options.space.datasets().items()}
+    data = {name: dataset.open() for name, dataset in options.space.datasets().items()}
+    for name, images in data.items():
+        if not images.has_factors:
+            options.check_label_free(name)
+    return data
 
 
 def dry_run(options: Options, *, gpus_found: int) -> int:

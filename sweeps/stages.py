@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -130,7 +130,7 @@ class _LazyRay(ExitStack):
             stage=stage.folder,
             options=folder.options,
             num_trials=len(stage.indices),
-            factor_names=tuple(dict.fromkeys(name for images in self._data.values() for name in images.factors.names)),
+            factor_names=_factor_names(self._data.values()),
             known_trials=tuple(known_trials.read),
         )
         fingerprints = {name: images.fingerprint for name, images in self._data.items()}
@@ -162,6 +162,11 @@ class _LazyRay(ExitStack):
                 return self.enter_context(running_ray(self._resources, address=self._folder.options.resources.address))
         except Exception as error:  # Ray raises plain Exceptions
             raise OSError(f"Ray must start, but: {str(error).partition(chr(10))[0]}") from error
+
+
+def _factor_names(data: Iterable[FactorImages]) -> tuple[str, ...]:
+    """Return the names of the factors of data sets, each once."""
+    return tuple(dict.fromkeys(name for images in data if images.has_factors for name in images.factors.names))
 
 
 def _rated(trials: list[Trial], folder: SweepFolder, data: Mapping[str, FactorImages]) -> list[Trial]:

@@ -83,7 +83,7 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         for given in (file_values, line_values):
             _check_not_replaced(options.space, given)
         origins = {**origins, **_axis_origins(options.space, origins)}
-        return replace(options, space=options.space.with_defaults(), origins=origins)
+        return replace(options, space=options.space.with_defaults().completed(), origins=origins)
 
 
 def parse_analysis_options(arguments: Sequence[str]) -> AnalysisOptions:

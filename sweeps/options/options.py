@@ -67,6 +67,10 @@ class SweepOptions:
     results: str = option("results", resume="fixed", metavar="FOLDER")
     """Folder that holds the sweeps' folders, or its URL, such as s3://BUCKET/FOLDER, with keys in the environment."""
 
+    data_root: str | None = option(None, metavar="FOLDER")
+    """Folder that holds the official files of data sets, such as `3dshapes/3dshapes.h5`. Default: the folder that
+    $DISENTANGLEMENT_LIB_DATA names."""
+
     resume: str | None = option(None, is_recorded=False, metavar="FOLDER")
     """Resume the sweep in this folder or at this URL. Options that define the study must stay the same; `--trials`,
     `--confirm` and `--seeds` may be raised."""
@@ -237,6 +241,10 @@ class AnalysisOptions:
     draws latent traversals. With several data sets, write the best model of each to a folder of the data set's name in
     it."""
 
+    data_root: str | None = option(None, metavar="FOLDER")
+    """Folder that holds the official files of data sets. Default: the folder that $DISENTANGLEMENT_LIB_DATA names, or
+    else that of the sweep."""
+
     report: ReportOptions = field(default_factory=ReportOptions)
 
 
@@ -289,6 +297,29 @@ class Options:
     def evaluation(self) -> Evaluation:
         """The scores that every evaluation takes."""
         return Evaluation((LIVE, *self.live_scores), has_factors=not self.report.is_label_free)
+
+    def check_label_free(self, dataset: str) -> None:
+        """Refuse options that need factors.
+
+        Args:
+            dataset: The name of a data set without factors.
+
+        Raises:
+            InputError: Naming the option and the score.
+        """
+        scores = {
+            "--select": [self.report.select or ""],
+            "--rank-by": [self.search.rank_by],
+            "--live-scores": self.search.live_scores or (),
+            "--scores": self.report.scores or (),
+        }
+        needing = {flag: name for flag, names in scores.items() for name in names if _needs_factors(name)}
+        if needing:
+            flag, name = next(iter(needing.items()))
+            raise InputError(
+                f"{dataset} has no factors, but {flag} {name} needs them: choose models without labels, by --select "
+                "udr, model-centrality or elbo, and leave out scores that need factors."
+            )
 
     @property
     def num_seeds(self) -> int:
@@ -411,6 +442,13 @@ GROUPS: Mapping[str, type] = {
 }
 """By attribute of `Options`, the class of each group of fixed options. The other options are a trial's parts and
 parameters, in `space`."""
+
+
+def _needs_factors(name: str) -> bool:
+    """Return whether a score, or a rule that chooses models, needs factors; False for no name and for `all`."""
+    if name in METRICS:
+        return METRICS[name].needs_factors
+    return name in rule_names() and find_rule(name).needs_factors
 
 
 def check_limits(group: Any) -> None:

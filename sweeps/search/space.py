@@ -135,6 +135,25 @@ class Space:
         axes = {branch.axis_names[name]: axis for branch in branches for name, axis in branch.axes.items()}
         return Space({**kinds, **axes})
 
+    def completed(self) -> Space:
+        """Return the same space with the values that data sets complete: the size of the images of a file.
+
+        Raises:
+            ParameterError: If a data set cannot complete its values, because a file is missing or wrong.
+        """
+        axes = dict(self.axes)
+        for part in self.parts_of("dataset"):
+            own_axes = {name: self._axis_of(part, name) for name in parameters_of(part)}
+            single = {
+                name: axis[0] for name, axis in own_axes.items() if not isinstance(axis, Range) and len(axis) == 1
+            }
+            if single.keys() == own_axes.keys():
+                values = part.from_values(single).values()
+                axes |= {
+                    self._given_name(part, name): (values[name],) for name in own_axes if values[name] != single[name]
+                }
+        return Space(axes)
+
     def given_names(self) -> dict[str, list[str]]:
         """Return, for each axis of a part in `with_defaults`, the names under which `axes` may have its values."""
         names: dict[str, list[str]] = {}

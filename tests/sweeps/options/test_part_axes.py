@@ -109,7 +109,7 @@ def test_each_axis_has_the_origin_of_its_values() -> None:
             "--vae.gamma 3",
             "--vae.gamma must begin with the name of a part, one of annealed-vae, factor-vae, but got vae.",
         ),
-        ("--vae.x 3", "--vae.x must begin with the name of a part, one of dsprites, burgess, "),
+        ("--vae.x 3", "--vae.x must begin with the name of a part, one of dsprites, color-dsprites, "),
         ("--beta-vae.gamma 3", "beta-vae has no gamma; it has beta."),
         ("--beta-vae.latent-size 3", "beta-vae has no latent_size; it has beta."),
         ("--annealed-vae.c_max 3", "--annealed-vae.c_max is not an option (did you mean --annealed-vae.c-max?)"),
