@@ -202,4 +202,4 @@ def _seeds(tried: Setting | Confirmed) -> str:
 
 
 def _with_article(label: str) -> str:
-    return f"{'an' if label[0] in 'aeiou' else 'a'} {label}"
+    return f"{'an' if label[0] in 'aeioAEI' else 'a'} {label}"

@@ -155,19 +155,20 @@ def _draw_codes(axes: Axes, portrait: Portrait, name: str, shown: Sequence[Laten
     codes, space = portrait.mean_codes[name], portrait.space
     num_lines, num_values = codes.shape[:2]
     has_points = name in space.categorical or name == space.lines  # no order to draw a line along
+    places = [*range(num_values), num_values] if name in space.cyclic else range(num_values)
     for center, latent in zip(_centers(len(shown)), shown, strict=True):
         axes.axhline(center, color=MUTED, linewidth=0.5)
         for curve, (color, style) in zip(codes[:, :, latent.index], line_styles(num_lines), strict=True):
-            heights = center + np.clip(curve, -_CODE_LIMIT, _CODE_LIMIT)
+            heights = center + np.clip(curve.take(places, mode="wrap"), -_CODE_LIMIT, _CODE_LIMIT)
             axes.plot(
-                range(num_values), heights, color=color, linestyle="none" if has_points else style,
+                places, heights, color=color, linestyle="none" if has_points else style,
                 marker="o" if has_points else None, markersize=3, linewidth=1,
             )  # fmt: skip
     for center in _centers(len(shown) + 1) + _CODE_LIMIT:
         axes.axhline(center, color=MUTED, linewidth=0.3)
     axes.set_title(name, fontsize=8)
     axes.axhline(0, color=factor_colors(space.names)[name], linewidth=4, clip_on=False)
-    axes.set_xlim(-0.5, num_values - 0.5)
+    axes.set_xlim(-0.5, places[-1] + 0.5)
     axes.set_xticks([0, num_values - 1], ["0", str(num_values - 1)])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

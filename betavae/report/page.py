@@ -302,6 +302,8 @@ def _describe_codes(space: FactorSpace) -> str:
         sentences.append("Left: at each position (brown below 0, violet above).")
     lines = "" if space.lines is None else f", a line per {space.lines}"
     sentences.append(f"Against the values of each factor{lines}: a latent of one factor is flat in all others.")
+    if space.cyclic:
+        sentences.append(f"Cyclic: {', '.join(space.cyclic)}; a line ends at the first value again.")
     return " ".join(sentences)
 
 

@@ -44,7 +44,7 @@ def page_numbers(sweep: Sweep, confirmations: Sequence[Confirmed], portraits: Se
     assert chosen is not None  # a ranked trial has a score
     return [
         *_confirmed_numbers(label, confirmations),
-        *_choice_numbers(sweep.selection, trials),
+        *_choice_numbers(sweep.selection, trials, label),
         PageNumber(
             f"best {label}" if sweep.selection is None else f"{label} of the chosen",
             f"{chosen[sweep.rank_by]:.3f}",
@@ -61,9 +61,9 @@ def page_numbers(sweep: Sweep, confirmations: Sequence[Confirmed], portraits: Se
     ]
 
 
-def _choice_numbers(selection: Selection | None, trials: Sequence[Trial]) -> list[PageNumber]:
-    """Return the score by the rule that chose, of the model that it chose."""
-    if selection is None or trials[0].choice is None:
+def _choice_numbers(selection: Selection | None, trials: Sequence[Trial], label: str) -> list[PageNumber]:
+    """Return the score by the rule that chose, of the model that it chose; nothing if that is the ranking score."""
+    if selection is None or trials[0].choice is None or selection.label == label:
         return []
     method = f"at the end of training, the highest of {len(selection.scores)}"
     return [PageNumber(f"{selection.label} of the chosen", f"{trials[0].choice:.3f}", method)]

@@ -238,7 +238,10 @@ def check_output(output: Path) -> None:
 def _portray(
     sweep: Sweep, *, num_best: int, data: Mapping[str, FactorImages], device: torch.device | str
 ) -> tuple[list[Portrait], list[str]]:
-    """Portray the best models, the median one and the worst; return also which checkpoints are damaged."""
+    """Portray the best models, the median one and the worst; return also which checkpoints are damaged.
+
+    Without the data set of the trials, there are no portraits, and a sentence says so.
+    """
     portraits: list[Portrait] = []
     damaged: dict[str, str] = {}
 
@@ -249,6 +252,9 @@ def _portray(
             damaged[trial.trial_id] = f"Trial {trial.trial_id} is not shown: {error}"
 
     scored = ranked(sweep.trials)
+    name = scored[0].config.dataset.name
+    if name not in data:
+        return [], [f"No model of {name} is shown: its images are not here."]
     for rank, trial in enumerate(scored, start=1):
         if len(portraits) < num_best:
             attempt(trial, "best" if rank == 1 else f"rank {rank}")
@@ -261,13 +267,10 @@ def _portray(
 def _portray_trial(
     trial: Trial, title: str, *, data: Mapping[str, FactorImages], device: torch.device | str
 ) -> Portrait:
-    name = trial.config.dataset.name
-    if name not in data:
-        raise CheckpointError(f"its data set {name} must be here to look at the model, but is not.")
     checkpoint = trial.chosen_checkpoint
     if checkpoint is None:
         raise CheckpointError(f"{trial.folder} must hold a checkpoint with its scores, but has none that can be read.")
-    return portray(trial, checkpoint, title=title, data=data[name], device=device)
+    return portray(trial, checkpoint, title=title, data=data[trial.config.dataset.name], device=device)
 
 
 def _summary(content: _Content) -> dict[str, Any]:

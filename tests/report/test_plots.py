@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from betavae.data import DSprites
+from betavae.data import DSprites, FactorSpace
 from betavae.objectives import OBJECTIVES
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.report import comparison_plots, model_plots, plots
@@ -173,6 +173,18 @@ def test_codes_are_drawn_against_each_factors_value(portrait: Portrait) -> None:
     curve = [line for line in axes.lines if len(line.get_xydata()) == 8][0]
     expected = portrait.mean_codes["posX"][0, :, portrait.latents[0].index]
     np.testing.assert_allclose(curve.get_ydata() + 3.0, expected, atol=1e-12)
+
+
+def test_the_line_of_a_cyclic_factor_ends_where_it_began(portrait: Portrait) -> None:
+    portrait = replace(portrait, space=FactorSpace(portrait.space.names, portrait.space.values, cyclic=["posX"]))
+    figure = model_plots.code_figure(portrait)
+    (axes,) = [axes for axes in figure.axes if axes.get_title() == "posX"]
+    curves = [line.get_ydata() for line in axes.lines if len(line.get_xydata()) == 9]
+    assert curves
+    assert all(curve[0] == curve[-1] for curve in curves)
+    assert axes.get_xlim()[1] == 8.5
+    (axes,) = [axes for axes in figure.axes if axes.get_title() == "posY"]
+    assert axes.get_xlim()[1] == 7.5
 
 
 def test_parallel_lines_end_at_the_score(make_sweep) -> None:

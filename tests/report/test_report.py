@@ -253,7 +253,7 @@ def test_scores_of_other_latents_or_without_mig_cost_their_model(folder: Path, s
 def test_a_model_of_a_data_set_that_is_not_here_is_not_shown(without_models: Path) -> None:
     sweep = read_sweep(without_models)
     report = write_report(sweep, without_models / "report", data={}, num_best=1, importances={})
-    assert any("its data set dsprites must be here" in problem for problem in report.problems)
+    assert "No model of dsprites is shown: its images are not here." in report.problems
 
 
 def test_scores_that_a_folder_could_not_keep_are_shown(folder: Path, small_data: DSprites) -> None:
