@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from official_files import write_own_file
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.parts import field_of_part, parameters_of
@@ -101,9 +102,14 @@ STARTING = [
 
 
 @pytest.mark.parametrize("command", STARTING)
-def test_a_command_that_starts_a_sweep_is_accepted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_starts_a_sweep_is_accepted(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fails where an option or a value of it is gone."""
     monkeypatch.chdir(REPOSITORY)
+    if "mine.npz" in command:
+        monkeypatch.chdir(tmp_path)
+        write_own_file(tmp_path / "mine.npz")
     options = parse_options(shlex.split(command)[2:], gpus_found=0)
     options.check()
     assert num_trials(options) > 0
