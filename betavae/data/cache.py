@@ -13,10 +13,10 @@ import math
 import mmap
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from filelock import FileLock
@@ -25,6 +25,8 @@ from jaxtyping import UInt8
 from betavae.bars import tracked_blocks
 from betavae.errors import InputError, ParameterError
 from betavae.files import sync_folder
+
+S = TypeVar("S", bound=Sized)
 
 Pixels: TypeAlias = UInt8[np.ndarray, "..."]
 """Pixels of some images, in the form that the cache holds."""
@@ -179,18 +181,18 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def with_progress(blocks: Iterable[Pixels], doing: str, *, num_images: int) -> Iterable[Pixels]:
-    """Return blocks that are made once per machine; show a bar on a terminal, else write one line.
+def with_progress(blocks: Iterable[S], doing: str, *, num_rows: int) -> Iterable[S]:
+    """Return blocks that are made or read once per machine; show a bar on a terminal, else write one line.
 
     Args:
-        blocks: The pixels, in index order.
+        blocks: The work, some rows at a time.
         doing: What is done, in words.
-        num_images: Number of images of all blocks.
+        num_rows: Number of rows of all blocks: images, or bytes.
     """
     description = f"{doing}, once per machine"
     if not sys.stderr.isatty():
         say(f"{description} ...")
-    return tracked_blocks(blocks, description, num_rows=num_images)
+    return tracked_blocks(blocks, description, num_rows=num_rows)
 
 
 def say(message: str) -> None:

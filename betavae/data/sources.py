@@ -27,6 +27,7 @@ from betavae.errors import InputError
 from betavae.files import write_json
 
 _BLOCK_BYTES = 2**22
+_LARGE = 10**9  # bytes; hashing them takes seconds
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,21 @@ def digests_of(path: Path, *, folder: Path) -> Digests:
     ):
         return known
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while content := file.read(_BLOCK_BYTES):
-            sha256.update(content)
-            md5.update(content)
+    for content in _content(path, status.st_size):
+        sha256.update(content)
+        md5.update(content)
     found = Digests(str(path), status.st_size, status.st_mtime_ns, sha256.hexdigest(), md5.hexdigest())
     with contextlib.suppress(OSError):  # a cache that cannot be written: the next open reads the file again
         folder.mkdir(parents=True, exist_ok=True)
         write_json(record, asdict(found))
     return found
+
+
+def _content(path: Path, size: int) -> Iterable[bytes]:
+    """Yield the bytes of a file; show a bar, or write a line, if they take long."""
+    with path.open("rb") as file:
+        blocks = iter(lambda: file.read(_BLOCK_BYTES), b"")
+        yield from blocks if size < _LARGE else with_progress(blocks, f"Hashing {path.name}", num_rows=size)
 
 
 def _read_digests(record: Path) -> Digests | None:
@@ -174,7 +181,7 @@ def converted(
     path = folder / f"{name}-{content[:12]}.npy"
     record = ensure_cached(
         path,
-        lambda: with_progress(blocks(), f"Converting {name}", num_images=shape[0]),
+        lambda: with_progress(blocks(), f"Converting {name}", num_rows=shape[0]),
         shape=shape,
         source="file",
     )

@@ -163,7 +163,9 @@ class ArrayImages(StoredImages):
                 )
         elif self.has_factors and len(self._pixels) != factors.size:
             raise ValueError(f"pixels must hold {factors.size} images, one per combination, but hold {len(self)}.")
-        self.fingerprint = hashlib.sha256(self._pixels.data).hexdigest() if fingerprint is None else fingerprint
+        if fingerprint is None:
+            fingerprint = hashlib.sha256(np.ascontiguousarray(self._pixels).data).hexdigest()
+        self.fingerprint = fingerprint
 
     def __len__(self) -> int:
         return len(self._pixels)

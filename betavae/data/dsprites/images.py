@@ -167,7 +167,7 @@ def _open_rendered(folder: Path) -> DSprites:
     path = folder / f"dsprites-rendered-{RENDERED_FINGERPRINT[:12]}.npy"
     record = ensure_cached(
         path,
-        lambda: with_progress(render_blocks(), "Rendering dSprites", num_images=DSPRITES_FACTORS.size),
+        lambda: with_progress(render_blocks(), "Rendering dSprites", num_rows=DSPRITES_FACTORS.size),
         shape=(DSPRITES_FACTORS.size, IMAGE_BYTES),
         source="rendered",
         fingerprint=RENDERED_FINGERPRINT,
@@ -182,7 +182,7 @@ def _open_official(folder: Path, npz: Path, factors: FactorSpace = DSPRITES_FACT
     path = folder / f"dsprites-file-{sha256_of_file(npz)[:12]}.npy"
     record = ensure_cached(
         path,
-        lambda: with_progress(official_blocks(npz, factors), f"Reading {npz}", num_images=factors.size),
+        lambda: with_progress(official_blocks(npz, factors), f"Reading {npz}", num_rows=factors.size),
         shape=(factors.size, IMAGE_BYTES),
         source="file",
     )
