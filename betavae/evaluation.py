@@ -53,11 +53,7 @@ def evaluate(
     """
     samples = EncodedSamples(lambda: encoder, data, device=device, on_progress=on_progress)
     drawn = samples.take(drawn_rows(data), has_factors=False)
-    known = Known(
-        has_posterior=drawn.logvar is not None,
-        has_factors=has_factors,
-        has_decoder=isinstance(encoder, VAE),
-    )
+    known = Known(has_posterior=drawn.logvar is not None, has_factors=has_factors, has_decoder=isinstance(encoder, VAE))
     found = metrics_of(metrics, dataset=dataset, data=data, known=known)
     return Scores(
         by_name={name: samples.score(metric, rows) for name, (metric, rows) in found.items()},

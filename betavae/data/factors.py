@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
 from betavae.arrays import ArrayLike, as_array, as_integers
 
@@ -136,6 +136,12 @@ def _values_of_factor(row: ArrayLike) -> tuple[float | int | str, ...]:
     if values.ndim != 1:
         raise ValueError(f"The values of a factor must be a list of numbers or strings, but got {row!r}.")
     return tuple(values.tolist())
+
+
+def value_ranks(values: Shaped[np.ndarray, "images factors"]) -> Int[np.ndarray, "images factors"]:
+    """Return the place of each value among the different values of its column, the smallest at 0."""
+    ranks = [np.unique(column, return_inverse=True)[1] for column in values.T]
+    return np.stack(ranks, axis=1).astype(np.int64)
 
 
 NO_FACTORS = FactorSpace(["none"], [[0]])

@@ -14,11 +14,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from betavae.data.base import Dataset, ImageShape
 from betavae.data.cache import Pixels
-from betavae.data.factors import FactorSpace
+from betavae.data.factors import FactorSpace, value_ranks
 from betavae.data.sources import Published, converted, data_root
 from betavae.data.stored import ArrayImages
 from betavae.errors import InputError
@@ -111,10 +110,7 @@ def check_order(path: Path, labels: np.ndarray, factors: FactorSpace) -> None:
         raise InputError(
             f"labels of {path} must have shape {(factors.size, factors.num_factors)}, but have {labels.shape}."
         )
-    ranks: Int[np.ndarray, "images factors"] = np.stack(
-        [np.unique(column, return_inverse=True)[1] for column in labels.T], axis=1
-    )
-    wrong = np.flatnonzero((ranks != factors.indices_to_factors(np.arange(factors.size))).any(axis=1))
+    wrong = np.flatnonzero((value_ranks(labels) != factors.indices_to_factors(np.arange(factors.size))).any(axis=1))
     if wrong.size:
         raise InputError(f"labels of {path} must be in index order, but row {wrong[0]} is {labels[wrong[0]].tolist()}.")
 

@@ -43,7 +43,7 @@ class StoredImages(FactorImages):
     @property
     @abstractmethod
     def stored(self) -> UInt8[np.ndarray, "images ..."]:
-        """The array."""
+        """The array, one row per image: a read-only map of `path` for a set that was opened."""
 
     @abstractmethod
     def decoded(self, rows: UInt8[Tensor, "n ..."]) -> Float[Tensor, "n channels height width"]:
@@ -201,7 +201,7 @@ class ArrayImages(StoredImages):
 
     @property
     def stored(self) -> UInt8[np.ndarray, "images height width channels"]:
-        """The pixels."""
+        """The pixels as they are stored, with the channels last."""
         pixels: np.ndarray = self._pixels
         return pixels
 

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
 
 from betavae.arrays import ArrayLike, as_bytes, as_integers
 from betavae.data.dsprites.published_factors import DSPRITES_FACTORS
 from betavae.data.dsprites.render import IMAGE_BYTES, IMAGE_SIDE, PackedImages
-from betavae.data.factors import FactorSpace
+from betavae.data.factors import FactorSpace, value_ranks
 from betavae.data.npz import NpzFile, open_npz
 from betavae.errors import InputError
 
@@ -87,13 +86,7 @@ def _check_order(file: NpzFile, factors: FactorSpace) -> None:
     shape = (factors.size, factors.num_factors + 1)
     if "latents_classes" not in file.names and "latents_values" in file.names:
         check_header(file, "latents_values", shape=shape, dtype=np.dtype(np.float64))
-        check_classes(_ranks(file.array("latents_values")), factors)
+        check_classes(value_ranks(file.array("latents_values")), factors)
         return
     check_header(file, "latents_classes", shape=shape, dtype=np.dtype(np.int64))
     check_classes(file.array("latents_classes"), factors)
-
-
-def _ranks(values: np.ndarray) -> Int[np.ndarray, "images factors"]:
-    """Return the place of each value among the different values of its column."""
-    ranks = [np.unique(column, return_inverse=True)[1] for column in values.T]
-    return np.stack(ranks, axis=1).astype(np.int64)
