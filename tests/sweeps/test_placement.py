@@ -13,6 +13,7 @@ from ray.tune.execution.placement_groups import resource_dict_to_pg_factory
 from betavae.records.trial import Trials
 from sweeps.cluster import Resources, quiet_ray, running_ray
 from sweeps.options.command_line import parse_options
+from sweeps.search.stopping import StoppingRules
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import TrialFolder
@@ -104,7 +105,7 @@ def test_a_decision_that_cannot_be_written_ends_the_sweep_with_its_reason(
 
     options = parse_options(["--beta", "4", "-z", "5", "--lr", "1e-3", "--steps", "2", "-b", "1"], gpus_found=0)
     folder = StageFolder(Mirror(tmp_path / "sweep" / "search"), "mig")
-    stage = replace(search_stage(options, folder), rule=StopAll())
+    stage = replace(search_stage(options, folder), rules=StoppingRules(StopAll))
     monkeypatch.setattr(TrialFolder, "stop", _raise_disk_full)
     with pytest.raises(OSError, match="No space left on device"):
         run_stage(stage, trainable=report, known_trials=Trials([], {}), resources=resources, callbacks=[])
