@@ -53,7 +53,7 @@ def start(name: str, batch_size: int, array: Path) -> None:
 def open_array(path: Path) -> FactorImages:
     """Map the random images."""
     factors = FactorSpace(("a", "b"), (range(NUM_ARRAY_IMAGES // 64), range(64)))
-    return ArrayImages(np.load(path, mmap_mode="r"), factors, source="random", fingerprint="", path=path)
+    return ArrayImages(np.load(path, mmap_mode="r"), factors, source="random", pixels_sha256="", path=path)
 
 
 def batch_milliseconds() -> float:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from betavae.data import DATASETS, Dataset, DSpritesDataset
+import torch
+
+from betavae.data import DATASETS, Dataset, DSpritesDataset, ImageShape
 from betavae.errors import InputError, ParameterError, UnknownNameError
 from betavae.files import read_json
 from betavae.likelihoods import LIKELIHOODS, Bernoulli, Likelihood
@@ -88,6 +90,7 @@ class TrialConfig:
             if not isinstance(part, Part):
                 raise ParameterError(name, f"must be a part such as {default_part(name).__name__}(), but got {part!r}.")
         normalize_parameters(self)
+        _check_networks(self.architecture, self.dataset.image_shape)
         if self.batch_size < self.objective.least_batch_size:
             raise ParameterError(
                 "batch_size",
@@ -209,6 +212,18 @@ class TrialConfig:
         for name, part in self.parts.items():
             values |= {name: part.name, **part.values()}
         return values | {name: recorded_value(getattr(self, name)) for name in parameters_of(TrialConfig)}
+
+
+@functools.cache
+def _check_networks(architecture: Architecture, image_shape: ImageShape) -> None:
+    """Refuse an architecture that does not take images of a shape: its networks are built without memory."""
+    try:
+        with torch.device("meta"):
+            architecture.networks(1, image_shape)
+    except InputError as error:
+        raise ParameterError(
+            "architecture", f"must take the images, but {architecture.name} does not: {error}"
+        ) from error
 
 
 def default_part(kind: str) -> type[Part]:

@@ -197,7 +197,7 @@ def _open_data(sweep: Sweep) -> tuple[dict[str, FactorImages], list[str]]:
     for name, dataset in datasets.items():
         try:
             data[name] = dataset.open()
-        except InputError as error:
+        except (InputError, OSError) as error:
             problems.append(f"The images of {name} cannot be opened: {error}")
     return data, problems
 

@@ -79,8 +79,11 @@ def describe_num_trials(options: Options) -> str:
 
 
 def describe_data(name: str, data: FactorImages) -> str:
-    """Return the name, source and fingerprint of a data set."""
-    return f"{name}, {data.source}, SHA-256 {data.fingerprint[:12]}..."
+    """Return the name, images, factors, source and fingerprint of a data set."""
+    channels, height, width = data.image_shape
+    images = f"{len(data):,} images of {height} x {width}{f' x {channels}' if channels > 1 else ''}"
+    factors = f"factors {', '.join(data.factors.names)}" if data.has_factors else "no factors"
+    return f"{name}, {images}, {factors}, {data.source}, SHA-256 {data.fingerprint[:12]}..."
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ def _train(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, 
     while run.step < config.steps:
         loss = run.advance(min(config.eval_every, config.steps - run.step))
         scores = run.evaluate(evaluation.metrics, has_factors=evaluation.has_factors)
-        _check_unchanged(data)
+        if data.is_verified_fast or run.step >= config.steps:
+            _check_unchanged(data)
         report = {"step": run.step, **scores.numbers(), **loss.numbers()}
         folder.commit(run, scores=scores, report=report)
         tune.report(report)
@@ -136,7 +137,7 @@ def _open_data(config: TrialConfig, fingerprint: str) -> FactorImages:
 
 
 def _check_unchanged(data: FactorImages) -> None:
-    """Check all images again before a score of them is stored. This takes a fraction of a second."""
+    """Check all images again before a score of them is stored."""
     try:
         data.verify()
     except (ValueError, OSError) as error:  # the file was overwritten or truncated

@@ -8,6 +8,7 @@ import torch
 from angles import models_of
 from collect import collected, confirmed_in, merged
 from known_codes import cells_of, sample_of
+from methods_table import heading, rows_of
 from search_cost import History, kind_of, rank_correlations, read_history
 from search_replay import grid_draw, random_draw, read_table, replay, tpe_draw
 from sweep_folders import SPACE
@@ -245,3 +246,17 @@ def test_a_script_runs_its_own_checkout_whatever_is_installed(script: Path) -> N
     first = re.search(r"^(from|import) (betavae|sweeps)", text, re.MULTILINE)
     own = re.search(r"^(sys\.path\.insert|from measure|import measure)", text, re.MULTILINE)
     assert first is None or (own is not None and own.start() < first.start())
+
+
+def test_the_table_of_methods_has_a_row_for_each_value(write_sweep, tmp_path: Path) -> None:
+    trials = {
+        "a": {"migs": [0.0, 0.1], "beta": 4.0, "seed": 1},
+        "b": {"migs": [0.2, 0.3], "beta": 16.0, "seed": 1},
+        "c": {"migs": [0.0, 0.5], "beta": 4.0, "seed": 2},
+    }
+    rows = rows_of(read_sweep(write_sweep(tmp_path / "study", trials)).trials)
+    assert [row[:4] for row in rows] == [
+        ["beta-vae", "beta 4", "2", "0.300 (0.100 to 0.500)"], ["beta-vae", "beta 16", "1", "0.300 (0.300 to 0.300)"],
+    ]  # fmt: skip
+    assert {row[4] for row in rows} == {"not taken"}
+    assert len(rows[0]) == len(heading())

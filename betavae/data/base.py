@@ -39,6 +39,11 @@ class FactorImages(ABC):
         return self.factors.size
 
     @property
+    def is_verified_fast(self) -> bool:
+        """Whether `verify` takes less than about a second, so that every evaluation of a trial may call it."""
+        return True
+
+    @property
     def has_factors(self) -> bool:
         """Whether the factors are known; if not, only scores without labels can be taken."""
         return self.factors is not NO_FACTORS

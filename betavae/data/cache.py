@@ -13,10 +13,10 @@ import math
 import mmap
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from filelock import FileLock
@@ -25,6 +25,8 @@ from jaxtyping import UInt8
 from betavae.bars import tracked_blocks
 from betavae.errors import InputError, ParameterError
 from betavae.files import sync_folder
+
+S = TypeVar("S", bound=Sized)
 
 Pixels: TypeAlias = UInt8[np.ndarray, "..."]
 """Pixels of some images, in the form that the cache holds."""
@@ -84,13 +86,33 @@ def folder_from_environment(variable: str) -> Path | None:
         ) from error
 
 
+def absolute_path(name: str, path: str) -> Path:
+    """Return the absolute path of a parameter's value, `~` expanded.
+
+    Args:
+        name: The parameter, for the message.
+        path: The value.
+
+    Raises:
+        ParameterError: If the value is empty, or begins with the home folder of a user who has none.
+    """
+    if not path:
+        raise ParameterError(name, "must be a path, but is empty.")
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError as error:
+        raise ParameterError(
+            name, f"must be a path, but the home folder in {path} is not known; give an absolute path."
+        ) from error
+
+
 def use_data_root(folder: str) -> None:
-    """Let all data sets of this process be looked for below a folder, in place of $DISENTANGLEMENT_LIB_DATA.
+    """Set the folder below which this process looks for files of data sets, in place of $DISENTANGLEMENT_LIB_DATA.
 
     Raises:
         ParameterError: If there is no such folder.
     """
-    root = Path(folder).expanduser().absolute()
+    root = absolute_path("data_root", folder)
     if not root.is_dir():
         raise ParameterError("data_root", f"must be a folder that holds data sets, but there is no folder {root}.")
     os.environ[DATA_VARIABLE] = str(root)
@@ -179,18 +201,18 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def with_progress(blocks: Iterable[Pixels], doing: str, *, num_images: int) -> Iterable[Pixels]:
-    """Return blocks that are made once per machine; show a bar on a terminal, else write one line.
+def with_progress(blocks: Iterable[S], doing: str, *, num_rows: int) -> Iterable[S]:
+    """Return blocks that are made or read once per machine; show a bar on a terminal, else write one line.
 
     Args:
-        blocks: The pixels, in index order.
+        blocks: The work, some rows at a time.
         doing: What is done, in words.
-        num_images: Number of images of all blocks.
+        num_rows: Number of rows of all blocks: images, or bytes.
     """
     description = f"{doing}, once per machine"
     if not sys.stderr.isatty():
         say(f"{description} ...")
-    return tracked_blocks(blocks, description, num_rows=num_images)
+    return tracked_blocks(blocks, description, num_rows=num_rows)
 
 
 def say(message: str) -> None:
@@ -258,15 +280,25 @@ def _written(
 
 
 def _write_blocks(path: Path, blocks: Iterable[Pixels], shape: tuple[int, ...]) -> str:
-    """Write block by block, and return the SHA-256 of the pixels."""
-    digest = hashlib.sha256()
+    """Write block by block, and return the SHA-256 of the pixels.
+
+    Raises:
+        InputError: If there are more or fewer pixels than the shape says.
+    """
+    digest, num_bytes = hashlib.sha256(), 0
     with path.open("wb") as file:  # not a writable map: a full disk would kill the process instead of raising an error
         file.write(_npy_header(shape))
         for block in blocks:
             file.write(block.data)
             digest.update(block.data)
+            num_bytes += block.nbytes
         file.flush()
         os.fsync(file.fileno())
+    if num_bytes != math.prod(shape):
+        raise InputError(
+            f"The images must take {math.prod(shape):,} bytes, but {num_bytes:,} came: their file has changed; start "
+            "again."
+        )
     return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ class FactorSpace:
         values: One row per factor, in the order of `names`: its values, in the order of their indices. Lists, arrays
             and tensors become tuples.
         categorical: The factors whose values have no order, such as a shape.
-        cyclic: The factors whose last value is followed by the first, such as an angle.
+        cyclic: The factors whose values lie on a circle, such as an angle: the first is beside the last.
         position: The factors that move an object to the right and downwards; None if there are none.
         lines: The factor of few values that figures draw as one line each; None if there is none.
 

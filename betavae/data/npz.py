@@ -5,6 +5,7 @@ An array of Python objects is a pickle, which can run code when it is read. Such
 
 from __future__ import annotations
 
+import lzma
 import math
 import zipfile
 import zlib
@@ -18,6 +19,7 @@ import numpy as np
 from betavae.errors import InputError
 
 _MAX_BLOCK_BYTES = 2**23
+_MAX_HEADER_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class NpzFile:
 
     archive: zipfile.ZipFile
     described: str
+
+    @property
+    def checksums(self) -> str:
+        """The CRC-32 of each array, from the directory of the zip file: they change with the content."""
+        return " ".join(f"{info.filename} {info.CRC:08x}" for info in self.archive.infolist())
 
     @property
     def names(self) -> list[str]:
@@ -115,6 +122,12 @@ class NpzFile:
             )
         if column_major and len(shape) > 1:
             raise InputError(f"{name} must be row-major, but is column-major: save np.ascontiguousarray of it.")
+        size, stored = math.prod(shape) * dtype.itemsize, self.archive.getinfo(f"{name}.npy").file_size
+        if not size <= stored <= size + _MAX_HEADER_BYTES:
+            raise InputError(
+                f"{name} must have {size:,} bytes of entries, as its header says, but {self.described} holds "
+                f"{stored:,} bytes of it: it is cut short or damaged; get it again."
+            )
         return ArrayHeader(shape, dtype)
 
 
@@ -133,5 +146,9 @@ def open_npz(path: Path, *, described: str) -> Iterator[NpzFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield NpzFile(archive, described)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(f"{described} must be an .npz file, but {path} is damaged ({error}): get it again.") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
+        # RuntimeError: an encrypted array
+        raise InputError(
+            f"{described} must be an .npz file, but {path} is none, or is damaged ({error}): get it again, or save it "
+            "by np.savez."
+        ) from error

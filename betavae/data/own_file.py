@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from betavae.data.base import Dataset, ImageShape
-from betavae.data.cache import DATA_VARIABLE, Pixels, folder_from_environment, say
+from betavae.data.cache import DATA_VARIABLE, Pixels, absolute_path, folder_from_environment, say
 from betavae.data.factors import NO_FACTORS, FactorSpace
 from betavae.data.npz import ArrayHeader, NpzFile, open_npz
 from betavae.data.sources import converted
@@ -21,6 +22,9 @@ from betavae.parts import parameter
 
 _SIZE = re.compile(r"(\d+)x(\d+)x(\d+)")
 _NAME = re.compile(r"[\w.+-]{1,40}")
+
+_MAX_FACTORS = 1000
+_MAX_NAME_BYTES = 4 * 200
 
 _LAYOUT = (
     "images, uint8 of shape (n, height, width) or (n, height, width, channels); and, if they are known, factors, "
@@ -60,22 +64,27 @@ def open_own_file(path: Path, *, cache: Path | None = None) -> ArrayImages:
         InputError: If the file is missing or wrong; the message names the check that failed.
         OSError: If the file cannot be read, or the cache cannot be written.
     """
-    if not path.is_file():
-        raise InputError(f"The images must be in an .npz file, but there is no file {path}.")
+    _check_is_file(path)
+    before = path.stat()
     with open_npz(path, described=str(path)) as file:
-        header = _checked_images(file)
+        header, checksums = _checked_images(file), file.checksums
         factors = _read_factors(file, header.shape[0]) if "factors" in file.names else None
     if factors is not None and factors.constant:
         say(f"{path}: {', '.join(factors.constant)} takes one value, and is left out of the factors.")
-    return converted(
+    data = converted(
         "file",
         [path],
         lambda: _blocks(path),
         shape=_four_axes(header.shape),
         factors=NO_FACTORS if factors is None else factors.space,
         labels=None if factors is None else factors.labels,
+        checksums=checksums,
         cache=cache,
     )
+    after = path.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise InputError(f"{path} must stay as it is while it is read, but has changed; start again.")
+    return data
 
 
 def shape_of_own_file(path: Path) -> ImageShape:
@@ -85,16 +94,27 @@ def shape_of_own_file(path: Path) -> ImageShape:
         InputError: As `open_own_file`.
         OSError: If the file cannot be read.
     """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}.")
+    _check_is_file(path)
     with open_npz(path, described=str(path)) as file:
         _, height, width, channels = _four_axes(_checked_images(file).shape)
     return channels, height, width
 
 
+def _check_is_file(path: Path) -> None:
+    if not path.is_file():
+        came = f"{path} is a folder" if path.is_dir() else f"there is no file {path}"
+        raise InputError(f"The images must be in an .npz file, but {came}.")
+
+
 def _checked_images(file: NpzFile) -> ArrayHeader:
     if "images" not in file.names:
         raise InputError(f"{file.described} must hold {_LAYOUT}; but it holds {', '.join(file.names) or 'nothing'}.")
+    others = [name for name in file.names if name not in ("images", "names", "categorical", "cyclic")]
+    if "factors" not in file.names and others:
+        raise InputError(
+            f"{file.described} holds {', '.join(others)}, which is not read: if these are the factors, save them under "
+            "the name factors; if not, leave them out."
+        )
     header = file.header("images")
     if header.dtype != np.uint8:
         fix = "scale them to 0 .. 255, round, and save them as uint8" if header.dtype.kind == "f" else "save uint8"
@@ -127,46 +147,66 @@ def _blocks(path: Path) -> Iterator[Pixels]:
 
 def _read_factors(file: NpzFile, num_images: int) -> _Factors | None:
     """Return the factors that vary; None if none does."""
+    num_factors = _num_factors(file, num_images)
+    names = _read_names(file, "names") or [f"factor_{number}" for number in range(1, num_factors + 1)]
+    if len(names) != num_factors or len(set(names)) != len(names):
+        raise InputError(
+            f"names of {file.described} must be {num_factors} different texts, one for each column of factors, but are "
+            f"{', '.join(names)}."
+        )
+    columns = [np.unique(column, return_inverse=True) for column in file.array("factors").T]
+    varying = {name: column for name, column in zip(names, columns, strict=True) if len(column[0]) > 1}
+    for name, (values, _) in varying.items():
+        if 2 * len(values) > num_images:
+            raise InputError(
+                f"A factor of {file.described} must have two images or more for each value, on average, but {name} has "
+                f"{len(values)} values in {num_images} images: put its values into groups, or leave it out."
+            )
+    if not varying:
+        return None
+    marks = _read_marks(file, names)
+    space = FactorSpace(
+        list(varying),
+        [values for values, _ in varying.values()],
+        categorical=[name for name in marks["categorical"] if name in varying],
+        cyclic=[name for name in marks["cyclic"] if name in varying],
+    )
+    labels = np.stack([indices for _, indices in varying.values()], axis=1).astype(np.int64)
+    return _Factors(space, labels, tuple(name for name in names if name not in varying))
+
+
+def _num_factors(file: NpzFile, num_images: int) -> int:
+    """Return the number of columns of `factors`, after a check of the array's type and shape."""
     header = file.header("factors")
     if header.dtype.kind not in "iu":
         fix = "save the index of each value, or a whole number for it"
         raise InputError(f"factors of {file.described} must be integers, but are {header.dtype}: {fix}.")
-    if len(header.shape) != 2 or header.shape[0] != num_images or header.shape[1] < 1:
+    if len(header.shape) != 2 or header.shape[0] != num_images or not 1 <= header.shape[1] <= _MAX_FACTORS:
         raise InputError(
-            f"factors of {file.described} must have a row for each of {num_images} images and a column per factor, "
-            f"but have shape {header.shape}."
+            f"factors of {file.described} must have a row for each of {num_images} images and up to {_MAX_FACTORS} "
+            f"columns, one per factor, but have shape {header.shape}."
         )
-    names = _read_names(file, "names") or [f"factor_{number}" for number in range(1, header.shape[1] + 1)]
-    if len(names) != header.shape[1] or len(set(names)) != len(names):
-        raise InputError(
-            f"names of {file.described} must be {header.shape[1]} different texts, one for each column of factors, but "
-            f"are {', '.join(names)}."
-        )
-    marked = {kind: _read_names(file, kind) for kind in ("categorical", "cyclic")}
-    for kind, listed in marked.items():
+    return header.shape[1]
+
+
+def _read_marks(file: NpzFile, names: list[str]) -> dict[str, list[str]]:
+    """Return the names of the categorical and of the cyclic factors."""
+    marks = {kind: _read_names(file, kind) for kind in ("categorical", "cyclic")}
+    for kind, listed in marks.items():
         if unknown := [name for name in listed if name not in names]:
             raise InputError(f"{kind} of {file.described} must be some of {', '.join(names)}, but holds {unknown[0]}.")
-    if both := [name for name in marked["cyclic"] if name in marked["categorical"]]:
+    if both := [name for name in marks["cyclic"] if name in marks["categorical"]]:
         raise InputError(f"A factor of {file.described} must be categorical or cyclic, but {both[0]} is both.")
-    columns = [np.unique(column, return_inverse=True) for column in file.array("factors").T]
-    varying = [(name, *column) for name, column in zip(names, columns, strict=True) if len(column[0]) > 1]
-    if not varying:
-        return None
-    kept = [name for name, _, _ in varying]
-    space = FactorSpace(
-        kept,
-        [values for _, values, _ in varying],
-        categorical=[name for name in marked["categorical"] if name in kept],
-        cyclic=[name for name in marked["cyclic"] if name in kept],
-    )
-    labels = np.stack([indices for _, _, indices in varying], axis=1).astype(np.int64)
-    return _Factors(space, labels, tuple(name for name in names if name not in kept))
+    return marks
 
 
 def _read_names(file: NpzFile, array: str) -> list[str]:
     """Return the texts of an array; none if there is no such array."""
     if array not in file.names:
         return []
+    header = file.header(array)
+    if header.dtype.itemsize > _MAX_NAME_BYTES or math.prod(header.shape) > _MAX_FACTORS:
+        raise InputError(f"{array} of {file.described} must be up to {_MAX_FACTORS} texts of up to 40 characters.")
     names = file.array(array)
     if names.dtype.kind != "U" or names.ndim != 1:
         raise InputError(
@@ -177,8 +217,8 @@ def _read_names(file: NpzFile, array: str) -> list[str]:
     for name in listed:
         if not _NAME.fullmatch(name):
             raise InputError(
-                f"{array} of {file.described} must be texts of up to 40 letters, digits, dots, signs and "
-                f"underscores, but one is {name!r}."
+                f"{array} of {file.described} must be texts of up to 40 letters, digits, dots, minus "
+                f"and plus signs and underscores, without spaces, but one is {name!r}."
             )
     return listed
 
@@ -203,7 +243,7 @@ class FileDataset(Dataset):
             raise ParameterError(
                 "data_file", "must name an .npz file with the images of --dataset file, but none is named."
             )
-        path = Path(self.data_file).expanduser().absolute()  # trials run in other folders
+        path = absolute_path("data_file", self.data_file)  # trials run in other folders
         object.__setattr__(self, "data_file", str(path))
         if not self.image_size:
             channels, height, width = _shape_of_parameter(path)
@@ -239,9 +279,10 @@ class FileDataset(Dataset):
             return path
         if moved is not None and moved.is_file():
             return moved
-        others = f"no {moved}" if moved is not None else f"${DATA_VARIABLE} names no folder to look in"
+        others = f"no {moved}" if moved is not None else "no --data-root to look in"
         raise InputError(
-            f"data_file must be a file on every machine of the sweep, but there is no {path}, and {others}."
+            f"data_file must be a file on every machine of the sweep, but there is no {path}, and {others}: if the "
+            f"file has been moved, give --data-root, the folder of {path.name}."
         )
 
 

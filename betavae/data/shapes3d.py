@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ def open_shapes3d(
     path = root / _FILE
     if not path.is_file():
         raise published.missing(f"there is no file {path}")
+    _h5py()  # before the file is hashed
     return converted(
         published.name,
         [path],
@@ -117,16 +119,21 @@ def check_order(path: Path, labels: np.ndarray, factors: FactorSpace) -> None:
         raise InputError(f"labels of {path} must be in index order, but row {wrong[0]} is {labels[wrong[0]].tolist()}.")
 
 
-@contextmanager
-def _open_hdf5(path: Path) -> Iterator[Any]:
+def _h5py() -> ModuleType:
     try:
         import h5py  # an extra: no other data set needs it
     except ImportError as error:
         raise InputError(
-            f"shapes3d needs the package h5py, which reads {path.name}, but it is not installed: pip install h5py."
+            f"shapes3d needs the package h5py, which reads {_FILE.name}, but it is not installed: pip install h5py."
         ) from error
+    module: ModuleType = h5py
+    return module
+
+
+@contextmanager
+def _open_hdf5(path: Path) -> Iterator[Any]:
     try:
-        with h5py.File(path, "r") as file:
+        with _h5py().File(path, "r") as file:
             yield file
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} must be an HDF5 file, but is damaged ({error}): get it again.") from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from jaxtyping import Int
 
 from betavae.data.cache import (
@@ -27,6 +28,7 @@ from betavae.errors import InputError
 from betavae.files import write_json
 
 _BLOCK_BYTES = 2**22
+_LARGE = 10**9  # bytes; hashing them takes seconds
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Published:
         """
         return InputError(
             f"{self.name} needs {self.files} below $DISENTANGLEMENT_LIB_DATA (or --data-root), but "
-            f"{came}. Get {self.size} from {self.address} and put it there; nothing is downloaded by itself."
+            f"{came}. Get {self.size} from {self.address} and put it there; this program downloads nothing."
         )
 
 
@@ -81,6 +83,7 @@ class Digests:
         path: The file's absolute path.
         size: Bytes.
         mtime_ns: Modification time, in nanoseconds since 1970.
+        checksums: Checksums that the file itself holds, or an empty text.
         sha256: SHA-256.
         md5: MD5.
     """
@@ -88,47 +91,84 @@ class Digests:
     path: str
     size: int
     mtime_ns: int
+    checksums: str
     sha256: str
     md5: str
 
+    @property
+    def is_of_present_file(self) -> bool:
+        """Whether the file still has the size and the time of these hashes."""
+        status = Path(self.path).stat()
+        return (status.st_size, status.st_mtime_ns) == (self.size, self.mtime_ns)
 
-def digests_of(path: Path, *, folder: Path) -> Digests:
-    """Return the hashes of a file; a file of the same path, size and time as before is not read again.
+
+def digests_of(path: Path, *, folder: Path, checksums: str = "") -> Digests:
+    """Return the hashes of a file; a file of the same path, size, time and checksums as before is not read again.
+
+    Processes that call this at once wait for the first, which reads the file under a lock.
 
     Args:
         path: The file.
         folder: The cache folder, which keeps the hashes.
+        checksums: Checksums that the file itself holds, if they are at hand.
 
     Raises:
         OSError: If the file cannot be read.
     """
     path = path.absolute()
     record = folder / f"source-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.json"
-    status = path.stat()
-    known = _read_digests(record)
-    if known is not None and (known.path, known.size, known.mtime_ns) == (
-        str(path),
-        status.st_size,
-        status.st_mtime_ns,
-    ):
+    if known := _known_digests(record, path, checksums):
         return known
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while content := file.read(_BLOCK_BYTES):
-            sha256.update(content)
-            md5.update(content)
-    found = Digests(str(path), status.st_size, status.st_mtime_ns, sha256.hexdigest(), md5.hexdigest())
-    with contextlib.suppress(OSError):  # a cache that cannot be written: the next open reads the file again
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(record, asdict(found))
-    return found
+    with _locked(record):
+        return _known_digests(record, path, checksums) or _noted(record, _read_digests(path, checksums))
 
 
-def _read_digests(record: Path) -> Digests | None:
+@contextlib.contextmanager
+def _locked(record: Path) -> Iterator[None]:
+    """Hold the lock of a record; of a cache that cannot be written there is none."""
     try:
-        return Digests(**json.loads(record.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # missing or damaged: the file is read
+        record.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(record.with_suffix(".lock"))
+        lock.acquire()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _known_digests(record: Path, path: Path, checksums: str) -> Digests | None:
+    """Return the hashes that a record holds; None if it is missing, damaged, or of another state of the file."""
+    try:
+        known = Digests(**json.loads(record.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         return None
+    is_same = (known.path, known.checksums) == (str(path), checksums) and known.is_of_present_file
+    return known if is_same else None
+
+
+def _read_digests(path: Path, checksums: str) -> Digests:
+    status = path.stat()
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    for content in _content(path, status.st_size):
+        sha256.update(content)
+        md5.update(content)
+    return Digests(str(path), status.st_size, status.st_mtime_ns, checksums, sha256.hexdigest(), md5.hexdigest())
+
+
+def _noted(record: Path, digests: Digests) -> Digests:
+    with contextlib.suppress(OSError):  # a cache that cannot be written: the next open reads the file again
+        write_json(record, asdict(digests))
+    return digests
+
+
+def _content(path: Path, size: int) -> Iterable[bytes]:
+    """Yield the bytes of a file; show a bar, or write a line, if they take long."""
+    with path.open("rb") as file:
+        blocks = iter(lambda: file.read(_BLOCK_BYTES), b"")
+        yield from blocks if size < _LARGE else with_progress(blocks, f"Hashing {path.name}", num_rows=size)
 
 
 def converted(
@@ -140,6 +180,7 @@ def converted(
     factors: FactorSpace,
     labels: Int[np.ndarray, "images factors"] | None = None,
     md5: dict[Path, str] | None = None,
+    checksums: str = "",
     cache: Path | None = None,
 ) -> ArrayImages:
     """Return the images of files, mapped from the cache, which is filled on first use.
@@ -153,14 +194,15 @@ def converted(
         factors: As for `ArrayImages`.
         labels: As for `ArrayImages`.
         md5: Published MD5s of files.
+        checksums: Checksums that the files themselves hold, if they are at hand.
         cache: The cache folder; that of the user if None.
 
     Raises:
-        InputError: If a file is not the published one.
+        InputError: If a file is not the published one, or changes while it is read.
         OSError: If a file cannot be read, or the cache cannot be written.
     """
     folder = cache_folder() if cache is None else cache
-    digests = [digests_of(path, folder=folder) for path in paths]
+    digests = [digests_of(path, folder=folder, checksums=checksums) for path in paths]
     for path, found in zip(paths, digests, strict=True):
         expected = (md5 or {}).get(path, found.md5)
         if found.md5 != expected:
@@ -174,8 +216,16 @@ def converted(
     path = folder / f"{name}-{content[:12]}.npy"
     record = ensure_cached(
         path,
-        lambda: with_progress(blocks(), f"Converting {name}", num_images=shape[0]),
+        lambda: with_progress(_of_unchanged(digests, blocks()), f"Converting {name}", num_rows=shape[0]),
         shape=shape,
         source="file",
     )
-    return ArrayImages(load_cached(path), factors, source="file", fingerprint=record.sha256, labels=labels, path=path)
+    return ArrayImages(load_cached(path), factors, source="file", pixels_sha256=record.sha256, labels=labels, path=path)
+
+
+def _of_unchanged(digests: Sequence[Digests], blocks: Iterable[Pixels]) -> Iterator[Pixels]:
+    """Yield blocks, and see that the files that they came from are those that were hashed."""
+    yield from blocks
+    for each in digests:
+        if not each.is_of_present_file:
+            raise InputError(f"{each.path} must stay as it is while it is read, but has changed; start again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from betavae.data.cache import check_mapped, say
 from betavae.data.factors import FactorSpace
 
 _VERIFIED_BYTES = 2**23
+_FAST_BYTES = 10**9
 _SHARE_OF_MEMORY = 0.5
 """The share of a GPU's free memory that a data set may take: the rest is for networks, and for other trials."""
 
@@ -72,8 +74,18 @@ class StoredImages(FactorImages):
         check_mapped(self.stored, self.path)
         return self.decoded_on_host(self.stored[rows]).to(device)
 
+    @property
+    def is_verified_fast(self) -> bool:
+        """Whether the pixels take at most 1 GB."""
+        return self.stored.nbytes <= _FAST_BYTES
+
+    @property
+    def pixels_sha256(self) -> str:
+        """The SHA-256 that the pixels must have; the fingerprint, unless that covers more."""
+        return self.fingerprint
+
     def verify(self) -> None:
-        """Hash all pixels, in a fraction of a second for each GB in memory, and compare with the fingerprint.
+        """Hash all pixels, about 1 GB in a second if they are in memory, and compare with the hash that they must have.
 
         The hash is of the cache file as it is now. Copies on other devices are not checked: they hold the file as it
         was at the first call of `images` for the device.
@@ -87,13 +99,15 @@ class StoredImages(FactorImages):
         for start in range(0, len(stored), step):
             check_mapped(stored, self.path)
             digest.update(np.ascontiguousarray(stored[start : start + step]).data)
-        if digest.hexdigest() != self.fingerprint:
+        if digest.hexdigest() != self.pixels_sha256:
             fix = (
                 f"the file has been overwritten, and scores taken since are wrong: delete {self.path} and open it again"
                 if self.path
                 else "pass the right fingerprint"
             )
-            raise ValueError(f"The pixels must have SHA-256 {self.fingerprint}, but have {digest.hexdigest()}; {fix}.")
+            raise ValueError(
+                f"The pixels must have SHA-256 {self.pixels_sha256}, but have {digest.hexdigest()}; {fix}."
+            )
 
     def __reduce__(self) -> NoReturn:
         # A worker would be sent gigabytes that it could map.
@@ -107,8 +121,16 @@ class StoredImages(FactorImages):
         key = torch.empty(0, device=device).device  # "cuda" and "cuda:0" are one device, and hold one copy
         if key not in self._device_copies:
             check_mapped(self.stored, self.path)
-            self._device_copies[key] = torch.tensor(self.stored, device=key) if self._fits(key) else None
+            self._device_copies[key] = self._copied(key) if self._fits(key) else None
         return self._device_copies[key]
+
+    def _copied(self, device: torch.device) -> Tensor | None:
+        """Return a copy on a device; None if other trials have taken the room meanwhile."""
+        try:
+            return torch.tensor(self.stored, device=device)
+        except torch.OutOfMemoryError:
+            say(f"{device} has no room left for the images: they stay in the memory of the host, batch by batch.")
+            return None
 
     def _fits(self, device: torch.device) -> bool:
         if device.type != "cuda":
@@ -129,7 +151,8 @@ class ArrayImages(StoredImages):
         pixels: Pixels, (images, height, width, channels) uint8; lists, tensors and other integers become a uint8 array.
         factors: The factors.
         source: The origin of the images, in a word.
-        fingerprint: SHA-256 of the pixels, in hexadecimal; computed if None.
+        pixels_sha256: SHA-256 of the pixels, in hexadecimal; computed if None. It is the fingerprint, unless there are
+            labels: then these and the factors are part of the fingerprint.
         labels: The factors of each image, (images, factors): entry [i, k] in 0 .. V_k - 1. None for one image for each
             combination of the factors, in index order, or for `NO_FACTORS`.
         path: The cache file behind the pixels; None if there is none.
@@ -145,7 +168,7 @@ class ArrayImages(StoredImages):
         factors: FactorSpace,
         *,
         source: str,
-        fingerprint: str | None = None,
+        pixels_sha256: str | None = None,
         labels: ArrayLike | None = None,
         path: Path | None = None,
     ) -> None:
@@ -163,10 +186,18 @@ class ArrayImages(StoredImages):
                 )
         elif self.has_factors and len(self._pixels) != factors.size:
             raise ValueError(f"pixels must hold {factors.size} images, one per combination, but hold {len(self)}.")
-        self.fingerprint = hashlib.sha256(self._pixels.data).hexdigest() if fingerprint is None else fingerprint
+        if pixels_sha256 is None:
+            pixels_sha256 = hashlib.sha256(np.ascontiguousarray(self._pixels).data).hexdigest()
+        self._pixels_sha256 = pixels_sha256
+        self.fingerprint = pixels_sha256 if self._labels is None else self._fingerprint_with_labels(self._labels)
 
     def __len__(self) -> int:
         return len(self._pixels)
+
+    @property
+    def pixels_sha256(self) -> str:
+        """The SHA-256 that the pixels must have."""
+        return self._pixels_sha256
 
     @property
     def stored(self) -> UInt8[np.ndarray, "images height width channels"]:
@@ -191,3 +222,11 @@ class ArrayImages(StoredImages):
     def decoded(self, rows: UInt8[Tensor, "n height width channels"]) -> Float[Tensor, "n channels height width"]:
         """Return rows divided by 255, with the channels first, and last in memory: as convolutions compute fastest."""
         return rows.permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+    def _fingerprint_with_labels(self, labels: Int[np.ndarray, "images factors"]) -> str:
+        """Return a hash of the pixels, of the factors and of the labels: scores depend on all."""
+        factors = self.factors
+        described = [self._pixels_sha256, factors.names, factors.values, factors.categorical, factors.cyclic]
+        digest = hashlib.sha256(json.dumps(described).encode())
+        digest.update(np.ascontiguousarray(labels, "<i8").data)
+        return digest.hexdigest()

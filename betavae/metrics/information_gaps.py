@@ -141,8 +141,9 @@ class MigExact(_Gap):
     def score(self, sample: EncodedSample) -> Score:
         """Return the MIG of the whole set, with the mean gap of the factors that have an order in its details.
 
-        Its chance level is 0 on a whole grid. On part of a grid, where the score is biased, it is that of the same
-        posteriors with the rows of factors shuffled.
+        Its chance level is 0 and its ceiling 1 on a whole grid. On part of a grid, where the score is biased, the
+        chance level is that of the same posteriors with the rows of factors shuffled, and the ceiling that of a code
+        with one latent for each factor: below 1 where factors depend on one another in the rows.
         """
         generator, logvar = sample.generator(), sample.logvar
         assert logvar is not None  # needs_posterior
@@ -150,16 +151,17 @@ class MigExact(_Gap):
         values = factor_values(sample.factors)
         is_whole = is_whole_grid(values)
         factors = sample.space if is_whole and _is_in_index_order(values, sample.space) else values
-        chance = 0.0
+        chance, ceiling = 0.0, 1.0
         if not is_whole:
             left_out += f"; {PART_OF_GRID}"
             shuffled = shuffled_rows(values, generator)
             chance = exact_mutual_information_gap(sample.mean, logvar, shuffled).score
+            ceiling = mutual_information_gap(values, values, num_bins=int(values.max()) + 1).score  # a bin per value
         gap = exact_mutual_information_gap(sample.mean, logvar, factors)
         score = _score_of(gap, sample, estimator=f"quadrature of the full posterior{left_out}", chance=chance)
         ordered = [value for name, value in score.by_factor.items() if name not in sample.space.categorical]
         details = {**score.details, "score_of_ordered_factors": float(np.mean(ordered)) if ordered else None}
-        return replace(score, details=details, ceiling=1.0)
+        return replace(score, details=details, ceiling=ceiling)
 
     def check_details(self, score: Score) -> None:
         """Check the details of a gap, and the score of the ordered factors, which is None if there are none."""

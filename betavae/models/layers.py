@@ -30,7 +30,7 @@ def channels_of(image_shape: tuple[int, int, int]) -> int:
     if (height, width) != (_SIDE, _SIDE) or channels not in _CHANNELS:
         raise InputError(
             f"Images must be {_SIDE} x {_SIDE} with 1 or 3 channels, but are {height} x {width} with {channels}; scale "
-            "them first."
+            "them, or choose --architecture mlp, which takes any size."
         )
     return channels
 
@@ -45,7 +45,7 @@ def sixteenths_of(image_shape: tuple[int, int, int]) -> tuple[int, int]:
     if height % 16 or width % 16:
         raise InputError(
             f"Images must have sides that are multiples of 16, but are {height} x {width} with {channels} "
-            f"{'channel' if channels == 1 else 'channels'}; scale or pad them first."
+            f"{'channel' if channels == 1 else 'channels'}; scale or pad them, or choose --architecture mlp."
         )
     return height // 16, width // 16
 

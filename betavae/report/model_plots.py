@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,9 +68,10 @@ def information_heatmap(scores: Scores, latents: Sequence[Latent]) -> Figure:
     nats, shares = information.nats[order], information.shares[order]
     figure = Figure(figsize=(1.2 + 0.6 * len(names), max(2.4, 1.1 + 0.3 * len(shown))), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares, cmap=INFORMATION_COLORS, vmin=0, vmax=1, aspect="auto")
+    largest = min(1.0, max(0.1, math.ceil(10 * shares.max()) / 10))  # the colours reach to the next tenth
+    image = axes.imshow(shares, cmap=INFORMATION_COLORS, vmin=0, vmax=largest, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
-        text, color = f"{nats[row, column]:.2f}", "black" if share > 0.5 else "white"
+        text, color = f"{nats[row, column]:.2f}", "black" if share > largest / 2 else "white"
         axes.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
     _draw_frames(axes, shown, names)
     heads = [f"{name}\nH = {h:.2f}" for name, h in zip(names, information.entropies_nats, strict=True)]

@@ -199,12 +199,13 @@ def _sweep_pictures(
 ) -> dict[str, list[Picture]]:
     save, trials = partial(save_picture, folder), ranked(sweep.trials)
     rank_by, label = sweep.rank_by, report_column(sweep.rank_by).label
-    ceiling = portraits[0].scores[rank_by].ceiling if portraits else None
+    ranking = portraits[0].scores[rank_by] if portraits else None
+    ceiling, chance = (None, None) if ranking is None else (ranking.ceiling, ranking.chance)
     varied = [axis.column.name for axis in compared_axes(trials)]
     configs = [trial.config for trial in trials]
     pictures: dict[str, list[Picture]] = {"against": [], "together": [], "learning": [], "factors": []}
     for name in _fields_with_panel(trials):
-        figure = plots.score_against(name, sweep, ceiling=ceiling)
+        figure = plots.score_against(name, sweep, ceiling=ceiling, chance=chance)
         caption = f"Best {label} of every trial against {field_column(name).label}."
         if not has_several_objectives(configs) or "." in name:
             caption += " A bar: the median of a setting with several seeds."
@@ -220,7 +221,8 @@ def _sweep_pictures(
     curves = _CURVES_OF_OBJECTIVES if has_several_objectives(configs) else _CURVES
     if "likelihood" in varied:
         curves += " Losses of different likelihoods do not compare."
-    pictures["learning"].append(save("learning_curves", plots.learning_curves(sweep, ceiling=ceiling), caption=curves))
+    learning = plots.learning_curves(sweep, ceiling=ceiling, chance=chance)
+    pictures["learning"].append(save("learning_curves", learning, caption=curves))
     pictures["factors"] += _factor_pictures(portraits, folder)
     return pictures
 

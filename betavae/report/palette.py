@@ -97,8 +97,22 @@ _LEAST_SHARE = -10.0
 """Scores below are no shares of a perfect code, such as the ELBO: their axis follows them."""
 
 
-def score_axis(axes: Axes, label: str, *, scores: Sequence[float] = (), ceiling: float | None = None) -> None:
-    """Show scores on 0 to 1, or on more where some lie outside, with the score of a perfect code.
+_ROOM = 1.12
+"""The axis of scores ends this far above the highest, as a factor: room for a mark and a number."""
+
+_WHOLE = 0.8
+"""From this score on, the axis reaches to 1."""
+
+
+def score_axis(
+    axes: Axes,
+    label: str,
+    *,
+    scores: Sequence[float] = (),
+    ceiling: float | None = None,
+    chance: float | None = None,
+) -> None:
+    """Show scores from 0, or the lowest below it, to a little above the highest, with two scores to compare them with.
 
     The axis of scores in nats, which lie far below 0, follows them.
 
@@ -106,23 +120,33 @@ def score_axis(axes: Axes, label: str, *, scores: Sequence[float] = (), ceiling:
         axes: Its vertical axis shows the scores.
         label: What they are.
         scores: All that are shown.
-        ceiling: The score of a perfect code; None draws no line.
+        ceiling: The score of a perfect code: a line, or, where the axis ends below it, an arrow at its end. None for
+            none.
+        chance: The score of codes that know nothing: a line. None for none.
     """
-    low, high = min((0.0, *scores)), max((1.0, *scores))
+    low, highest = min((0.0, *scores)), max(scores, default=1.0)
     if low > _LEAST_SHARE:
+        high = max(1.0, highest) if highest > _WHOLE or highest <= 0 else _ROOM * max(highest, chance or 0.0)
         axes.set_ylim(low, high)
-    if (low, high) == (0, 1):
-        axes.set_yticks(np.arange(0, 1.01, 0.2))
     axes.set_ylabel(label)
     if ceiling is not None:
-        axes.axhline(ceiling, color=MUTED, linestyle=":", linewidth=1)
-        axes.annotate(
-            f"a perfect code: {ceiling:.2f}",
-            (0.99, ceiling),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, -2),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=7,
-        )
+        _draw_reference(axes, ceiling, f"a perfect code: {ceiling:.2f}", is_above=False)
+    if chance is not None:
+        _draw_reference(axes, chance, f"chance: {chance:.3f}", is_above=True)
+
+
+def _draw_reference(axes: Axes, score: float, text: str, *, is_above: bool) -> None:
+    """Draw a labelled line at a score; where the axis ends below it, an arrow at the end."""
+    is_outside = score > axes.get_ylim()[1]
+    if not is_outside:
+        axes.axhline(score, color=MUTED, linestyle=":", linewidth=1)
+    axes.annotate(
+        f"{text} \N{UPWARDS ARROW}" if is_outside else text,
+        (0.99, 1.0 if is_outside else score),
+        xycoords=("axes fraction", "axes fraction" if is_outside else "data"),
+        xytext=(0, 2 if is_above or is_outside else -2),
+        textcoords="offset points",
+        ha="right",
+        va="bottom" if is_above or is_outside else "top",
+        fontsize=7,
+    )

@@ -29,14 +29,15 @@ _NO_VALUE = -0.14
 """Height at which a line over parallel axes passes one whose field its trial does not have."""
 
 
-def score_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
+def score_against(name: str, sweep: Sweep, *, ceiling: float | None, chance: float | None = None) -> Figure:
     """Draw every trial's best score against one hyper-parameter; a bar marks the median of a setting of several seeds.
 
     Args:
         name: A parameter, or the name of a part. Trials that do not have it are left out. `factor-vae.gamma` is the
             parameter of one part alone. Against any other field, several objectives lie side by side, without bars.
         sweep: At least one of its trials has a score.
-        ceiling: The score of a perfect code; None draws no line.
+        ceiling: The score of a perfect code; None if unknown.
+        chance: The score of codes that know nothing; None if unknown.
     """
     scored = ranked(sweep.trials)
     trials = [trial for trial in scored if field_value(trial.config, name) is not None]
@@ -54,7 +55,7 @@ def score_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
         _draw_scores(figure, axis, trials, colors, many=many)
         _mark_medians(axes, axis, trials)
     axis.draw(axes)
-    _score_axis(axes, sweep, ceiling=ceiling)
+    _score_axis(axes, sweep, ceiling=ceiling, chance=chance)
     _status_legend(axes, trials)
     if len(trials) < len(scored) and not axis.is_of_one_part:
         axes.set_xlabel(f"{axis.column.label}\n({len(scored) - len(trials)} of {len(scored)} trials have none)")
@@ -63,14 +64,15 @@ def score_against(name: str, sweep: Sweep, *, ceiling: float | None) -> Figure:
     return figure
 
 
-def learning_curves(sweep: Sweep, *, ceiling: float | None) -> Figure:
+def learning_curves(sweep: Sweep, *, ceiling: float | None, chance: float | None = None) -> Figure:
     """Draw every trial's ranking score, losses and changing weights over its steps; the end's mark is how it ended.
 
     With several objectives, a thick line is the median of each, at the steps that half of its trials have reached.
 
     Args:
         sweep: At least one of its trials has a score.
-        ceiling: The score of a perfect code; None draws no line.
+        ceiling: The score of a perfect code; None if unknown.
+        chance: The score of codes that know nothing; None if unknown.
     """
     trials = [trial for trial in sweep.trials if trial.reports]
     names = dict.fromkeys(name for trial in trials for name in trial.reports[-1])
@@ -90,7 +92,7 @@ def learning_curves(sweep: Sweep, *, ceiling: float | None) -> Figure:
         values = [report[column.name] for trial in trials for report in trial.reports if column.name in report]
         if min(values) >= 0:
             axes.set_ylim(bottom=0)
-    _score_axis(panels[0], sweep, ceiling=ceiling)
+    _score_axis(panels[0], sweep, ceiling=ceiling, chance=chance)
     _status_legend(panels[0], trials)
     panels[-1].set_xlabel("steps")
     colors.draw_legend(figure, panels, trials)
@@ -128,10 +130,10 @@ def parallel_coordinates(sweep: Sweep, names: Sequence[str], *, num_marked: int)
     return figure
 
 
-def _score_axis(axes: Axes, sweep: Sweep, *, ceiling: float | None) -> None:
+def _score_axis(axes: Axes, sweep: Sweep, *, ceiling: float | None, chance: float | None) -> None:
     """Show the ranking score of all trials."""
     scores = [report[sweep.rank_by] for trial in sweep.trials for report in trial.reports]
-    score_axis(axes, report_column(sweep.rank_by).label, scores=scores, ceiling=ceiling)
+    score_axis(axes, report_column(sweep.rank_by).label, scores=scores, ceiling=ceiling, chance=chance)
 
 
 def _draw_scores(

@@ -252,7 +252,7 @@ def _check_fits(checkpoint: Checkpoint, model: VAE, data: FactorImages) -> None:
     names = data.factors.names
     num_scored = len(checkpoint.scores.kl_nats_per_latent)
     scored = information_of(checkpoint.scores).factors if has_information(checkpoint.scores) else names
-    if (num_scored, set(scored)) != (model.latent_size, set(names)):
+    if num_scored != model.latent_size or not set(scored) <= set(names):  # a factor may not vary on the scored rows
         raise CheckpointError(
             f"The scores of {checkpoint.folder} must be of its model's {model.latent_size} latents and of the factors "
             f"{', '.join(names)}, but are of {num_scored} latents and of {', '.join(sorted(scored))}."

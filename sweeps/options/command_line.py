@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, NoReturn, TypeVar, get_args
 
 from betavae.config import PARTS, parameters_by_name
+from betavae.data.cache import absolute_path
 from betavae.errors import InputError
 from betavae.extensions import check_extensions
 from betavae.metrics.elbo import Elbo
@@ -74,6 +75,10 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     origins = with_overrides(origins, dict.fromkeys(file_values, _origin("file")))
     origins = with_overrides(origins, dict.fromkeys(line_values, _origin("command line")))
     options = _with_values(base, values)
+    if options.sweep.data_root is not None:
+        with errors_naming_flags():
+            data_root = str(absolute_path("data_root", options.sweep.data_root))
+        options = replace(options, sweep=replace(options.sweep, data_root=data_root))
     if options.report.is_label_free and origins.get("rank_by", "default") == "default":
         options = replace(options, search=replace(options.search, rank_by=Elbo.name))
     with errors_naming_flags():

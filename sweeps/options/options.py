@@ -322,6 +322,7 @@ class Options:
             "--rank-by": [self.search.rank_by],
             "--live-scores": self.search.live_scores or (),
             "--scores": self.report.scores or (),
+            "--exact": [_EXACT] if self.report.exact else [],
         }
         needing = {flag: name for flag, names in scores.items() for name in names if _needs_factors(name)}
         if needing:
@@ -452,6 +453,10 @@ GROUPS: Mapping[str, type] = {
 }
 """By attribute of `Options`, the class of each group of fixed options. The other options are a trial's parts and
 parameters, in `space`."""
+
+
+_EXACT = "mig_exact"
+"""The score that `--exact` takes."""
 
 
 def _needs_factors(name: str) -> bool:

@@ -16,7 +16,7 @@ from betavae.schedules import number_text
 
 TABLES = {**PARTS, "metric": METRICS}
 ALL_PARTS = [pytest.param(table, name, id=name) for table in TABLES.values() for name in table]
-NEEDED = {"file": {"data_file": "/mine.npz", "image_size": "8x8x1"}}
+NEEDED = {"file": {"data_file": "/mine.npz", "image_size": "64x64x1"}}
 """Values that a part cannot do without, by its name."""
 
 PARAMETERS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 
@@ -124,6 +125,14 @@ def test_squares_are_where_their_factors_say() -> None:
             image[channel, 8 * y : 8 * y + 8, 8 * x : 8 * x + 8] = 1
     assert torch.equal(images, expected)
     assert len(data) == 8**6
+    np.testing.assert_array_equal(data.packed(5, 8), np.packbits(data.images([5, 6, 7]).numpy().astype(bool), axis=3))
+
+
+def test_the_fingerprint_is_that_of_all_squares() -> None:
+    data, digest = XYSquares(), hashlib.sha256()
+    for start in range(0, len(data), 2**13):
+        digest.update(data.packed(start, start + 2**13).data)
+    assert digest.hexdigest() == data.fingerprint
 
 
 @pytest.mark.parametrize("name", ["color-dsprites", "noisy-dsprites"])

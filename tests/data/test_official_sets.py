@@ -122,7 +122,7 @@ def test_a_missing_file_is_named_with_its_address(tmp_path: Path, name: str, mon
     published = OFFICIAL[name]
     with pytest.raises(InputError, match=re.escape(str(tmp_path))) as raised:
         DATASETS[name]().open()
-    for words in (name, published.address, published.size, "--data-root", "nothing is downloaded"):
+    for words in (name, published.address, published.size, "--data-root", "downloads nothing"):
         assert words in str(raised.value)
     monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(tmp_path / "none"))
     with pytest.raises(InputError, match=f"there is no folder {tmp_path / 'none'}"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from official_files import random_images, write_own_file
 
 from betavae.config import TrialConfig
-from betavae.data import NO_FACTORS, open_own_file
+from betavae.data import NO_FACTORS, open_own_file, own_file
 from betavae.data.own_file import FileDataset
 from betavae.errors import InputError, ParameterError
 
@@ -77,6 +78,13 @@ def test_images_may_be_grey_and_of_any_size(path: Path, images: np.ndarray, shap
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
+        (
+            {"factors": None, "names": None, "labels": np.zeros(70)},
+            "holds labels, which is not read: .* the name factors",
+        ),
+        ({"factors": np.arange(210).reshape(70, 3)}, "kind has 70 values in 70 images: put its values into groups"),
+        ({"factors": np.zeros((70, 1001), int)}, "up to 1000 columns"),
+        ({"names": np.array(["a", "b", "c" * 300])}, "must be up to 1000 texts of up to 40 characters"),
         ({"images": None}, "must hold images, uint8 of shape .*; but it holds factors, names"),
         ({"images": np.zeros((70, 64, 64))}, "images of .* must be uint8, 0 .. 255, but are float64: scale them"),
         ({"images": random_images(70, 64)}, r"must have shape \(n, height, width\) or .*, but have \(70, 64\)"),
@@ -135,7 +143,10 @@ def test_a_config_that_was_recorded_needs_no_file(path: Path, tmp_path: Path) ->
     read = TrialConfig.from_dict(config.to_dict())
     assert read == config
     assert read.dataset.image_shape == (3, 64, 64)
-    with pytest.raises(InputError, match=f"there is no {path}, and \\$DISENTANGLEMENT_LIB_DATA names no folder"):
+    with pytest.raises(
+        InputError,
+        match=f"there is no {path}, and no --data-root to look in: .* give --data-root, the folder of own.npz",
+    ):
         read.dataset.open()
 
 
@@ -160,6 +171,47 @@ def test_a_file_with_images_of_another_size_is_refused(path: Path) -> None:
         FileDataset(data_file=str(path), image_size="64")
 
 
+def test_other_factors_of_the_same_images_are_other_data(path: Path) -> None:
+    """Scores of corrected labels do not compare with those before."""
+    content = write_own_file(path)
+    first = open_own_file(path)
+    factors = content["factors"].copy()
+    factors[[0, 1]] = factors[[1, 0]]
+    changes = [{"factors": factors}, {"names": np.array(["a", "b", "c"])}, {"cyclic": np.array(["kind"])}]
+    fingerprints = {first.fingerprint}
+    for change in changes:
+        write_own_file(path, **change)
+        data = open_own_file(path)
+        data.verify()
+        fingerprints.add(data.fingerprint)
+    assert len(fingerprints) == 4
+
+
+def test_a_file_of_equal_size_and_time_is_read_again(path: Path) -> None:
+    """As `rsync -t` leaves it: the checksums in the file's own directory tell."""
+    write_own_file(path, images=np.zeros((70, 64, 64), np.uint8))
+    before = path.stat()
+    assert open_own_file(path).images([0]).max() == 0
+    write_own_file(path, images=np.full((70, 64, 64), 255, np.uint8))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
+    assert open_own_file(path).images([0]).min() == 1
+
+
+def test_a_file_that_changes_while_it_is_read_leaves_no_cache(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_own_file(path)
+    real = own_file._blocks
+
+    def changing(file: Path):
+        write_own_file(path, images=random_images(70, 64, 64, 3)[::-1])
+        yield from real(file)
+
+    monkeypatch.setattr(own_file, "_blocks", changing)
+    with pytest.raises(InputError, match="must stay as it is while it is read, but has changed"):
+        open_own_file(path)
+    assert not list(path.parent.glob("cache/*.npy"))
+
+
 def test_a_changed_file_is_converted_again(path: Path) -> None:
     write_own_file(path)
     first = open_own_file(path)
@@ -168,3 +220,11 @@ def test_a_changed_file_is_converted_again(path: Path) -> None:
     assert first.fingerprint != second.fingerprint
     assert len(second) == 71
     first.verify()
+
+
+def test_a_network_that_does_not_take_the_images_is_refused_at_the_door(path: Path) -> None:
+    write_own_file(path, images=random_images(70, 16, 16, 3))
+    values = {"dataset": "file", "data_file": str(path)}
+    with pytest.raises(ParameterError, match="burgess does not: .* or choose --architecture mlp"):
+        TrialConfig.from_dict(values)
+    assert TrialConfig.from_dict({**values, "architecture": "mlp"}).dataset.image_shape == (3, 16, 16)

@@ -161,7 +161,8 @@ def test_every_model_is_a_point_in_its_column_in_the_shade_of_its_value(comparis
         assert sorted(number for _, number, _ in drawn) == pytest.approx(sorted(quantity.numbers.values()))
         assert {round(x) for x, _, _ in drawn} == {0, 1, 2}
         assert len({x for x, _, _ in drawn}) == len(drawn)  # none lies on another
-        assert figure.axes[panel].get_ylim() == (0, 1)
+        highest = max(*quantity.numbers.values(), *quantity.chance.values())
+        assert figure.axes[panel].get_ylim() == pytest.approx((0, 1.12 * highest))
     light, dark = shades(METHOD_COLORS[list(OBJECTIVES).index("factor-vae")], 2)
     low, high = value_places(1, 2)
     of_factor = [(x, color) for x, _, color in points(figure, 0) if round(x) == 1]

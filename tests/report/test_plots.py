@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 
 from betavae.data import DSprites, FactorSpace
 from betavae.objectives import OBJECTIVES
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.report import comparison_plots, model_plots, plots
-from betavae.report.palette import FACTOR_COLORS, METHOD_COLORS, shades
+from betavae.report.palette import FACTOR_COLORS, METHOD_COLORS, score_axis, shades
 from betavae.report.portrait import Portrait, latents_by_kl, portray
 
 
@@ -28,13 +29,37 @@ def test_every_trial_is_a_point_and_the_median_of_seeds_a_bar(make_sweep) -> Non
         "c": {"migs": [0.3, 0.1], "beta": 8.0},
     }
     sweep = read_sweep(make_sweep(trials, outcome="done"))
-    axes = plots.score_against("beta", sweep, ceiling=0.9).axes[0]
+    axes = plots.score_against("beta", sweep, ceiling=0.9, chance=0.011).axes[0]
     points = np.concatenate([np.asarray(marks.get_offsets()) for marks in axes.collections])
     assert {tuple(point) for point in points.tolist()} == {(4.0, 0.2), (4.0, 0.4), (8.0, 0.3)}
-    assert axes.get_ylim() == (0, 1)
+    assert axes.get_ylim() == (0, pytest.approx(0.448)), "a little above the highest score, not up to 1"
+    assert {text.get_text() for text in axes.texts} == {"a perfect code: 0.90 ↑", "chance: 0.011"}
+    assert [line.get_ydata() for line in axes.lines if line.get_linestyle() == ":"] == [[0.011, 0.011]]
     bars = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "_"]
     assert bars == [[[4.0, pytest.approx(0.3)]]]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["finished", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "limits", "is_inside"),
+    [
+        ([0.1, 0.79], (0, 0.8848), False), ([0.1, 0.81], (0, 1), True), ([], (0, 1), True), ([0.0], (0, 1), True),
+        ([-0.2, 0.5], (-0.2, 0.56), False), ([0.001], (0, 1.12 * 0.02), False), ([-130.0, -120.0], None, False),
+    ],
+)  # fmt: skip
+def test_an_axis_of_scores_follows_the_scores(
+    scores: list[float], limits: tuple[float, float] | None, is_inside: bool
+) -> None:
+    """With a perfect code as a line where the axis reaches it, and else as an arrow at its end."""
+    axes = Figure().subplots()
+    axes.plot(range(len(scores)), scores)
+    score_axis(axes, "score", scores=scores, ceiling=0.9, chance=0.02)
+    if limits is not None:
+        assert axes.get_ylim() == pytest.approx(limits)
+        assert (axes.texts[0].get_text() == "a perfect code: 0.90") == is_inside
+        assert len([line for line in axes.lines if line.get_linestyle() == ":"]) == 1 + is_inside
+    else:
+        assert axes.get_ylim()[0] < -120
 
 
 MIXED: dict[str, dict[str, Any]] = {

@@ -212,5 +212,5 @@ def test_a_dry_run_measures_each_data_set(
     printed = capsys.readouterr().out
     assert "4 trials, then 6 of the confirmation" in printed
     assert "0002  blocks, beta-vae, beta 4, " in printed
-    assert f"data       blocks, drawn, SHA-256 {Blocks.fingerprint[:12]}..." in printed
+    assert f"factors hue, size, corner, drawn, SHA-256 {Blocks.fingerprint[:12]}..." in printed
     assert printed.count(" images/s, an evaluation takes ") == 2

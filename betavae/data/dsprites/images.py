@@ -38,9 +38,6 @@ IMAGE_SHAPE: ImageShape = (1, IMAGE_SIDE, IMAGE_SIDE)
 OFFICIAL_FILE = Path("dsprites", "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz")
 """Path of the official file below $DISENTANGLEMENT_LIB_DATA."""
 
-_OTHER_SETS = ("3dshapes", "mpi3d_toy", "mpi3d_realistic", "mpi3d_real", "cars", "small_norb")
-"""Folders of other data sets below $DISENTANGLEMENT_LIB_DATA."""
-
 
 @dataclass(frozen=True, eq=False)
 class DSprites(StoredImages):
@@ -106,9 +103,9 @@ class DSprites(StoredImages):
 
         Args:
             cache: The cache folder. None: $BETAVAE_CACHE, or else the platform's cache folder of the user.
-            npz: The official file, read in place of rendering. None: the file below $DISENTANGLEMENT_LIB_DATA, the
-                folder that holds `dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz`, if the variable is set. The
-                images are rendered if that folder holds other data sets and no `dsprites`.
+            npz: The official file, read in place of rendering. None: the file
+                `dsprites/dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz` below $DISENTANGLEMENT_LIB_DATA. The images
+                are rendered if the variable is not set, or that folder has no folder `dsprites`.
 
         Raises:
             OSError: If the cache folder must be written and cannot be, or is a file, or the user has no home folder.
@@ -147,27 +144,28 @@ def unpacked_images(packed: ArrayLike) -> Float[Tensor, "n 1 64 64"]:
 
 
 def _official_file_from_environment() -> Path | None:
-    """Return the official file; None if no folder of data sets is named, or that folder holds other data sets alone."""
+    """Return the official file; None if no folder of data sets is named, or it has no folder `dsprites`."""
     root = folder_from_environment(DATA_VARIABLE)
     if root is None:
         return None
     path = root / OFFICIAL_FILE
-    if not path.is_file():
-        if not path.parent.exists() and any((root / name).is_dir() for name in _OTHER_SETS):
-            return None
-        came = f"{root} is a file" if root.is_file() else f"there is no {path}"
-        raise InputError(
-            f"${DATA_VARIABLE} must be the folder that holds {OFFICIAL_FILE}, but {came}. Set it to that folder, or "
-            "unset it to use rendered dSprites."
-        )
-    return path
+    if path.is_file():
+        return path
+    holds_other_sets = root.is_dir() and not path.parent.exists() and not (root / path.name).exists()
+    if holds_other_sets:
+        return None
+    came = f"{root} is {'no folder' if root.exists() else 'not there'}" if not root.is_dir() else f"there is no {path}"
+    raise InputError(
+        f"--data-root or ${DATA_VARIABLE} must be the folder that holds {OFFICIAL_FILE}, but {came}. Name that folder, "
+        "or none to use rendered dSprites."
+    )
 
 
 def _open_rendered(folder: Path) -> DSprites:
     path = folder / f"dsprites-rendered-{RENDERED_FINGERPRINT[:12]}.npy"
     record = ensure_cached(
         path,
-        lambda: with_progress(render_blocks(), "Rendering dSprites", num_images=DSPRITES_FACTORS.size),
+        lambda: with_progress(render_blocks(), "Rendering dSprites", num_rows=DSPRITES_FACTORS.size),
         shape=(DSPRITES_FACTORS.size, IMAGE_BYTES),
         source="rendered",
         fingerprint=RENDERED_FINGERPRINT,
@@ -182,7 +180,7 @@ def _open_official(folder: Path, npz: Path, factors: FactorSpace = DSPRITES_FACT
     path = folder / f"dsprites-file-{sha256_of_file(npz)[:12]}.npy"
     record = ensure_cached(
         path,
-        lambda: with_progress(official_blocks(npz, factors), f"Reading {npz}", num_images=factors.size),
+        lambda: with_progress(official_blocks(npz, factors), f"Reading {npz}", num_rows=factors.size),
         shape=(factors.size, IMAGE_BYTES),
         source="file",
     )

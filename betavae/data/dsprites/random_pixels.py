@@ -118,7 +118,7 @@ class NoisyDSprites(RandomSprites):
 
 @dataclass(frozen=True, kw_only=True)
 class ColorDSpritesDataset(Dataset):
-    """dSprites in a random colour that no factor tells: 737,280 sprites of 64 x 64 pixels, in three channels."""
+    """dSprites in a random colour, which is no factor: 737,280 sprites of 64 x 64 pixels, in three channels."""
 
     name = "color-dsprites"
     image_shape = _COLOR_SHAPE
@@ -130,7 +130,7 @@ class ColorDSpritesDataset(Dataset):
 
 @dataclass(frozen=True, kw_only=True)
 class NoisyDSpritesDataset(Dataset):
-    """dSprites on random noise that no factor tells: 737,280 sprites of 64 x 64 pixels, in three channels."""
+    """dSprites on random noise, which is no factor: 737,280 sprites of 64 x 64 pixels, in three channels."""
 
     name = "noisy-dsprites"
     image_shape = _COLOR_SHAPE

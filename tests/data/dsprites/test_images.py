@@ -213,10 +213,9 @@ def test_missing_official_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("named", "came"),
     [
-        ("", "there is no {named}/dsprites/dsprites_ndarray"),
-        ("nowhere", "there is no {named}/dsprites/dsprites_ndarray"),
+        ("nowhere", "{named} is not there"),
         ("data/dsprites", "there is no {named}/dsprites/dsprites_ndarray"),
-        (f"data/{OFFICIAL_FILE}", "{named} is a file"),
+        (f"data/{OFFICIAL_FILE}", "{named} is no folder"),
     ],
 )
 def test_an_environment_that_names_no_folder_with_the_file_is_refused(dsprites, monkeypatch, tmp_path, named, came):
@@ -226,14 +225,15 @@ def test_an_environment_that_names_no_folder_with_the_file_is_refused(dsprites, 
     official.touch()
     path = tmp_path / named
     monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(path))
-    message = rf"DISENTANGLEMENT_LIB_DATA must be the folder that holds .*{came.format(named=path)}.*unset it to use"
+    message = (
+        rf"DISENTANGLEMENT_LIB_DATA must be the folder that holds .*{came.format(named=path)}.*or none to use rendered"
+    )
     with pytest.raises(ValueError, match=message):
         DSprites.open(cache=dsprites.path.parent)
 
 
 def test_a_folder_of_other_data_sets_leaves_dsprites_rendered(dsprites, monkeypatch, tmp_path):
     monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(tmp_path))
-    (tmp_path / "cars").mkdir()
     assert DSprites.open(cache=dsprites.path.parent).source == "rendered"
     (tmp_path / "dsprites").mkdir()
     with pytest.raises(ValueError, match="there is no .*/dsprites/dsprites_ndarray"):
