@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TextIO
 
 from betavae.text import printable
+
+_CREDENTIALS = re.compile(r"://[^\s/]*@")
+
+
+def without_credentials(text: str) -> str:
+    """Return a text with `...` in place of the user and password in its URLs."""
+    return _CREDENTIALS.sub("://...@", text)
 
 
 def print_escaped(text: str, *, file: TextIO | None = None) -> None:

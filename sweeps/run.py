@@ -93,11 +93,11 @@ def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
     gpus_found = available_gpus()
     options = parse_options(arguments, gpus_found=gpus_found)
     options.check()
-    if options.sweep.loggers is not None:
+    check_location(options.sweep.location)
+    if options.sweep.loggers or options.sweep.track:
         from sweeps.loggers import check_loggers  # late: the import takes seconds
 
-        check_loggers(options.sweep.loggers)
-    check_location(options.sweep.resume or options.sweep.results)
+        check_loggers(options)
     if options.sweep.data_root is not None:
         with errors_naming_flags():
             use_data_root(options.sweep.data_root)
@@ -108,7 +108,7 @@ def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
         return dry_run(options, gpus_found=gpus_found)
     resources = _find_resources(options, gpus_found=gpus_found)
     if options.resources.address is not None:
-        check_shared(Mirror.at(full_location(options.sweep.resume or options.sweep.results)))
+        check_shared(Mirror.at(full_location(options.sweep.location)))
     data = open_data(options)
     open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
     if options.sweep.preset == "full" and "preset" not in options.origins and not options.sweep.quiet:

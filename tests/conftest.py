@@ -13,4 +13,4 @@ assert _CHECKED
 
 hook = install_import_hook(_CHECKED, "beartype.beartype")
 
-pytest_plugins = ["sweep_folders", "browser"]  # after the hook: it imports what is to be checked
+pytest_plugins = ["sweep_folders", "browser", "trackers"]  # after the hook: it imports what is to be checked

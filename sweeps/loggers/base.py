@@ -43,12 +43,22 @@ class Logger:
 
     Attributes:
         name: The logger's name for `--loggers`.
+        is_default: Whether the logger follows a sweep without `--loggers`.
 
     Args:
         context: The stage.
     """
 
     name: ClassVar[str]
+    is_default: ClassVar[bool] = True
+
+    @classmethod
+    def check(cls, options: Options) -> None:
+        """Refuse a sweep that the logger could not follow. By default, do nothing: a logger follows any.
+
+        Raises:
+            InputError: With the fix.
+        """
 
     def __init__(self, context: LogContext) -> None:
         self.context = context

@@ -14,8 +14,9 @@ from betavae.config import TrialConfig
 from betavae.metrics import METRICS
 from betavae.records.trial import PlannedTrial
 from betavae.text import one_line
-from sweeps.loggers import LOGGERS, Logger
+from sweeps.loggers import LOGGERS, Logger, chosen_loggers
 from sweeps.loggers.base import LogContext
+from sweeps.printing import without_credentials
 
 _OTHER_NAMES = ("step", "loss", "weight", "images_per_second")
 """Names that trials report beside scores, without the part after a slash."""
@@ -26,7 +27,7 @@ class RayLoggers(TrialProgressCallback):  # with a callback of this class, Ray p
 
     Args:
         context: The stage.
-        loggers: Loggers by name; None for the loggers of `--loggers`.
+        loggers: Loggers by name; None for the loggers that the options choose.
     """
 
     def __init__(self, context: LogContext, loggers: dict[str, Logger] | None = None) -> None:
@@ -35,7 +36,7 @@ class RayLoggers(TrialProgressCallback):  # with a callback of this class, Ray p
         self._warnings: set[object] = set()
         self._loggers = dict(loggers or {})
         if loggers is None:
-            for name in context.options.sweep.loggers or LOGGERS:
+            for name in chosen_loggers(context.options.sweep):
                 self._call(name, None, partial(self._make, name))
 
     def _make(self, name: str) -> None:
@@ -94,7 +95,8 @@ class RayLoggers(TrialProgressCallback):  # with a callback of this class, Ray p
         self._warnings.add(kind)
         log = f"the {name} log" if index is None else f"the {name} log of trial {index:04}"
         reason = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
-        line = f"warning: {log} is incomplete: {reason}; the sweep continues (this warning is not repeated)"
+        problem = f"{log} is incomplete: {without_credentials(reason)}"
+        line = f"warning: {problem}; the sweep continues (this warning is not repeated)"
         with contextlib.suppress(OSError, ValueError):  # the output is closed
             print(one_line(line), file=sys.stderr, flush=True)
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.metadata import SESSION_END_INFO_TAG, create_summary_metadata
@@ -18,22 +17,12 @@ from betavae.columns import report_column, shown_fields
 from betavae.config import PARTS, TrialConfig
 from betavae.metrics import METRICS, live_metrics
 from betavae.objectives import OBJECTIVES
-from betavae.records.checkpoint import (
-    SAMPLES_FILE,
-    SCORES_FILE,
-    CheckpointError,
-    checkpoint_name,
-    read_samples,
-    read_scores,
-)
 from betavae.records.trial import PlannedTrial, Trial
-from betavae.report.model_plots import tile
-from betavae.report.pictures import information_pixels
-from betavae.report.portrait import latents_by_kl
 from sweeps.loggers.base import LogContext, Logger, Report
+from sweeps.loggers.contents import derived_hyperparameters, describe_ending, numbers_of, pictures_of
 from sweeps.loggers.event_file import EventFile
 from sweeps.storage.mirror import Mirror
-from sweeps.storage.trial_folder import TrialFolder, is_event_file
+from sweeps.storage.trial_folder import is_event_file
 
 _COMMON_FIELDS = (*PARTS, "seed", "steps")
 """Hyper-parameters that the HParams tab always has, beside a config's main fields and what the sweep tries."""
@@ -88,7 +77,7 @@ class TensorBoardLog(Logger):
             if trial.index not in self._files:  # the trial ended before `started`
                 self._begin_file(trial)
             if outcome.status in _STATUS:
-                ending = text("ending", _describe_ending(outcome))  # type: ignore[no-untyped-call]
+                ending = text("ending", describe_ending(outcome))  # type: ignore[no-untyped-call]
                 self._files[trial.index].add(ending, step=outcome.step)
                 self._files[trial.index].add(_end_of_session(_STATUS[outcome.status]))
         self._files.pop(trial.index)
@@ -110,10 +99,9 @@ class TensorBoardLog(Logger):
         if step <= self._latest_steps.get(index, 0):
             self._begin_file(trial, purge_step=step)
         self._latest_steps[index] = step
-        for name, value in report.items():
-            if name != "step" and isinstance(value, (int, float)):
-                self._files[index].add(scalar(name, value), step=step)  # type: ignore[no-untyped-call]
-        for tag, pixels in _pictures(self.context.stage.trial(index), step).items():
+        for name, value in numbers_of(report).items():
+            self._files[index].add(scalar(name, value), step=step)  # type: ignore[no-untyped-call]
+        for tag, pixels in pictures_of(self.context.stage.trial(index), step).items():
             picture = image(tag, pixels, dataformats="HWC"[: pixels.ndim])  # type: ignore[no-untyped-call]
             self._files[index].add(picture, step=step)
 
@@ -171,37 +159,10 @@ def _chart(pattern: str) -> list[Any]:
 
 
 def _hyperparameters(config: TrialConfig, tried: Sequence[str]) -> dict[str, Any]:
-    """Return what a trial tries, and derived numbers. The HParams tab sorts them by name, and shows five.
-
-    A parameter that changes over training is text, with two numbers beside it: `beta_start` and `beta_end`.
-    """
+    """Return what a trial tries, and derived numbers. The HParams tab sorts them by name, and shows five."""
     names = (*shown_fields([config]), *tried, *_COMMON_FIELDS)
     values = {name: config.value(name) for name in config.to_dict() if name in names}
-    starts = {f"{name}_start": schedule.start for name, schedule in config.schedules.items()}
-    ends = {f"{name}_end": schedule.end for name, schedule in config.schedules.items()}
-    return values | starts | ends | config.derived()
-
-
-def _pictures(folder: TrialFolder, step: int) -> dict[str, np.ndarray]:
-    """Return the pictures of a step's checkpoint; none if the checkpoint has been deleted since, or is damaged."""
-    name = checkpoint_name(step)
-    folder.mirror.pull(lambda file: file in {f"{name}/{SAMPLES_FILE}", f"{name}/{SCORES_FILE}"})
-    try:
-        scores, samples = read_scores(folder.path / name), read_samples(folder.path / name)
-        latents = latents_by_kl(scores)
-        return {
-            "reconstructions": tile(np.stack([samples["originals"], samples["reconstructions"]])),
-            "traversal_by_kl": tile(samples["traversal"][[latent.index for latent in latents]]),
-            "mutual_information": information_pixels(scores, latents),
-        }
-    except (CheckpointError, LookupError, TypeError, ValueError, AttributeError):
-        return {}
-
-
-def _describe_ending(trial: Trial) -> str:
-    if trial.error is not None:
-        return f"failed at step {trial.step}: {trial.error}"
-    return f"{trial.status} at step {trial.step}, best {trial.rank_by} {trial.score:.3f}"
+    return values | derived_hyperparameters(config)
 
 
 def _end_of_session(status: str) -> Summary:

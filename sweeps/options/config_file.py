@@ -86,6 +86,8 @@ def _words(path: Path, name: str, value: Any) -> list[str]:
         if value:
             return [flag(name)]
         return [f"--no-{name}"] if option.default else []
+    if value == [] and option is not None and option.is_list:
+        return [flag(name)]
     if value == [] or name == "config":
         raise InputError(f"{name} in {path} must be a value that the file can give, but got {value!r}.")
     values = value if isinstance(value, list) else [value]

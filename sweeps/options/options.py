@@ -83,7 +83,12 @@ class SweepOptions:
 
     loggers: tuple[str, ...] | None = option(None, metavar="NAME")
     """Loggers to use while trials run. `terminal`: print a line when a trial ends; `tensorboard`: write curves and
-    pictures. Default: all."""
+    pictures; and those of `--track`. Default: `terminal` and `tensorboard`."""
+
+    track: tuple[str, ...] | None = option(None, metavar="NAME")
+    """Add these trackers to the loggers: `wandb` (Weights & Biases), `mlflow`. Each writes every trial as a run of a
+    group per sweep, and is configured by its own environment variables, such as WANDB_MODE and MLFLOW_TRACKING_URI.
+    Without a name: none, to resume a sweep without its trackers."""
 
     quiet: bool = option(False, is_recorded=False)
     """Print only the final table, the best trial and errors."""
@@ -94,6 +99,11 @@ class SweepOptions:
     seed: int = option(0, letter="s", least=0, most=MAX_SEED, resume="fixed")
     """Seed of the search; the seeds of all trials follow from it. A trial's seed determines its initial weights, its
     order of images and its noise."""
+
+    @property
+    def location(self) -> str:
+        """The folder or URL that the results go to: of the resumed sweep, or of all sweeps."""
+        return self.resume or self.results
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ PLANNED = PlannedTrial(0, TrialConfig(steps=3, eval_every=1, latent_size=3))
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> StageFolder:
+def stage(tmp_path: Path, with_store: Callable[[Path], None]) -> StageFolder:
+    with_store(tmp_path)
     stage = StageFolder(Mirror(tmp_path / "search"), "mig")
     stage.trial(0).plan(PLANNED)
     return stage

@@ -50,7 +50,8 @@ REPOSITORY = Path(__file__).parents[2]
         ("--beta 1@0,16@9000", "--beta must end at step 3500, the trial's last, or before, but"),
         ("--beta", "--beta must be a value, several values, or a range LOW..HIGH, but got nothing"),
         ("--search tpe", "--search must be one of grid, random, optuna, but got 'tpe'"),
-        ("--loggers paper", "--loggers must be some of terminal, tensorboard, but got 'paper'"),
+        ("--loggers paper", "--loggers must be some of terminal, tensorboard, wandb, mlflow, but got 'paper'"),
+        ("--track paper", "--track must be some of wandb, mlflow, but got 'paper'"),
         ("--results /dev/null", "--results must be a folder that can be written"),
     ],
 )

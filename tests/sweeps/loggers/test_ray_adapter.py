@@ -8,7 +8,7 @@ import pytest
 from betavae.config import TrialConfig
 from betavae.errors import InputError
 from betavae.records.trial import PlannedTrial, Trial
-from sweeps.loggers import LOGGERS, check_loggers
+from sweeps.loggers import LOGGERS, check_loggers, chosen_loggers
 from sweeps.loggers.base import LogContext, Logger, Report
 from sweeps.loggers.ray_adapter import RayLoggers
 from sweeps.options.command_line import parse_options
@@ -86,9 +86,45 @@ def test_a_logger_that_raises_costs_one_warning_and_no_other_logger(
 
 def test_only_the_loggers_that_are_asked_for_follow(context: LogContext) -> None:
     assert list(RayLoggers(context)._loggers) == ["terminal"]
-    check_loggers(LOGGERS.keys())  # raises otherwise
-    with pytest.raises(InputError, match="--loggers must be some of terminal, tensorboard, but got 'paper'"):
-        check_loggers(["paper"])
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("", ["terminal", "tensorboard"]),
+        ("--track wandb", ["terminal", "tensorboard", "wandb"]),
+        ("--track mlflow wandb", ["terminal", "tensorboard", "mlflow", "wandb"]),
+        ("--track", ["terminal", "tensorboard"]),
+        ("--loggers terminal --track mlflow", ["terminal", "mlflow"]),
+        ("--loggers terminal mlflow --track mlflow", ["terminal", "mlflow"]),
+        ("--loggers wandb", ["wandb"]),
+    ],
+)
+def test_track_adds_to_the_loggers(words: str, names: list[str], trackers_offline: None) -> None:
+    options = parse_options(words.split(), gpus_found=0)
+    check_loggers(options)  # raises otherwise
+    assert chosen_loggers(options.sweep) == names
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--loggers paper", "--loggers must be some of terminal, tensorboard, wandb, mlflow, but got 'paper'"),
+        ("--track paper", "--track must be some of wandb, mlflow, but got 'paper'"),
+        ("--track terminal", "--track must be some of wandb, mlflow, but got 'terminal'"),
+    ],
+)
+def test_an_unknown_logger_is_refused(words: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_loggers(parse_options(words.split(), gpus_found=0))
+
+
+def test_no_password_of_a_server_is_in_a_warning(context: LogContext, capsys: pytest.CaptureFixture[str]) -> None:
+    loggers = RayLoggers(context, {})
+    loggers._warn("mlflow", 3, ValueError("http://user:secret@host/api did not answer http://user:secret@host:5000"))
+    error = capsys.readouterr().err
+    assert "secret" not in error
+    assert "ValueError: http://...@host/api did not answer http://...@host:5000;" in error
 
 
 @pytest.mark.parametrize("moment", ["__init__", "__enter__", "__exit__"])

@@ -71,6 +71,15 @@ def test_the_record_of_a_sweep_asks_for_the_same_again(study: Path, tmp_path: Pa
     }
 
 
+def test_an_empty_list_is_the_option_without_a_value(tmp_path: Path) -> None:
+    study, record = tmp_path / "study.toml", tmp_path / "sweep.json"
+    study.write_text('track = []\nloggers = ["terminal"]')
+    asked = parse("--config", study)
+    assert (asked.sweep.track, asked.sweep.loggers) == ((), ("terminal",))
+    record.write_text(json.dumps({"format": 1, "options": options_to_dict(asked)}))
+    assert parse("--config", record).sweep.track == ()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -91,6 +91,7 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "scores": ("", "test_model_scores.test_the_scores_that_are_asked_for_are_taken_and_kept"),
     "dataset": ("", "test_options.test_a_part_is_chosen_by_its_name"),
     "loggers": ("", "test_ray_adapter.test_only_the_loggers_that_are_asked_for_follow"),
+    "track": ("", "test_ray_adapter.test_track_adds_to_the_loggers"),
     "scheduler": ("--scheduler median", rule),
     "grace_steps": ("--grace-steps 20000", rule),
     "architecture": ("--architecture conv3", trials),
