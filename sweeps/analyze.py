@@ -20,8 +20,9 @@ from betavae.data import DATA_VARIABLE, FactorImages, use_data_root
 from betavae.errors import InputError
 from betavae.extensions import check_extensions, load_extensions
 from betavae.process import available_cores, prepare_process
-from betavae.records.checkpoint import CODES_FILE, MODEL_FILE, SAMPLES_FILE
+from betavae.records.checkpoint import CODES_FILE, SAMPLES_FILE
 from betavae.records.sweep import Selection, Sweep, name_in_sweep, read_sweep
+from betavae.records.weights import MODEL_FILE, stored_names
 from betavae.report.export import best_checkpoints, check_export, export_best
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
@@ -119,7 +120,7 @@ def analyze(
         rule = rule_of(options, sweep.trials)
         selection: Selection | None = None
         if rule is not None:
-            mirror.pull(lambda name: name.endswith(rule.files))
+            mirror.pull(lambda name: name.endswith(stored_names(rule.files)))
             selection, not_scored = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
             problems += not_scored
         models = models_to_score(sweep.with_selection(selection), options)
@@ -161,7 +162,7 @@ def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
 def _is_needed(name: str, options: ReportOptions) -> bool:
     """Return whether the report needs a file of a sweep's folder."""
     codes = (CODES_FILE,) if options.scores else ()
-    return is_record(name) or name.endswith((MODEL_FILE, SAMPLES_FILE, *codes))
+    return is_record(name) or name.endswith(stored_names((MODEL_FILE, SAMPLES_FILE, *codes)))
 
 
 def _reason_for_no_score(sweep: Sweep) -> str:

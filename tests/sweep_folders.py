@@ -1,5 +1,6 @@
 """A small data set and sweep folders, for the tests of what reads them."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,10 +18,11 @@ from betavae.data.dsprites.render import PackedImages
 from betavae.evaluation import evaluate
 from betavae.metrics import Scores
 from betavae.models import VAE
-from betavae.records.checkpoint import write_checkpoint
+from betavae.records.checkpoint import MANIFEST_FILE, load_model, write_checkpoint
 from betavae.records.record import FORMAT
 from betavae.records.sweep import read_sweep
 from betavae.records.trial import PlannedTrial
+from betavae.records.weights import EARLIER_MODEL_FILE, MODEL_FILE
 
 WriteSweep = Callable[..., Path]
 MakeSweep = Callable[..., Path]
@@ -163,6 +165,20 @@ def two_datasets(make_sweep: MakeSweep, blocks: Blocks) -> Path:
 def make_sweep(write_sweep: WriteSweep, tmp_path: Path) -> MakeSweep:
     """The same, in a folder of the test's own."""
     return lambda trials, **outcome: write_sweep(tmp_path / "study", trials, **outcome)
+
+
+def as_earlier(folder: Path) -> Path:
+    """Rewrite a checkpoint, or the checkpoints and record of a sweep, as format 1 has them, and return the folder."""
+    for manifest in folder.rglob(MANIFEST_FILE):
+        torch.save(load_model(manifest.parent).state_dict(), manifest.with_name(EARLIER_MODEL_FILE))
+        manifest.with_name(MODEL_FILE).unlink()
+        sums = json.loads(manifest.read_text())
+        del sums[MODEL_FILE]
+        content = manifest.with_name(EARLIER_MODEL_FILE).read_bytes()
+        manifest.write_text(json.dumps(sums | {EARLIER_MODEL_FILE: hashlib.sha256(content).hexdigest()}))
+    for record in folder.glob("sweep*.json"):
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"format": 1}))
+    return folder
 
 
 def _write_trial(

@@ -19,14 +19,15 @@ from betavae.metrics import METRICS, Scores
 from betavae.parts import Part, parameters_of
 from betavae.records.checkpoint import (
     CONFIG_FILE,
-    MODEL_FILE,
     SCORES_FILE,
     CheckpointError,
     add_scores,
     check_checkpoint,
+    copy_model,
 )
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Checkpoint, Trial, ranked
+from betavae.records.weights import MODEL_FILE
 from betavae.report.choice import labels_of_choice
 from betavae.report.confirmation import confirmed
 from betavae.report.provenance import describe_score
@@ -77,8 +78,8 @@ def _export(sweep: Sweep, checkpoint: Checkpoint, output: Path, *, data: FactorI
     card = _card(sweep, trial, checkpoint, data=data, template=(page / "card.md").read_text())
     output.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(output) as folder:
-        for file in (CONFIG_FILE, MODEL_FILE, SCORES_FILE):
-            shutil.copyfile(checkpoint.folder / file, folder / file)
+        copy_model(checkpoint.folder, folder)
+        shutil.copyfile(checkpoint.folder / SCORES_FILE, folder / SCORES_FILE)
         if checkpoint.folder in trial.unkept:
             add_scores(folder, trial.unkept[checkpoint.folder])
         (folder / SCRIPT_FILE).write_text((page / SCRIPT_FILE).read_text())

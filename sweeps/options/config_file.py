@@ -12,7 +12,7 @@ from typing import Any
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
 from betavae.parts import field_of_part, split_field
-from betavae.records.record import FORMAT, SWEEP_FILE
+from betavae.records.record import READ_FORMATS, SWEEP_FILE, formats_read
 from sweeps.options.fields import Option, flag, options_of
 from sweeps.options.options import GROUPS
 from sweeps.search.space import value_text
@@ -38,8 +38,8 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix != ".json":
         return tomllib.loads(text)
     record = json.loads(text)
-    if isinstance(record, dict) and record.get("format") != FORMAT:
-        raise ValueError(f"it must be of format {FORMAT}, but is of {record.get('format')!r}.")
+    if isinstance(record, dict) and record.get("format") not in READ_FORMATS:
+        raise ValueError(f"it must be of format {formats_read()}, but is of {record.get('format')!r}.")
     options = record.get("options") if isinstance(record, dict) else None
     if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
         raise ValueError("the file does not hold the options of a sweep.")

@@ -122,7 +122,13 @@ class SweepFolder:
         folder._record = record
         resumption = {**_provenance(arguments), "start": _now()}
         record.pop("outcome", None)
-        folder._write({"options": options_to_dict(options), "resumed": [*record.get("resumed", []), resumption]})
+        folder._write(
+            {
+                "format": FORMAT,
+                "options": options_to_dict(options),
+                "resumed": [*record.get("resumed", []), resumption],
+            }
+        )
         _warn(problems)
         for stage in (folder.search, folder.confirmation):
             for trial in folder.read_and_mend(stage).read:

@@ -137,12 +137,12 @@ def test_a_model_of_changed_weights_is_not_exported_and_nothing_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = make_sweep({"a": {"migs": [0.2]}})
-    weights = folder / "search" / "trial_a" / "checkpoint_000000" / "model.pt"
+    weights = folder / "search" / "trial_a" / "checkpoint_000000" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
     assert main([str(folder), "--export", str(tmp_path / "model")]) == BAD_INPUT
-    assert "model.pt is not what was written" in capsys.readouterr().err
+    assert "model.safetensors is not what was written" in capsys.readouterr().err
     assert not (folder / "report").exists()
     assert not (tmp_path / "model").exists()
 
@@ -167,7 +167,7 @@ def test_top_exact_and_output_say_how_much_and_where(
 
 def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(make_sweep) -> None:
     folder = make_sweep({"a": {"migs": [0.2]}, "b": {"migs": [0.1]}})
-    for name in ("model.pt", "codes.npz"):
+    for name in ("model.safetensors", "codes.npz"):
         (folder / "search" / "trial_a" / "checkpoint_000000" / name).unlink()
     assert main([str(folder)]) == DONE
     page = (folder / "report" / "index.html").read_text()
@@ -302,7 +302,7 @@ def test_an_exported_card_holds_no_markup_of_the_sweeps(make_sweep, small_data: 
     inline = [child for token in tokens for child in token.children or []]
     assert not {token.type for token in (*tokens, *inline)} & {"html_block", "html_inline", "link_open", "image"}
     assert all(
-        child.content.startswith((*METRICS, "config.json", "model.pt", "scores.json", "weights_only"))
+        child.content.startswith((*METRICS, "config.json", "model.safetensors", "scores.json"))
         for child in inline
         if child.type == "code_inline"
     )

@@ -61,7 +61,7 @@ def test_a_file_and_a_record_give_schedules_as_the_command_line_does(tmp_path: P
 def test_the_record_of_a_sweep_asks_for_the_same_again(study: Path, tmp_path: Path) -> None:
     asked = parse("--config", study, "--name", "first", "--seed", 3)
     record = tmp_path / "sweep.json"
-    record.write_text(json.dumps({"format": 1, "options": options_to_dict(asked)}))
+    record.write_text(json.dumps({"format": 2, "options": options_to_dict(asked)}))
     again = options_to_dict(parse("--config", record))
     assert again["sweep"].pop("name") is None
     assert options_to_dict(asked)["sweep"].pop("name") == "first"
