@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 if __name__ == "__main__":  # first: the imports below take seconds, and may find another checkout's packages
@@ -23,7 +23,7 @@ from betavae.process import available_cores, prepare_process
 from betavae.records.checkpoint import CODES_FILE, SAMPLES_FILE
 from betavae.records.sweep import Selection, Sweep, name_in_sweep, read_sweep
 from betavae.records.weights import MODEL_FILE, stored_names
-from betavae.report.export import best_checkpoints, check_export, export_best
+from betavae.report.export import Export, best_checkpoints, check_export, export_best
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
 from betavae.text import one_line
@@ -64,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, OSError) as error:
         print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
-    for problem in analysis.report.problems:
+    for problem in (*analysis.report.problems, *analysis.export.problems):
         print_escaped(f"warning: {one_line(problem)}", file=sys.stderr)
-    for path in (analysis.report.page, *analysis.cards):
+    for path in (analysis.report.page, *analysis.export.cards):
         print_escaped(str(path))
     return DONE
 
@@ -77,11 +77,11 @@ class Analysis:
 
     Attributes:
         report: The report.
-        cards: The cards of the exported models.
+        export: The exported models.
     """
 
     report: Report
-    cards: Sequence[Path]
+    export: Export = field(default_factory=lambda: Export(()))
 
 
 def analyze(
@@ -141,7 +141,7 @@ def analyze(
             mirror.push(REPORT_FOLDER)
             page = child_location(child_location(mirror.location, REPORT_FOLDER), PAGE_FILE)
             report = replace(report, page=page)
-        return Analysis(report, [] if export is None else export_best(sweep, export, data=data))
+        return Analysis(report) if export is None else Analysis(report, export_best(sweep, export, data=data))
 
 
 def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:

@@ -16,6 +16,7 @@ from betavae.config import TrialConfig
 from betavae.data import DATASETS, DSprites, FactorSpace
 from betavae.data.dsprites.render import PackedImages
 from betavae.evaluation import evaluate
+from betavae.likelihoods import Likelihood
 from betavae.metrics import Scores
 from betavae.models import VAE
 from betavae.records.checkpoint import MANIFEST_FILE, load_model, write_checkpoint
@@ -60,9 +61,9 @@ def scores_by_dataset(scores: Scores) -> dict[str, Scores]:
     return {"dsprites": scores, "blocks": evaluate(_model(Blocks.image_shape), Blocks(), step=200)}
 
 
-def _model(image_shape: tuple[int, int, int] = (1, 64, 64)) -> VAE:
+def _model(image_shape: tuple[int, int, int] = (1, 64, 64), likelihood: Likelihood | None = None) -> VAE:
     """Three latents, untrained; their pictures differ, since the decoder amplifies the codes."""
-    model = VAE(3, image_shape=image_shape, generator=torch.Generator().manual_seed(0))
+    model = VAE(3, likelihood=likelihood, image_shape=image_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.decoder[0].weight.mul_(30)
     return model
@@ -210,7 +211,7 @@ def _write_trial(
         write_checkpoint(
             folder / f"checkpoint_{best:06}",
             config=config,
-            model=_model(config.dataset.image_shape),
+            model=_model(config.dataset.image_shape, config.likelihood),
             training={},
             scores=scores.with_scores({"mig": replace(scores["mig"], value=max(migs))}),
             report=reports[best],

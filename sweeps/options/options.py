@@ -237,9 +237,10 @@ class AnalysisOptions:
     `report` in the sweep's folder."""
 
     export: Path | None = option(None, metavar="FOLDER")
-    """Also write the best model to this new folder: weights, configuration, scores, a model card, and a script that
-    draws latent traversals. With several data sets, write the best model of each to a folder of the data set's name in
-    it."""
+    """Also write the best model to this new folder, which can be uploaded to the Hugging Face Hub as it is: weights
+    (safetensors), configuration, scores, a model card, a script that draws latent traversals, and, if the packages of
+    the extra `onnx` are installed, encoder and decoder as ONNX. With several data sets, write the best model of each to
+    a folder of the data set's name in it."""
 
     data_root: str | None = option(None, metavar="FOLDER")
     """Folder that holds the official files of data sets. Default: the folder that $DISENTANGLEMENT_LIB_DATA names, or

@@ -233,8 +233,8 @@ def test_the_best_model_of_each_data_set_is_exported(
     two_datasets: Path, tmp_path: Path, small_data: DSprites, blocks: Blocks
 ) -> None:
     sweep = read_sweep(two_datasets)
-    cards = export_best(sweep, tmp_path / "models", data={"dsprites": small_data, "blocks": blocks})
-    assert cards == [tmp_path / "models" / name / "README.md" for name in ("dsprites", "blocks")]
+    cards = export_best(sweep, tmp_path / "models", data={"dsprites": small_data, "blocks": blocks}).cards
+    assert cards == tuple(tmp_path / "models" / name / "README.md" for name in ("dsprites", "blocks"))
     (sprites, blocks_card) = (card.read_text() for card in cards)
     assert "beta 8" in sprites
     assert "the best of 4 trials" in sprites
