@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 if __name__ == "__main__":  # first: the imports below take seconds, and may find another checkout's packages
@@ -34,6 +34,7 @@ from sweeps.options.fields import errors_naming_flags
 from sweeps.options.options import ReportOptions
 from sweeps.printing import print_escaped
 from sweeps.search.importance import importances
+from sweeps.search.optuna_study import check_study_file, write_studies
 from sweeps.storage.locations import child_location
 from sweeps.storage.mirror import is_record, local_copy
 
@@ -60,13 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 use_data_root(options.data_root)
         if options.export is not None:
             check_export(options.export)
-        analysis = analyze(options.folder, output=options.output, options=options.report, export=options.export)
+        if options.export_optuna is not None:
+            check_study_file(options.export_optuna)
+        analysis = analyze(
+            options.folder,
+            output=options.output,
+            options=options.report,
+            export=options.export,
+            study_file=options.export_optuna,
+        )
     except (InputError, OSError) as error:
         print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
-    for problem in (*analysis.report.problems, *analysis.export.problems):
+    for problem in (*analysis.report.problems, *analysis.problems):
         print_escaped(f"warning: {one_line(problem)}", file=sys.stderr)
-    for path in (analysis.report.page, *analysis.export.cards):
+    for path in (analysis.report.page, *analysis.files):
         print_escaped(str(path))
     return DONE
 
@@ -77,15 +86,22 @@ class Analysis:
 
     Attributes:
         report: The report.
-        export: The exported models.
+        files: The cards of the exported models, then the file of Optuna studies.
+        problems: A sentence for each part of an export that is missing.
     """
 
     report: Report
-    export: Export = field(default_factory=lambda: Export(()))
+    files: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def analyze(
-    location: str, *, output: Path | None = None, options: ReportOptions, export: Path | None = None
+    location: str,
+    *,
+    output: Path | None = None,
+    options: ReportOptions,
+    export: Path | None = None,
+    study_file: Path | None = None,
 ) -> Analysis:
     """Write the report of a sweep that has ended, still runs or was killed, or of a copy of a sweep.
 
@@ -95,10 +111,11 @@ def analyze(
         output: The folder of the report; None for `report` in the sweep's folder.
         options: The content of the report.
         export: A new folder for the best model, or for those of several data sets; None to export no model.
+        study_file: A new file for the sweep as Optuna studies; None to write none.
 
     Raises:
         InputError: If there is no sweep, the sweep has no score yet, or the best model cannot be read.
-        OSError: If the report or the model cannot be written.
+        OSError: If the report, the model or the studies cannot be written.
     """
     with local_copy(location, lambda name: _is_needed(name, options)) as mirror:
         sweep = read_sweep(mirror.local)
@@ -141,7 +158,11 @@ def analyze(
             mirror.push(REPORT_FOLDER)
             page = child_location(child_location(mirror.location, REPORT_FOLDER), PAGE_FILE)
             report = replace(report, page=page)
-        return Analysis(report) if export is None else Analysis(report, export_best(sweep, export, data=data))
+        exported = Export() if export is None else export_best(sweep, export, data=data)
+        if study_file is None:
+            return Analysis(report, exported.cards, exported.problems)
+        problems = write_studies(sweep, study_file)
+        return Analysis(report, (*exported.cards, study_file), (*exported.problems, *problems))
 
 
 def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:

@@ -43,7 +43,7 @@ class Export:
         problems: A sentence for each reason why models have no ONNX files.
     """
 
-    cards: tuple[Path, ...]
+    cards: tuple[Path, ...] = ()
     problems: tuple[str, ...] = ()
 
 

@@ -242,6 +242,11 @@ class AnalysisOptions:
     the extra `onnx` are installed, encoder and decoder as ONNX. With several data sets, write the best model of each to
     a folder of the data set's name in it."""
 
+    export_optuna: Path | None = option(None, metavar="FILE")
+    """Also write the sweep, of any search, to this new SQLite file as an Optuna study with the score of each trial by
+    step: `optuna-dashboard sqlite:///FILE` shows it. With several data sets, write a study of each; a confirmation has
+    a study of its own."""
+
     data_root: str | None = option(None, metavar="FOLDER")
     """Folder that holds the official files of data sets. Default: the folder that $DISENTANGLEMENT_LIB_DATA names, or
     else that of the sweep."""
