@@ -1,4 +1,4 @@
-"""The command `analyze.py`: write the report of a sweep from the sweep's folder alone."""
+"""The command `analyze.py`, or `betavae-analyze`: write the report of a sweep from the sweep's folder alone."""
 
 from __future__ import annotations
 
