@@ -1,4 +1,4 @@
-"""The command `analyze.py`: write the report of a sweep from the sweep's folder alone."""
+"""The command `analyze.py`, or `betavae-analyze`: write the report of a sweep from the sweep's folder alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from betavae.data import DATA_VARIABLE, FactorImages, use_data_root
 from betavae.errors import InputError
 from betavae.extensions import check_extensions, load_extensions
 from betavae.process import available_cores, prepare_process
-from betavae.records.checkpoint import CODES_FILE, MODEL_FILE, SAMPLES_FILE
+from betavae.records.checkpoint import CODES_FILE, SAMPLES_FILE
 from betavae.records.sweep import Selection, Sweep, name_in_sweep, read_sweep
-from betavae.report.export import best_checkpoints, check_export, export_best
+from betavae.records.weights import MODEL_FILE, stored_names
+from betavae.report.export import Export, best_checkpoints, check_export, export_best
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
 from betavae.text import one_line
@@ -33,6 +34,7 @@ from sweeps.options.fields import errors_naming_flags
 from sweeps.options.options import ReportOptions
 from sweeps.printing import print_escaped
 from sweeps.search.importance import importances
+from sweeps.search.optuna_study import check_study_file, write_studies
 from sweeps.storage.locations import child_location
 from sweeps.storage.mirror import is_record, local_copy
 
@@ -59,13 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 use_data_root(options.data_root)
         if options.export is not None:
             check_export(options.export)
-        analysis = analyze(options.folder, output=options.output, options=options.report, export=options.export)
+        if options.export_optuna is not None:
+            check_study_file(options.export_optuna)
+        analysis = analyze(
+            options.folder,
+            output=options.output,
+            options=options.report,
+            export=options.export,
+            study_file=options.export_optuna,
+        )
     except (InputError, OSError) as error:
         print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
-    for problem in analysis.report.problems:
+    for problem in (*analysis.report.problems, *analysis.problems):
         print_escaped(f"warning: {one_line(problem)}", file=sys.stderr)
-    for path in (analysis.report.page, *analysis.cards):
+    for path in (analysis.report.page, *analysis.files):
         print_escaped(str(path))
     return DONE
 
@@ -76,15 +86,22 @@ class Analysis:
 
     Attributes:
         report: The report.
-        cards: The cards of the exported models.
+        files: The cards of the exported models, then the file of Optuna studies.
+        problems: A sentence for each part of an export that is missing.
     """
 
     report: Report
-    cards: Sequence[Path]
+    files: tuple[Path, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def analyze(
-    location: str, *, output: Path | None = None, options: ReportOptions, export: Path | None = None
+    location: str,
+    *,
+    output: Path | None = None,
+    options: ReportOptions,
+    export: Path | None = None,
+    study_file: Path | None = None,
 ) -> Analysis:
     """Write the report of a sweep that has ended, still runs or was killed, or of a copy of a sweep.
 
@@ -94,10 +111,11 @@ def analyze(
         output: The folder of the report; None for `report` in the sweep's folder.
         options: The content of the report.
         export: A new folder for the best model, or for those of several data sets; None to export no model.
+        study_file: A new file for the sweep as Optuna studies; None to write none.
 
     Raises:
         InputError: If there is no sweep, the sweep has no score yet, or the best model cannot be read.
-        OSError: If the report or the model cannot be written.
+        OSError: If the report, the model or the studies cannot be written.
     """
     with local_copy(location, lambda name: _is_needed(name, options)) as mirror:
         sweep = read_sweep(mirror.local)
@@ -119,7 +137,7 @@ def analyze(
         rule = rule_of(options, sweep.trials)
         selection: Selection | None = None
         if rule is not None:
-            mirror.pull(lambda name: name.endswith(rule.files))
+            mirror.pull(lambda name: name.endswith(stored_names(rule.files)))
             selection, not_scored = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
             problems += not_scored
         models = models_to_score(sweep.with_selection(selection), options)
@@ -140,7 +158,11 @@ def analyze(
             mirror.push(REPORT_FOLDER)
             page = child_location(child_location(mirror.location, REPORT_FOLDER), PAGE_FILE)
             report = replace(report, page=page)
-        return Analysis(report, [] if export is None else export_best(sweep, export, data=data))
+        exported = Export() if export is None else export_best(sweep, export, data=data)
+        if study_file is None:
+            return Analysis(report, exported.cards, exported.problems)
+        problems = write_studies(sweep, study_file)
+        return Analysis(report, (*exported.cards, study_file), (*exported.problems, *problems))
 
 
 def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
@@ -161,7 +183,7 @@ def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
 def _is_needed(name: str, options: ReportOptions) -> bool:
     """Return whether the report needs a file of a sweep's folder."""
     codes = (CODES_FILE,) if options.scores else ()
-    return is_record(name) or name.endswith((MODEL_FILE, SAMPLES_FILE, *codes))
+    return is_record(name) or name.endswith(stored_names((MODEL_FILE, SAMPLES_FILE, *codes)))
 
 
 def _reason_for_no_score(sweep: Sweep) -> str:

@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -161,14 +162,20 @@ def begin_script() -> Interruption:
     """
     root = Path(__file__).resolve().parents[1]
     sys.path[:] = [entry for entry in sys.path if Path(entry or os.curdir).resolve() != root / "sweeps"]
-    other_paths = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = str(root) if not other_paths else f"{root}{os.pathsep}{other_paths}"
+    if not _is_environment(root):  # where trials look anyway; put first, it could hide modules of Python
+        other_paths = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = str(root) if not other_paths else f"{root}{os.pathsep}{other_paths}"
     sys.stdout, sys.stderr = _robust_stream(sys.stdout, 1), _robust_stream(sys.stderr, 2)
     interruption = Interruption()
     interruption.exit_on_signal()
     interruption.forward_sigterm()
     _set_home()
     return interruption
+
+
+def _is_environment(root: Path) -> bool:
+    """Return whether a folder is that of the packages of this Python environment."""
+    return any(Path(sysconfig.get_path(name)).resolve() == root for name in ("purelib", "platlib"))
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from betavae.models import VAE
 from betavae.records.checkpoint import (
     CODES_FILE,
     CONFIG_FILE,
-    MODEL_FILE,
     SCORES_FILE,
     CheckpointError,
     add_scores,
@@ -33,6 +32,7 @@ from betavae.records.checkpoint import (
 )
 from betavae.records.sweep import CONFIRM_FOLDER, Sweep
 from betavae.records.trial import Checkpoint, Trial, ranked
+from betavae.records.weights import MODEL_FILE
 from betavae.report.confirmation import confirmed
 from betavae.text import one_line
 from sweeps.options.options import ReportOptions

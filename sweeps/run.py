@@ -1,4 +1,4 @@
-"""The command `run.py`: train VAEs over a search space, and rank them by a score of disentanglement."""
+"""The command `run.py`, or `betavae-sweep`: train VAEs over a search space, and rank them by a score."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ from sweeps.dry_run import (
     measure_costs,
 )
 from sweeps.interrupts import Interruption, starting_ray
+from sweeps.invocation import words_to_type
 from sweeps.options.command_line import parse_options
 from sweeps.options.fields import errors_naming_flags
 from sweeps.options.options import Options
@@ -184,7 +185,8 @@ def announce_full(options: Options, arguments: Sequence[str]) -> None:
     """Print that the default preset on GPUs trains for days, and the command that takes minutes."""
     print(
         f"On GPUs the default is --preset full: {num_trials(options)} trials of at most {options.max_steps:,} steps.\n"
-        "For a first result within minutes, interrupt it (Ctrl-C), and run: python sweeps/run.py --preset quick",
+        "For a first result within minutes, interrupt it (Ctrl-C), and run: "
+        f"{shlex.join([*words_to_type('betavae-sweep'), '--preset', 'quick'])}",
         flush=True,
     )
     if options.resources.address is None:
@@ -250,7 +252,7 @@ def _write_report(folder: SweepFolder) -> int:
     try:
         print_escaped(f"report     {analyze(folder.location, options=folder.options.report).report.page}")
     except (InputError, OSError) as error:
-        command = shlex.join(["python", "sweeps/analyze.py", folder.location])
+        command = shlex.join([*words_to_type("betavae-analyze"), folder.location])
         print_escaped(f"error: no report: {one_line(str(error))}\nwrite it with: {command}", file=sys.stderr)
         return FAILED
     return DONE

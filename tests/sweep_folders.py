@@ -1,5 +1,6 @@
 """A small data set and sweep folders, for the tests of what reads them."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,12 +16,14 @@ from betavae.config import TrialConfig
 from betavae.data import DATASETS, DSprites, FactorSpace
 from betavae.data.dsprites.render import PackedImages
 from betavae.evaluation import evaluate
+from betavae.likelihoods import Likelihood
 from betavae.metrics import Scores
 from betavae.models import VAE
-from betavae.records.checkpoint import write_checkpoint
+from betavae.records.checkpoint import MANIFEST_FILE, load_model, write_checkpoint
 from betavae.records.record import FORMAT
 from betavae.records.sweep import read_sweep
 from betavae.records.trial import PlannedTrial
+from betavae.records.weights import EARLIER_MODEL_FILE, MODEL_FILE
 
 WriteSweep = Callable[..., Path]
 MakeSweep = Callable[..., Path]
@@ -58,9 +61,9 @@ def scores_by_dataset(scores: Scores) -> dict[str, Scores]:
     return {"dsprites": scores, "blocks": evaluate(_model(Blocks.image_shape), Blocks(), step=200)}
 
 
-def _model(image_shape: tuple[int, int, int] = (1, 64, 64)) -> VAE:
+def _model(image_shape: tuple[int, int, int] = (1, 64, 64), likelihood: Likelihood | None = None) -> VAE:
     """Three latents, untrained; their pictures differ, since the decoder amplifies the codes."""
-    model = VAE(3, image_shape=image_shape, generator=torch.Generator().manual_seed(0))
+    model = VAE(3, likelihood=likelihood, image_shape=image_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.decoder[0].weight.mul_(30)
     return model
@@ -165,6 +168,20 @@ def make_sweep(write_sweep: WriteSweep, tmp_path: Path) -> MakeSweep:
     return lambda trials, **outcome: write_sweep(tmp_path / "study", trials, **outcome)
 
 
+def as_earlier(folder: Path) -> Path:
+    """Rewrite a checkpoint, or the checkpoints and record of a sweep, as format 1 has them, and return the folder."""
+    for manifest in folder.rglob(MANIFEST_FILE):
+        torch.save(load_model(manifest.parent).state_dict(), manifest.with_name(EARLIER_MODEL_FILE))
+        manifest.with_name(MODEL_FILE).unlink()
+        sums = json.loads(manifest.read_text())
+        del sums[MODEL_FILE]
+        content = manifest.with_name(EARLIER_MODEL_FILE).read_bytes()
+        manifest.write_text(json.dumps(sums | {EARLIER_MODEL_FILE: hashlib.sha256(content).hexdigest()}))
+    for record in folder.glob("sweep*.json"):
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"format": 1}))
+    return folder
+
+
 def _write_trial(
     folder: Path,
     *,
@@ -194,7 +211,7 @@ def _write_trial(
         write_checkpoint(
             folder / f"checkpoint_{best:06}",
             config=config,
-            model=_model(config.dataset.image_shape),
+            model=_model(config.dataset.image_shape, config.likelihood),
             training={},
             scores=scores.with_scores({"mig": replace(scores["mig"], value=max(migs))}),
             report=reports[best],

@@ -27,7 +27,7 @@ from sweeps.search.plan import confirming_trials, planned_trials
 from sweeps.search.stopping import NoStopping, SuccessiveHalving
 
 ROOT = Path(__file__).parents[1]
-STUDIES = sorted(ROOT.glob("studies/*.toml"))
+STUDIES = sorted(ROOT.glob("sweeps/studies/*.toml"))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
@@ -51,7 +51,7 @@ def test_repeats_of_a_search_are_those_of_one_space_and_one_rule() -> None:
     """Fails where searches of different axes, samplers or rules count as repeats of each other."""
 
     def kind(words: str = "") -> str:
-        arguments = ["--config", str(ROOT / "studies" / "search.toml"), *words.split()]
+        arguments = ["--config", "search", *words.split()]
         record = {"options": options_to_dict(parse_options(arguments, gpus_found=0))}
         return kind_of(Sweep(Path("study"), record, (), (), ()))
 

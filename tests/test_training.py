@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sweep_folders import as_earlier
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from betavae.config import TrialConfig
@@ -54,8 +56,13 @@ def checkpoint(data: DSprites, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def test_resume_in_a_new_process_is_bit_exact(data: DSprites, checkpoint: Path, tmp_path: Path) -> None:
-    """Fails if a generator, the optimizer's state or the position in the epoch is not restored."""
+@pytest.mark.parametrize("is_earlier", [False, True], ids=["safetensors", "model.pt"])
+def test_resume_in_a_new_process_is_bit_exact(
+    data: DSprites, checkpoint: Path, is_earlier: bool, tmp_path: Path
+) -> None:
+    """Fails if a weight, a generator, the optimizer's state or the position in the epoch is not restored."""
+    if is_earlier:
+        checkpoint = as_earlier(shutil.copytree(checkpoint, tmp_path / "checkpoint"))
     subprocess.run([sys.executable, "-c", RESUME, str(checkpoint), str(tmp_path / "end.pt")], check=True)
     resumed = torch.load(tmp_path / "end.pt", weights_only=True)
     straight = TrainingRun.start(CONFIG, data)
@@ -108,7 +115,7 @@ def test_a_process_that_has_trained_another_trial_trains_the_same(data: DSprites
 def test_a_checkpoint_holds_what_the_contract_says(checkpoint: Path) -> None:
     names = {path.name for path in checkpoint.iterdir()}
     assert names == {
-        "config.json", "model.pt", "training.pt", "scores.json", "report.json", "samples.npz", "codes.npz",
+        "config.json", "model.safetensors", "training.pt", "scores.json", "report.json", "samples.npz", "codes.npz",
         "manifest.json",
     }  # fmt: skip
     check_checkpoint(checkpoint)

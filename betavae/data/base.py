@@ -117,9 +117,11 @@ class Dataset(Part):
 
     Attributes:
         selections: Parameters that only select images to train on: all others may change the images.
+        is_published: Whether others know the images by the set's name, so that a model's card lists it as a data set.
     """
 
     selections: ClassVar[tuple[str, ...]] = ()
+    is_published: ClassVar[bool] = False
 
     @property
     @abstractmethod

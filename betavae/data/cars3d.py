@@ -115,6 +115,7 @@ class Cars3DDataset(Dataset):
     """183 cars from 24 sides and 4 heights: 17,568 images of 64 x 64, in three channels, from the official files."""
 
     name = CARS3D.name
+    is_published = True
     image_shape = _IMAGE_SHAPE
 
     def open(self) -> ArrayImages:

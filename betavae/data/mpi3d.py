@@ -125,6 +125,7 @@ class MPI3DToyDataset(Dataset):
     """
 
     name = MPI3D["toy"].name
+    is_published = True
     image_shape = _IMAGE_SHAPE
 
     def open(self) -> ArrayImages:
@@ -138,6 +139,7 @@ class MPI3DRealisticDataset(Dataset):
     """A robot arm, rendered realistically: 1,036,800 images of 64 x 64, in three channels, from the official file."""
 
     name = MPI3D["realistic"].name
+    is_published = True
     image_shape = _IMAGE_SHAPE
 
     def open(self) -> ArrayImages:
@@ -150,6 +152,7 @@ class MPI3DRealDataset(Dataset):
     """A robot arm, photographed: 1,036,800 images of 64 x 64, in three channels, from the official file."""
 
     name = MPI3D["real"].name
+    is_published = True
     image_shape = _IMAGE_SHAPE
 
     def open(self) -> ArrayImages:

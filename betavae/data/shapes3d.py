@@ -146,6 +146,7 @@ class Shapes3DDataset(Dataset):
     """A shape in a room: 480,000 images of 64 x 64, in three channels, from the official file."""
 
     name = SHAPES3D.name
+    is_published = True
     image_shape = _IMAGE_SHAPE
 
     def open(self) -> ArrayImages:

@@ -192,6 +192,7 @@ class SmallNORBDataset(Dataset):
     """Toys of five kinds in six lights: 48,600 grey images of 64 x 64, from the official files."""
 
     name = SMALLNORB.name
+    is_published = True
     image_shape = _IMAGE_SHAPE
 
     def open(self) -> ArrayImages:

@@ -81,6 +81,7 @@ class XYSquaresDataset(Dataset):
     """A red, a green and a blue square at 8 x 8 places each: 262,144 images of 64 x 64, in three channels."""
 
     name = "xysquares"
+    is_published = True
     image_shape = XYSquares.image_shape
 
     def open(self) -> XYSquares:

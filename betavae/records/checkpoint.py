@@ -23,9 +23,9 @@ from betavae.errors import InputError
 from betavae.files import read_json, replace_json, sync_folder, temporary_beside, write_json
 from betavae.metrics import Codes, Score, Scores
 from betavae.models import VAE
+from betavae.records.weights import MODEL_FILE, read_weights, stored_name, write_weights
 
 CONFIG_FILE = "config.json"
-MODEL_FILE = "model.pt"
 TRAINING_FILE = "training.pt"
 SCORES_FILE = "scores.json"
 SAMPLES_FILE = "samples.npz"
@@ -38,6 +38,9 @@ _CHECKSUM = "checksum"
 _EARLIER = "earlier"
 _LISTED_FILES = (CONFIG_FILE, MODEL_FILE, TRAINING_FILE, REPORT_FILE, SAMPLES_FILE, CODES_FILE)
 """Files that a manifest must list."""
+
+_MAX_REASON = 400
+"""The most characters of an error's text that a message quotes."""
 
 _DAMAGE = (OSError, ValueError, RuntimeError, EOFError, LookupError, TypeError, pickle.UnpicklingError)
 """Errors that reading a truncated or corrupted file can raise."""
@@ -102,7 +105,7 @@ def write_checkpoint(
     temporary.mkdir()  # its mode follows the umask, unlike that of mkdtemp's folder
     try:
         write_json(temporary / CONFIG_FILE, config.to_dict())
-        _save(temporary / MODEL_FILE, model.state_dict())
+        write_weights(temporary / MODEL_FILE, model)
         _save(temporary / TRAINING_FILE, dict(training))
         write_json(temporary / REPORT_FILE, {**report, _EARLIER: list(earlier)})
         np.savez_compressed(temporary / SAMPLES_FILE, allow_pickle=False, **samples)
@@ -124,7 +127,8 @@ def check_checkpoint(folder: Path, *, only: Collection[str] | None = None) -> No
 
     Args:
         folder: The checkpoint folder.
-        only: Files to check beside the scores; all if None.
+        only: Files to check beside the scores; all if None. The file of the weights has the name that this version
+            writes, also where the folder is of an earlier version.
 
     Raises:
         CheckpointError: If a file is missing, truncated or changed; the message names the file.
@@ -172,10 +176,24 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VAE:
             likelihood=config.likelihood,
             image_shape=config.dataset.image_shape,
         )
-        model.load_state_dict(torch.load(folder / MODEL_FILE, map_location=device, weights_only=True))
+        model.load_state_dict(read_weights(folder))
     except _DAMAGE as error:
         raise CheckpointError(f"{folder} must hold a model, but: {_first_line(error)}") from error
     return model.to(device)
+
+
+def copy_model(folder: Path, output: Path) -> None:
+    """Copy a checkpoint's configuration and weights to another folder, weights of an earlier version as safetensors.
+
+    Raises:
+        CheckpointError: If the weights of an earlier version are damaged.
+        OSError: If a file is missing, or cannot be read or written.
+    """
+    shutil.copyfile(folder / CONFIG_FILE, output / CONFIG_FILE)
+    if stored_name(folder, MODEL_FILE) == MODEL_FILE:
+        shutil.copyfile(folder / MODEL_FILE, output / MODEL_FILE)
+    else:
+        write_weights(output / MODEL_FILE, load_model(folder))
 
 
 def read_scores(folder: Path) -> Scores:
@@ -235,7 +253,7 @@ def add_scores(folder: Path, scores: Mapping[str, Score]) -> None:
 def _check_files(folder: Path, names: Collection[str]) -> None:
     try:
         manifest = read_json(folder / MANIFEST_FILE)
-        for name in names:
+        for name in (stored_name(folder, name) for name in names):
             if name not in manifest:
                 raise ValueError(f"{MANIFEST_FILE} does not list {name}.")
             if _sha256(folder / name) != manifest[name]:
@@ -264,7 +282,13 @@ def _sha256(path: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+    """Return the first line of an error's text, with the second if the first only announces it, cut where it is long.
+
+    A file that was changed decides the text of some errors.
+    """
+    first, second, *_ = [*str(error).split("\n", 2), ""]
+    line = f"{first} {second.strip()}" if first.endswith(":") else first
+    return line if len(line) <= _MAX_REASON else f"{line[:_MAX_REASON]}..."
 
 
 def _rename(temporary: Path, folder: Path) -> None:

@@ -12,8 +12,12 @@ from betavae.files import read_json
 SWEEP_FILE = "sweep.json"
 """The record of a sweep; the outcome is added at the end."""
 
-FORMAT = 1
+FORMAT = 2
 """Number of the format of a sweep's folder. Raise it with every change that an older version cannot read."""
+
+READ_FORMATS = (1, FORMAT)
+"""The formats that this version reads. In format 1, the weights of checkpoints are `model.pt`; a resume raises the
+format to this version's, since it adds checkpoints."""
 
 SWEEP_COPY_FILE = "sweep.copy.json"
 """A copy of the record, read if the record is damaged."""
@@ -21,6 +25,11 @@ SWEEP_COPY_FILE = "sweep.copy.json"
 
 class FormatError(InputError):
     """A sweep's folder in a format that this version does not read."""
+
+
+def formats_read() -> str:
+    """Return the formats that this version reads, as text for a message."""
+    return " or ".join(map(str, READ_FORMATS))
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -88,10 +97,11 @@ def _read_checked_record(path: Path) -> dict[str, Any]:
     record = read_json(path)
     if not isinstance(record, dict):
         raise InputError(f"{path} must hold a sweep's record, but holds {_shown(record)}")
-    if record.get("format") != FORMAT:
+    if record.get("format") not in READ_FORMATS:
         came = f"is of format {_shown(record['format'])}" if "format" in record else "has no format number"
         raise FormatError(
-            f"{path} must be of format {FORMAT}, which this version reads, but {came}; use the version that wrote it."
+            f"{path} must be of format {formats_read()}, which this version reads, but {came}; use the version that "
+            "wrote it."
         )
     for name, is_right in _RECORD_SHAPES.items():
         if name in record and not is_right(record[name]):

@@ -16,13 +16,13 @@ from betavae.metrics import METRICS, Codes
 from betavae.records.checkpoint import (
     CODES_FILE,
     CONFIG_FILE,
-    MODEL_FILE,
     CheckpointError,
     check_checkpoint,
     load_model,
     read_codes,
 )
 from betavae.records.trial import Trial
+from betavae.records.weights import MODEL_FILE
 from betavae.selection.centrality import images_to_encode, model_centrality
 from betavae.selection.udr import NUM_ROWS, udr
 

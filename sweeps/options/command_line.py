@@ -18,6 +18,7 @@ from betavae.metrics.elbo import Elbo
 from betavae.parts import Parameter, field_of_part, parameters_of, split_field
 from betavae.records.record import read_record
 from betavae.schedules import number_text
+from sweeps.invocation import Command, words_of_command
 from sweeps.options.config_file import words_of
 from sweeps.options.fields import Option, errors_naming_flags, flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options, Origin, PresetName, ReportOptions
@@ -38,7 +39,7 @@ from sweeps.storage.mirror import is_sweep_file, local_copy
 T = TypeVar("T")
 
 _POSITIONAL = "folder"
-_USAGE = {"run.py": "[OPTION ...]", "analyze.py": "FOLDER [OPTION ...]"}
+_USAGE: Mapping[Command, str] = {"betavae-sweep": "[OPTION ...]", "betavae-analyze": "FOLDER [OPTION ...]"}
 
 _AXES = "Give one value, several values (--beta 1 4 16) or, for numbers, a range (--beta 1..32)."
 _PART_AXES = (
@@ -99,7 +100,7 @@ def parse_analysis_options(arguments: Sequence[str]) -> AnalysisOptions:
         InputError: If a word is not an option or not a value of its option, or a URL could hold a secret.
     """
     check_no_secrets(arguments)
-    parser = _Parser("analyze.py", AnalysisOptions)
+    parser = _Parser("betavae-analyze", AnalysisOptions)
     parser.add_argument(_POSITIONAL, metavar="FOLDER", help="The sweep's folder, `results/NAME`, or its URL.")
     _add_group(parser, "The output", options_of(AnalysisOptions), AnalysisOptions(folder=""))
     _add_group(parser, "The content", options_of(ReportOptions), ReportOptions())
@@ -112,10 +113,9 @@ def parse_analysis_options(arguments: Sequence[str]) -> AnalysisOptions:
 class _Parser(argparse.ArgumentParser):
     """A parser whose namespace holds only given options, and which raises InputError."""
 
-    def __init__(self, command: str, kind: type) -> None:
+    def __init__(self, command: Command, kind: type) -> None:
         super().__init__(
-            prog=command,
-            usage=f"python sweeps/{command} {_USAGE[command]}",
+            usage=f"{' '.join(words_of_command(command))} {_USAGE[command]}",
             description=_filled(kind.__doc__ or ""),
             formatter_class=_Help,
             argument_default=argparse.SUPPRESS,
@@ -143,7 +143,7 @@ class _Help(argparse.HelpFormatter):
 
 
 def _sweep_parser() -> _Parser:
-    parser = _Parser("run.py", Options)
+    parser = _Parser("betavae-sweep", Options)
     for group in GROUPS:
         defaults = getattr(Options(), group)
         _add_group(parser, _title(type(defaults)), options_of(type(defaults)), defaults)

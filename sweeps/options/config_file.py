@@ -12,9 +12,10 @@ from typing import Any
 from betavae.config import PARTS, parameters_by_name
 from betavae.errors import InputError
 from betavae.parts import field_of_part, split_field
-from betavae.records.record import FORMAT, SWEEP_FILE
+from betavae.records.record import READ_FORMATS, SWEEP_FILE, formats_read
 from sweeps.options.fields import Option, flag, options_of
 from sweeps.options.options import GROUPS
+from sweeps.options.studies import study_file, study_names
 from sweeps.search.space import value_text
 
 _SPACE = "space"
@@ -23,13 +24,19 @@ _SPACE = "space"
 def words_of(path: Path) -> list[str]:
     """Return a file's options as command-line words, so that the same parser checks them.
 
+    Args:
+        path: A file; or the name of a study of this package, if no file has the name.
+
     Raises:
         InputError: If the file cannot be read, or holds a name that is not an option.
     """
+    if (not path.exists() or path.is_dir()) and (study := study_file(str(path))) is not None:
+        path = study
     try:
         content = _read(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"--config must be a TOML file or a {SWEEP_FILE}, but {path}: {error}") from error
+        studies = f" or one of the studies {', '.join(study_names())}" if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"--config must be a TOML file or a {SWEEP_FILE}{studies}, but {path}: {error}") from error
     return [word for name, value in _flatten(path, content) for word in _words(path, name, value)]
 
 
@@ -38,8 +45,8 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix != ".json":
         return tomllib.loads(text)
     record = json.loads(text)
-    if isinstance(record, dict) and record.get("format") != FORMAT:
-        raise ValueError(f"it must be of format {FORMAT}, but is of {record.get('format')!r}.")
+    if isinstance(record, dict) and record.get("format") not in READ_FORMATS:
+        raise ValueError(f"it must be of format {formats_read()}, but is of {record.get('format')!r}.")
     options = record.get("options") if isinstance(record, dict) else None
     if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
         raise ValueError("the file does not hold the options of a sweep.")

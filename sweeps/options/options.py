@@ -55,7 +55,8 @@ class SweepOptions:
 
     config: Path | None = option(None, is_recorded=False, metavar="FILE")
     """Read options from this file: TOML with the option names of this help, with or without tables; or the `sweep.json`
-    of a sweep, to run the same sweep again. The command line overrides the file."""
+    of a sweep, to run the same sweep again. Or read a study that comes with this package, by its name: `beta-tcvae`,
+    `beta-tcvae-batch-128`, `beta-tcvae-few-latents`, `beta-vae`, `search`. The command line overrides the file."""
 
     dry_run: bool = option(False, is_recorded=False)
     """Print every option with its origin, and an estimate of time and disk space from three seconds of training. Start
@@ -247,9 +248,15 @@ class AnalysisOptions:
     `report` in the sweep's folder."""
 
     export: Path | None = option(None, metavar="FOLDER")
-    """Also write the best model to this new folder: weights, configuration, scores, a model card, and a script that
-    draws latent traversals. With several data sets, write the best model of each to a folder of the data set's name in
-    it."""
+    """Also write the best model to this new folder, which can be uploaded to the Hugging Face Hub as it is: weights
+    (safetensors), configuration, scores, a model card, a script that draws latent traversals, and, if the packages of
+    the extra `onnx` are installed, encoder and decoder as ONNX. With several data sets, write the best model of each to
+    a folder of the data set's name in it."""
+
+    export_optuna: Path | None = option(None, metavar="FILE")
+    """Also write the sweep, of any search, to this new SQLite file as an Optuna study with the score of each trial by
+    step: `optuna-dashboard sqlite:///FILE` shows it. With several data sets, write a study of each; a confirmation has
+    a study of its own."""
 
     data_root: str | None = option(None, metavar="FOLDER")
     """Folder that holds the official files of data sets. Default: the folder that $DISENTANGLEMENT_LIB_DATA names, or

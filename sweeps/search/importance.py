@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.importance import (
     BaseImportanceEvaluator,
     FanovaImportanceEvaluator,
@@ -19,6 +18,7 @@ from betavae.columns import compared_fields, field_value
 from betavae.config import parameters_by_name
 from betavae.records.trial import Trial, ranked
 from betavae.report.findings import CHANCE, Importances
+from sweeps.search.distributions import spanning_distribution
 
 MIN_TRIALS = 10
 """Below this number of scored trials, no importance is estimated."""
@@ -72,7 +72,8 @@ def importances(trials: Sequence[Trial]) -> Importances:
 def _study(trials: Sequence[Trial], names: Sequence[str], generator: np.random.Generator) -> optuna.Study:
     distributions: dict[str, BaseDistribution] = {CHANCE: FloatDistribution(0.0, 1.0)}
     for name in names:
-        distributions[name] = _distribution(name, [trial.config.value(name) for trial in trials])
+        values = [trial.config.value(name) for trial in trials]
+        distributions[name] = spanning_distribution(parameters_by_name().get(name), values)
     study = optuna.create_study(direction="maximize")
     study.add_trials(
         [
@@ -85,12 +86,3 @@ def _study(trials: Sequence[Trial], names: Sequence[str], generator: np.random.G
         ]
     )
     return study
-
-
-def _distribution(name: str, values: Sequence[Any]) -> BaseDistribution:
-    """Return a distribution that contains all values of a parameter or all names of parts."""
-    parameter = parameters_by_name().get(name)
-    if parameter is None or any(isinstance(value, bool | str) for value in values):
-        return CategoricalDistribution(list(dict.fromkeys(values)))
-    distribution = IntDistribution if parameter.kind is int else FloatDistribution
-    return distribution(min(values), max(values), log=parameter.limits.log)

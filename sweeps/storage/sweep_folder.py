@@ -25,6 +25,7 @@ from betavae.records.record import FORMAT, SWEEP_COPY_FILE, SWEEP_FILE, read_rec
 from betavae.records.sweep import CONFIRM_FOLDER, SEARCH_FOLDER, name_in_sweep
 from betavae.records.trial import PARAMS_FILE, Trial, Trials, by_dataset
 from betavae.report.settings import settings_of
+from sweeps.invocation import words_of_command, words_to_type
 from sweeps.options.options import Options
 from sweeps.options.recorded import options_from_dict, options_to_dict
 from sweeps.search.plan import check_resume, confirming_seed, search_seed
@@ -33,6 +34,7 @@ from sweeps.storage.locations import child_location, full_location
 from sweeps.storage.mirror import Mirror, is_sweep_file, local_copy
 from sweeps.storage.stage_folder import StageFolder, mark_unreadable
 
+_ROOT = Path(__file__).parents[2]
 _LEASE_FILE = ".driver"
 _RECORDED_PACKAGES = ("betavae-lab", "numpy", "optuna", "ray", "torch")
 
@@ -122,7 +124,13 @@ class SweepFolder:
         folder._record = record
         resumption = {**_provenance(arguments), "start": _now()}
         record.pop("outcome", None)
-        folder._write({"options": options_to_dict(options), "resumed": [*record.get("resumed", []), resumption]})
+        folder._write(
+            {
+                "format": FORMAT,
+                "options": options_to_dict(options),
+                "resumed": [*record.get("resumed", []), resumption],
+            }
+        )
         _warn(problems)
         for stage in (folder.search, folder.confirmation):
             for trial in folder.read_and_mend(stage).read:
@@ -155,7 +163,7 @@ class SweepFolder:
     @property
     def resume_command(self) -> str:
         """The command that resumes this sweep."""
-        return shlex.join(["python", "sweeps/run.py", "--resume", self.location])
+        return shlex.join([*words_to_type("betavae-sweep"), "--resume", self.location])
 
     def trials(self, stage: StageFolder | None = None) -> Trials:
         """Read the trials of a stage, by default of the search. A trial that this sweep cannot use is unreadable."""
@@ -329,7 +337,7 @@ def _exists_message(mirror: Mirror) -> str:
 def _provenance(arguments: Sequence[str]) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES}
     return {
-        "command": shlex.join(["python", "sweeps/run.py", *arguments]),
+        "command": shlex.join([*words_of_command("betavae-sweep"), *arguments]),
         "versions": {"python": platform.python_version()} | versions,
         "git": _git_state(),
         "extensions": list(extension_names()),
@@ -346,7 +354,12 @@ def _now() -> str:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Return the commit of this code, and whether files were modified since; None outside a git checkout."""
+    """Return the commit of this code, and whether files were modified since; None outside a git checkout.
+
+    An installed package may lie in an environment inside a repository of something else, whose commit says nothing.
+    """
+    if not (_ROOT / ".git").exists():  # a folder; in another worktree, a file
+        return None
     try:
         commit = _git("rev-parse", "HEAD")
         return {"commit": commit, "modified": bool(_git("status", "--porcelain", "--untracked-files=no"))}
@@ -355,6 +368,5 @@ def _git_state() -> dict[str, Any] | None:
 
 
 def _git(*arguments: str) -> str:
-    root = Path(__file__).parents[2]
-    command = ["git", "-C", str(root), *arguments]
+    command = ["git", "-C", str(_ROOT), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

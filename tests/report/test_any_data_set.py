@@ -239,7 +239,7 @@ def test_a_configuration_is_described_by_the_fields_that_it_has(sweep: Sweep) ->
 def test_a_card_lists_its_objectives_parameters_and_its_images(sweep: Sweep, tmp_path: Path) -> None:
     export_best(sweep, tmp_path / "model", data={"blocks": Blocks()})
     card = (tmp_path / "model" / "README.md").read_text()
-    assert card.startswith("# free-bits, free nats 0, anneal False, 4 latents, on blocks\n")
+    assert "\n---\n\n# free-bits, free nats 0, anneal False, 4 latents, on blocks\n" in card
     assert "images of 64 x 64 with 3 channels" in card
     assert "| trained on | 72 of 72 images of blocks, drawn, SHA-256 cccc" in card
     assert "| | score | hue | size | corner |" in card

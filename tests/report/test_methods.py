@@ -285,7 +285,7 @@ def test_the_words_of_a_selection_follow_the_ranking_score(rank_by: str, words: 
 
 def test_the_page_compares_objectives(make_sweep: MakeSweep, small_data: DSprites) -> None:
     folder = make_sweep(MIXED, outcome="done")
-    for path in folder.glob("search/*/*/model.pt"):
+    for path in folder.glob("search/*/*/model.safetensors"):
         path.unlink()
     page = Path(
         write_report(
@@ -310,7 +310,7 @@ def test_the_page_compares_objectives(make_sweep: MakeSweep, small_data: DSprite
 
 def test_the_page_says_when_objectives_cannot_be_compared_yet(make_sweep: MakeSweep, small_data: DSprites) -> None:
     folder = make_sweep({name: MIXED[name] for name in "ae"})
-    for path in folder.glob("search/*/*/model.pt"):
+    for path in folder.glob("search/*/*/model.safetensors"):
         path.unlink()
     sweep = read_sweep(folder)
     page = Path(

@@ -39,7 +39,7 @@ def folder(make_sweep) -> Path:
 @pytest.fixture
 def without_models(folder: Path) -> Path:
     """The same without a model to look at: its report takes a second."""
-    for path in folder.glob("search/*/*/model.pt"):
+    for path in folder.glob("search/*/*/model.safetensors"):
         path.unlink()
     return folder
 
@@ -86,7 +86,7 @@ def test_a_checkpoint_that_gives_another_score_here_is_told(reported: Path) -> N
 
 
 def test_a_damaged_checkpoint_is_named_and_the_next_best_is_shown(folder: Path, small_data: DSprites) -> None:
-    (folder / "search" / "trial_best" / "checkpoint_000001" / "model.pt").write_bytes(b"not a model")
+    (folder / "search" / "trial_best" / "checkpoint_000001" / "model.safetensors").write_bytes(b"not a model")
     page = write(folder, small_data)
     assert "Trial best is not shown" in page
     summary = json.loads((folder / "report" / "summary.json").read_text())
@@ -97,7 +97,7 @@ def test_a_damaged_checkpoint_is_named_and_the_next_best_is_shown(folder: Path, 
 @pytest.mark.parametrize("damage", [b"", b"text", b"\x80\x02.", b"PK\x03\x04"])
 def test_a_damaged_model_is_a_checkpoint_error(damage: bytes, folder: Path) -> None:
     checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
-    (checkpoint / "model.pt").write_bytes(damage)
+    (checkpoint / "model.safetensors").write_bytes(damage)
     with pytest.raises(CheckpointError, match="must hold a model"):
         load_model(checkpoint)
 
@@ -231,7 +231,7 @@ def change_scores(checkpoint: Path, changes: dict[str, Any]) -> None:
 def test_scores_of_the_wrong_shape_cost_their_model_and_not_the_report(
     changes: dict[str, Any], folder: Path, small_data: DSprites
 ) -> None:
-    (folder / "search" / "trial_good" / "checkpoint_000000" / "model.pt").unlink()
+    (folder / "search" / "trial_good" / "checkpoint_000000" / "model.safetensors").unlink()
     checkpoint = folder / "search" / "trial_best" / "checkpoint_000001"
     change_scores(checkpoint, changes)
     with pytest.raises(CheckpointError, match="must hold scores.json, but"):

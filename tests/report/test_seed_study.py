@@ -60,7 +60,7 @@ def test_images_of_several_scales_are_not_said_to_be_of_one(make_sweep) -> None:
 
 def test_the_page_and_the_summary_show_the_three_columns(make_sweep) -> None:
     folder = make_sweep(_on_first_images(TRIALS), outcome="done")
-    for path in folder.glob("search/*/*/model.pt"):
+    for path in folder.glob("search/*/*/model.safetensors"):
         path.unlink()  # no model is looked at: whole dSprites takes minutes
     data = {"dsprites": WholeSprites()}
     page = Path(write_report(read_sweep(folder), folder / "report", data=data, num_best=1, importances={}).page)

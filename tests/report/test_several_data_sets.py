@@ -114,7 +114,7 @@ def test_the_rows_of_all_settings_have_their_rank_within_their_data_set() -> Non
 @pytest.fixture
 def without_models(two_datasets: Path) -> Path:
     """A sweep over two data sets without a model to look at: its report takes seconds."""
-    for path in two_datasets.glob("*/*/*/model.pt"):
+    for path in two_datasets.glob("*/*/*/model.safetensors"):
         path.unlink()
     return two_datasets
 
@@ -215,7 +215,7 @@ def test_objectives_are_compared_in_a_column_of_each_data_set(make_sweep, blocks
             for index, (dataset, objective, weights, mig) in enumerate(tried)
         }
     )
-    for path in folder.glob("*/*/*/model.pt"):
+    for path in folder.glob("*/*/*/model.safetensors"):
         path.unlink()
     written(folder, small_data, blocks)
     page = (folder / "report" / "index.html").read_text()
@@ -233,8 +233,8 @@ def test_the_best_model_of_each_data_set_is_exported(
     two_datasets: Path, tmp_path: Path, small_data: DSprites, blocks: Blocks
 ) -> None:
     sweep = read_sweep(two_datasets)
-    cards = export_best(sweep, tmp_path / "models", data={"dsprites": small_data, "blocks": blocks})
-    assert cards == [tmp_path / "models" / name / "README.md" for name in ("dsprites", "blocks")]
+    cards = export_best(sweep, tmp_path / "models", data={"dsprites": small_data, "blocks": blocks}).cards
+    assert cards == tuple(tmp_path / "models" / name / "README.md" for name in ("dsprites", "blocks"))
     (sprites, blocks_card) = (card.read_text() for card in cards)
     assert "beta 8" in sprites
     assert "the best of 4 trials" in sprites
@@ -242,8 +242,8 @@ def test_the_best_model_of_each_data_set_is_exported(
     assert "3 channels" in blocks_card
     with pytest.raises(InputError, match="must hold blocks, of the best trial, but hold dsprites"):
         export_best(sweep, tmp_path / "others", data={"dsprites": small_data})
-    (two_datasets / "search" / "trial_0005" / "checkpoint_000001" / "model.pt").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match=r"model\.pt"):
+    (two_datasets / "search" / "trial_0005" / "checkpoint_000001" / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         export_best(sweep, tmp_path / "others", data={"dsprites": small_data, "blocks": blocks})
     assert not (tmp_path / "others").exists()
 

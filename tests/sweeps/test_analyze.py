@@ -23,8 +23,10 @@ from betavae.metrics import METRICS
 from betavae.records.checkpoint import SCORES_FILE, _with_checksum, add_scores, read_scores
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import Trial
+from betavae.records.weights import MODEL_FILE
 from betavae.report.export import export_best
 from betavae.report.findings import CHANCE
+from betavae.report.onnx_files import DECODER_FILE, ENCODER_FILE
 from betavae.report.write import Report
 from betavae.text import one_line
 from sweeps.analyze import BAD_INPUT, DONE, main
@@ -137,12 +139,12 @@ def test_a_model_of_changed_weights_is_not_exported_and_nothing_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = make_sweep({"a": {"migs": [0.2]}})
-    weights = folder / "search" / "trial_a" / "checkpoint_000000" / "model.pt"
+    weights = folder / "search" / "trial_a" / "checkpoint_000000" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
     assert main([str(folder), "--export", str(tmp_path / "model")]) == BAD_INPUT
-    assert "model.pt is not what was written" in capsys.readouterr().err
+    assert "model.safetensors is not what was written" in capsys.readouterr().err
     assert not (folder / "report").exists()
     assert not (tmp_path / "model").exists()
 
@@ -167,7 +169,7 @@ def test_top_exact_and_output_say_how_much_and_where(
 
 def test_a_damaged_best_has_no_exact_score_and_the_page_says_so(make_sweep) -> None:
     folder = make_sweep({"a": {"migs": [0.2]}, "b": {"migs": [0.1]}})
-    for name in ("model.pt", "codes.npz"):
+    for name in ("model.safetensors", "codes.npz"):
         (folder / "search" / "trial_a" / "checkpoint_000000" / name).unlink()
     assert main([str(folder)]) == DONE
     page = (folder / "report" / "index.html").read_text()
@@ -296,20 +298,21 @@ def test_an_exported_card_holds_no_markup_of_the_sweeps(make_sweep, small_data: 
     of_other_data = replace(read_scores(checkpoint), data_source=HOSTILE, data_fingerprint=HOSTILE)
     replace_json(checkpoint / SCORES_FILE, _with_checksum(of_other_data.to_dict()))
     export_best(read_sweep(folder), tmp_path / "model", data={"dsprites": small_data})
-    card = (tmp_path / "model" / "README.md").read_text()
-    assert "<" not in card.split("```bash")[0]
+    _, front_matter, card = (tmp_path / "model" / "README.md").read_text().split("---\n", 2)
+    assert "alert" not in front_matter
+    assert "<" not in card
     tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(card)
     inline = [child for token in tokens for child in token.children or []]
     assert not {token.type for token in (*tokens, *inline)} & {"html_block", "html_inline", "link_open", "image"}
     assert all(
-        child.content.startswith((*METRICS, "config.json", "model.pt", "scores.json", "weights_only"))
+        child.content in (*METRICS, "config.json", "scores.json", MODEL_FILE, ENCODER_FILE, DECODER_FILE)
         for child in inline
         if child.type == "code_inline"
     )
     facts = [token.children for token in tokens if token.type == "inline"]
     assert sum(one_line(HOSTILE) in "".join(child.content for child in children or []) for children in facts) >= 4
     rows = [len(line.split("|")) for line in card.splitlines() if line.startswith("|")]
-    assert set(rows[:9]) == {4}  # the facts: two cells each
+    assert rows[:13].count(4) == 13  # the facts: two cells each
 
 
 def test_the_command_needs_no_ray() -> None:

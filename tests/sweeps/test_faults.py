@@ -182,9 +182,9 @@ def test_signals_the_end_of_ray_a_second_driver_and_a_flipped_bit(sweep: Running
     assert read_record(sweep.folder)["outcome"]["search"] == "interrupted"
 
     latest = max(sweep.trial(0).glob("checkpoint_*"))
-    content = bytearray((latest / "model.pt").read_bytes())
+    content = bytearray((latest / "model.safetensors").read_bytes())
     content[len(content) // 2] ^= 1
-    (latest / "model.pt").write_bytes(content)
+    (latest / "model.safetensors").write_bytes(content)
     (sweep.folder / "sweep.json").write_text("{")
     (sweep.trial(0) / "params.json").unlink()
     for name in ("result.json", "attempts.json"):

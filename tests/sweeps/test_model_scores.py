@@ -13,8 +13,9 @@ from betavae.errors import InputError
 from betavae.evaluation import evaluate
 from betavae.metrics import METRICS, EncodedSample, Score
 from betavae.metrics.irs import IRSMetric
-from betavae.records.checkpoint import CODES_FILE, MODEL_FILE, SCORES_FILE, add_scores, load_model, read_scores
+from betavae.records.checkpoint import CODES_FILE, SCORES_FILE, add_scores, load_model, read_scores
 from betavae.records.sweep import read_sweep
+from betavae.records.weights import MODEL_FILE
 from sweeps.model_scores import _TimeLeft, models_to_score, take_model_scores
 from sweeps.options.options import ReportOptions
 from sweeps.storage.mirror import Mirror
@@ -87,7 +88,7 @@ def test_scored_rows_need_no_model_and_others_do(make_sweep, take: Take, monkeyp
     monkeypatch.setattr(METRICS["sap"], "num_rows", 100)
     (problem,) = take(folder, "irs", "mig_exact", "sap")
     assert problem.startswith("Trial a has no sap: ")
-    assert "model.pt" in problem
+    assert "model.safetensors" in problem
     assert {"irs", "mig_exact"} <= read_scores(checkpoint(folder, "a")).by_name.keys()
 
 
@@ -111,7 +112,7 @@ def test_changed_weights_give_no_score(make_sweep, take: Take) -> None:
     weights.write_bytes(content)
     (problem,) = take(folder, "irs", "sap")
     assert problem.startswith("Trial a has no irs, sap: ")
-    assert "model.pt is not what was written" in problem
+    assert "model.safetensors is not what was written" in problem
 
 
 def test_a_score_of_other_images_is_taken_again(make_sweep, take: Take, small_data: DSprites) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+import safetensors.torch
 import torch
 from running import output_of
 
@@ -243,7 +244,7 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "s" / "sweep.json").read_text())
     assert record["outcome"] == {"search": "done", "finished": 2, "failures": {}}
     assert len(record["data"]["dsprites"]["sha256"]) == 64
-    assert record["format"] == 1
+    assert record["format"] == 2
     trials = ranked(read_trials(tmp_path / "s" / "search").read)
     assert {trial.config.value("beta") for trial in trials} == {2.0, 8.0}
     assert all([report["step"] for report in trial.reports] == [2, 4] for trial in trials)
@@ -261,8 +262,7 @@ def test_a_sweep_end_to_end(tmp_path: Path) -> None:
     assert rows == sorted(rows, reverse=True)
     own_rows = [line.split() for line in output.splitlines() if line.split()[:2] in (["shape", "-"], ["scale", "-"])]
     assert [row[2] for row in own_rows] == ["0.0000"] * 4  # one shape, one scale, for each beta
-    state = torch.load(trials[0].folder / "checkpoint_000000002" / "model.pt", weights_only=True)
-    assert state
+    assert safetensors.torch.load_file(trials[0].folder / "checkpoint_000000002" / "model.safetensors")
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ class DSpritesDataset(Dataset):
     """Three shapes of six sizes and 40 orientations at 32 x 32 positions: 737,280 binary images of 64 x 64."""
 
     name = "dsprites"
+    is_published = True
     image_shape = IMAGE_SHAPE
     selections = ("images",)
 

@@ -121,6 +121,7 @@ class ColorDSpritesDataset(Dataset):
     """dSprites in a random colour, which is no factor: 737,280 sprites of 64 x 64 pixels, in three channels."""
 
     name = "color-dsprites"
+    is_published = True
     image_shape = _COLOR_SHAPE
 
     def open(self) -> ColorDSprites:
@@ -133,6 +134,7 @@ class NoisyDSpritesDataset(Dataset):
     """dSprites on random noise, which is no factor: 737,280 sprites of 64 x 64 pixels, in three channels."""
 
     name = "noisy-dsprites"
+    is_published = True
     image_shape = _COLOR_SHAPE
 
     def open(self) -> NoisyDSprites:

@@ -1,12 +1,15 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from betavae.errors import InputError
 from sweeps.options.command_line import parse_options
-from sweeps.options.options import Options
+from sweeps.options.fields import options_of
+from sweeps.options.options import Options, SweepOptions
 from sweeps.options.recorded import options_to_dict
+from sweeps.options.studies import study_names
 from sweeps.search.space import Range
 
 REPOSITORY = Path(__file__).parents[3]
@@ -61,7 +64,7 @@ def test_a_file_and_a_record_give_schedules_as_the_command_line_does(tmp_path: P
 def test_the_record_of_a_sweep_asks_for_the_same_again(study: Path, tmp_path: Path) -> None:
     asked = parse("--config", study, "--name", "first", "--seed", 3)
     record = tmp_path / "sweep.json"
-    record.write_text(json.dumps({"format": 1, "options": options_to_dict(asked)}))
+    record.write_text(json.dumps({"format": 2, "options": options_to_dict(asked)}))
     again = options_to_dict(parse("--config", record))
     assert again["sweep"].pop("name") is None
     assert options_to_dict(asked)["sweep"].pop("name") == "first"
@@ -89,7 +92,7 @@ def test_an_empty_list_is_the_option_without_a_value(tmp_path: Path) -> None:
         ("compile = []", "compile in "),
         ('config = "other.toml"', "config in "),
         ("beta = = 3", "--config must be a TOML file or a sweep.json, but"),
-        (None, "--config must be a TOML file or a sweep.json, but"),
+        (None, "--config must be a TOML file or a sweep.json or one of the studies beta-tcvae, "),
     ],
 )
 def test_what_is_no_option_is_refused(text: str | None, message: str, tmp_path: Path) -> None:
@@ -114,13 +117,41 @@ def test_a_wrong_value_is_refused_as_on_the_command_line(tmp_path: Path) -> None
 def test_a_json_file_that_is_no_record_of_a_sweep_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match="--config must be a TOML file or a sweep.json, but .*summary.json: "):
+    with pytest.raises(
+        ValueError,
+        match="--config must be a TOML file or a sweep.json, but .*summary.json: ",
+    ):
         parse("--config", path)
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "studies").glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "sweeps" / "studies").glob("*.toml")), ids=lambda path: path.stem)
 def test_a_study_is_the_same_on_every_machine(path: Path) -> None:
     here, there = (parse_options(["--config", str(path)], gpus_found=gpus) for gpus in (0, 4))
     assert (here.search, here.space, here.confirm) == (there.search, there.space, there.confirm)
     named = {name for name, origin in here.origins.items() if origin == "file"}
     assert named >= {"preset", "search", "scheduler", "beta", "latent_size", "lr", "batch_size", "steps"}
+
+
+def test_a_study_is_found_by_its_name_and_a_file_of_the_name_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of the name, such as the study's own in `results`, does not hide it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "beta-vae").mkdir()
+    by_name = parse("--config", "beta-vae")
+    assert by_name.space == parse("--config", REPOSITORY / "sweeps" / "studies" / "beta-vae.toml").space
+    assert (by_name.sweep.name, by_name.search.repeats) == ("beta-vae", 2)
+    (tmp_path / "beta-tcvae").write_text("beta = 3\n")
+    assert parse("--config", "beta-tcvae").space.axis("beta") == (3.0,)
+
+
+@pytest.mark.parametrize("name", ["beta-gamma", "../studies/beta-vae", "beta-vae.toml"])
+def test_a_name_of_no_study_lists_them(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="or one of the studies beta-tcvae, .*, beta-vae, search, but "):
+        parse("--config", name)
+
+
+def test_the_help_names_every_study() -> None:
+    text = options_of(SweepOptions)["config"].help
+    assert [name for name in re.findall(r"`([\w.-]+)`", text) if name != "sweep.json"] == study_names()

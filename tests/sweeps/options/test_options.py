@@ -115,6 +115,7 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "exact": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
     "folder": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
     "export": ("", "test_analyze.test_the_best_model_is_exported_with_its_card"),
+    "export_optuna": ("", "test_optuna_study.test_the_command_writes_the_file_and_prints_its_name"),
     "output": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
 }
 

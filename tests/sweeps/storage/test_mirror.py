@@ -61,20 +61,20 @@ def test_what_is_pushed_can_be_pulled_elsewhere_but_no_half_checkpoint(mirror: M
     checkpoint = mirror.local / "checkpoint_1"
     checkpoint.mkdir()
     (mirror.local / "a.json").write_text("1")
-    for name in ("manifest.json", "model.pt"):
+    for name in ("manifest.json", "model.safetensors"):
         (checkpoint / name).write_bytes(b"\x00\xff")
     mirror.push("a.json")
     mirror.push("checkpoint_1")
     (remote / "sweep" / "checkpoint_2").mkdir()
-    (remote / "sweep" / "checkpoint_2" / "model.pt").write_text("half")
+    (remote / "sweep" / "checkpoint_2" / "model.safetensors").write_text("half")
     with local_copy(f"file://{remote}/sweep/") as copy:
         files = {str(path.relative_to(copy.local)) for path in copy.local.rglob("*") if path.is_file()}
-        assert files == {"a.json", "checkpoint_1/manifest.json", "checkpoint_1/model.pt"}
-        assert (copy.local / "checkpoint_1" / "model.pt").read_bytes() == b"\x00\xff"
+        assert files == {"a.json", "checkpoint_1/manifest.json", "checkpoint_1/model.safetensors"}
+        assert (copy.local / "checkpoint_1" / "model.safetensors").read_bytes() == b"\x00\xff"
         assert copy.local.name == "sweep"  # as a report calls it
     assert not copy.local.exists()
     mirror.drop("checkpoint_1")
-    assert not (remote / "sweep" / "checkpoint_1" / "model.pt").exists()
+    assert not (remote / "sweep" / "checkpoint_1" / "model.safetensors").exists()
 
 
 def test_storage_that_is_away_for_a_while_is_waited_for(mirror: Mirror, remote: Path) -> None:

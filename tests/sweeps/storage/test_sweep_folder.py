@@ -1,14 +1,17 @@
-"""The configurations that a sweep's folder chooses for the confirmation."""
+"""The configurations that a sweep's folder chooses for the confirmation, and the record of a resume."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sweep_folders import as_earlier
 from toy_parts import BlocksDataset
 
 from betavae.config import TrialConfig
 from betavae.data import DATASETS
+from betavae.records.record import SWEEP_COPY_FILE, SWEEP_FILE, read_record
 from betavae.records.trial import Trial
 from sweeps.options.command_line import parse_options
 from sweeps.search.plan import num_confirming_trials, planned_trials
@@ -69,3 +72,15 @@ def test_a_larger_count_adds_at_the_end_whatever_the_search_finds_later(folder: 
     ]
     assert all(config == replace(config, seed=0) for config in third)
     assert folder.choose(4, lambda: []) == third  # there are no more
+
+
+def test_a_resume_of_an_earlier_format_raises_it(folder: SweepFolder, tmp_path: Path) -> None:
+    """Fails where an earlier version would read the record, and take the new checkpoints for damaged ones."""
+    path = Path(folder.location)
+    folder.close()
+    as_earlier(path)
+    assert read_record(path)["format"] == 1
+    options = parse_options(["--resume", str(path)], gpus_found=0)
+    SweepFolder.resume(options, data={}, arguments=[]).close()
+    for name in (SWEEP_FILE, SWEEP_COPY_FILE):
+        assert json.loads((path / name).read_text())["format"] == 2

@@ -62,7 +62,9 @@ def test_the_best_the_latest_and_the_one_before_are_kept(folder: TrialFolder) ->
     assert not list(folder.path.glob(".checkpoint_*"))
 
 
-@pytest.mark.parametrize("name", ["model.pt", "training.pt", "config.json", "report.json", "samples.npz", "codes.npz"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "training.pt", "config.json", "report.json", "samples.npz", "codes.npz"]
+)
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_is_used(
     folder: TrialFolder, name: str, damage: str, run: TrainingRun, scores: Scores
@@ -234,7 +236,7 @@ def test_a_trial_in_another_ones_folder_is_named_and_its_place_stays_free(folder
     assert "If it is a copy, move it out of" in trials.unreadable["0000_backup"]
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"model.pt": 3}'])
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"model.safetensors": 3}'])
 def test_a_checkpoint_whose_manifest_lists_too_little_is_not_whole(folder: TrialFolder, content: str) -> None:
     (folder.checkpoints()[-1] / "manifest.json").write_text(content)
     point = folder.resume_point()
