@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -140,3 +140,7 @@ class Dataset(Part):
     def num_training(self, data: FactorImages) -> int:
         """Return how many images a trial trains on; they are the first in index order."""
         return len(data)
+
+    def public_values(self) -> dict[str, Any]:
+        """Return the values of the parameters for a model that is given away: without folders of this machine."""
+        return self.values()

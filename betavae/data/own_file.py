@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -271,6 +272,10 @@ class FileDataset(Dataset):
                 f"The images of {self.data_file} must be {self.image_size}, but are {height}x{width}x{channels}."
             )
         return data
+
+    def public_values(self) -> dict[str, Any]:
+        """Return the values of the parameters, the file without its folder."""
+        return self.values() | {"data_file": Path(self.data_file).name}
 
     def _path(self) -> Path:
         path, root = Path(self.data_file), folder_from_environment(DATA_VARIABLE)

@@ -183,13 +183,17 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> VAE:
 
 
 def copy_model(folder: Path, output: Path) -> None:
-    """Copy a checkpoint's configuration and weights to another folder, weights of an earlier version as safetensors.
+    """Copy a checkpoint's configuration and weights to another folder, to be given away.
+
+    The configuration names no folder of this machine. Weights of an earlier version become safetensors.
 
     Raises:
+        InputError: If the configuration is damaged.
         CheckpointError: If the weights of an earlier version are damaged.
         OSError: If a file is missing, or cannot be read or written.
     """
-    shutil.copyfile(folder / CONFIG_FILE, output / CONFIG_FILE)
+    config = TrialConfig.read(folder / CONFIG_FILE)
+    write_json(output / CONFIG_FILE, config.to_dict() | config.dataset.public_values())
     if stored_name(folder, MODEL_FILE) == MODEL_FILE:
         shutil.copyfile(folder / MODEL_FILE, output / MODEL_FILE)
     else:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import jinja2
 
 from betavae.columns import field_column, report_column
 from betavae.config import TrialConfig
-from betavae.data import FactorImages
+from betavae.data import Dataset, FactorImages
 from betavae.metrics import METRICS, Scores
 from betavae.parts import Part, parameters_of
 from betavae.records.checkpoint import CONFIG_FILE
@@ -76,7 +79,7 @@ def card_text(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, data: Facto
         architecture=_describe_part(config.architecture),
         likelihood=_describe_likelihood(trial, checkpoint),
         lr=field_column("lr").write(config.value("lr")),
-        dataset=_describe_part(config.dataset, only_changed=True),
+        dataset=_describe_dataset(config.dataset),
         derived=[f"{field_column(name).label} {value:.3g}" for name, value in config.derived().items()],
         image_shape=config.dataset.image_shape,
         num_training=config.dataset.num_training(data),
@@ -90,7 +93,7 @@ def card_text(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, data: Facto
         choice=_describe_choice(sweep),
         rank_by=_code(trial.rank_by),
         origin=f"{sweep.folder.name}/{checkpoint.folder.relative_to(sweep.folder)}",
-        command=sweep.record.get("command", "not recorded"),
+        command=_describe_command(sweep),
         versions=", ".join(f"{name} {value}" for name, value in sweep.record.get("versions", {}).items()),
         median=median_of([other.last_score for other in ranked(sweep.trials)]),
         confirmations=[confirmation for confirmation in confirmations if confirmation.config == trial.setting],
@@ -117,12 +120,35 @@ def _describe_likelihood(trial: Trial, checkpoint: Checkpoint) -> str:
     return _describe_part(likelihood) + (f"; learnt: {', '.join(learnt)}" if learnt else "")
 
 
-def _describe_part(part: Part, *, only_changed: bool = False) -> str:
-    """Return a part with its parameters: `beta-vae, beta 4`; with `only_changed`, those that are not the default."""
-    defaults = {name: each.default for name, each in parameters_of(type(part)).items()}
-    shown = {name: value for name, value in part.values().items() if not only_changed or value != defaults[name]}
-    columns = [(field_column(name), value) for name, value in shown.items()]
-    return ", ".join([part.name, *(f"{column.label} {column.write(value)}" for column, value in columns)])
+def _describe_part(part: Part) -> str:
+    """Return a part with its parameters: `beta-vae, beta 4`."""
+    return _described(part.name, part.values())
+
+
+def _describe_dataset(dataset: Dataset) -> str:
+    """Return a data set with the parameters that are not the default, without folders of this machine."""
+    defaults = {name: each.default for name, each in parameters_of(type(dataset)).items()}
+    values = dataset.public_values()
+    return _described(dataset.name, {name: value for name, value in values.items() if value != defaults[name]})
+
+
+def _described(name: str, values: Mapping[str, Any]) -> str:
+    columns = [(field_column(name), value) for name, value in values.items()]
+    return ", ".join([name, *(f"{column.label} {column.write(value)}" for column, value in columns)])
+
+
+def _describe_command(sweep: Sweep) -> str:
+    """Return the command that started the sweep, each absolute path as its name alone."""
+    try:
+        words = shlex.split(sweep.record.get("command", ""))
+    except ValueError:  # a record that was changed by hand
+        words = []
+    return shlex.join([_without_folder(word) for word in words]) or "not recorded"
+
+
+def _without_folder(word: str) -> str:
+    option, equals, value = word.rpartition("=")
+    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def _card_scores(scores: Scores) -> list[_CardScore]:

@@ -222,6 +222,13 @@ def test_a_changed_file_is_converted_again(path: Path) -> None:
     first.verify()
 
 
+def test_a_model_that_is_given_away_names_the_file_without_its_folder(path: Path) -> None:
+    write_own_file(path, images=random_images(70, 32, 48))
+    dataset = FileDataset(data_file=str(path))
+    assert dataset.values()["data_file"] == str(path)
+    assert dataset.public_values() == {"data_file": path.name, "image_size": dataset.image_size}
+
+
 def test_a_network_that_does_not_take_the_images_is_refused_at_the_door(path: Path) -> None:
     write_own_file(path, images=random_images(70, 16, 16, 3))
     values = {"dataset": "file", "data_file": str(path)}

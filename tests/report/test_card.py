@@ -104,3 +104,24 @@ def test_images_that_nobody_else_knows_are_no_data_set_of_the_hub(make_sweep, bl
 def test_the_name_of_a_data_set_is_one_that_the_hub_takes(name: str) -> None:
     assert re.fullmatch(HUB_ID, name)
     assert DATASETS[name].is_published == (name != "file")
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("run.py --data-file /home/ada/'my data'/a.npz --results=/srv/ada/r --beta 1 -b 64", "a.npz --results=r"),
+        ("/home/ada/.venv/bin/betavae-sweep --data-file ada/a.npz", "betavae-sweep --data-file ada/a.npz"),
+        ("run.py --name 'unbalanced", "not recorded"),
+    ],
+)
+@pytest.mark.usefixtures("_without_onnx")
+def test_no_folder_of_the_machine_is_in_the_command(
+    command: str, shown: str, write_sweep, small_data: DSprites, tmp_path: Path
+) -> None:
+    sweep = read_sweep(write_sweep(tmp_path / "study", {"a": {"migs": [0.2]}}))
+    sweep = replace(sweep, record={**sweep.record, "command": command})
+    card = export_best(sweep, tmp_path / "model", data={"dsprites": small_data}).cards[0].read_text()
+    (row,) = [line for line in card.splitlines() if line.startswith("| command |")]
+    assert shown in row
+    assert "/home" not in row
+    assert "/srv" not in row

@@ -52,9 +52,17 @@ def test_a_file_is_swept_confirmed_and_reported(folder: Path) -> None:
     assert "mig_exact" in scores
     (folder / "moved").mkdir()
     (folder / "mine.npz").rename(folder / "moved" / "mine.npz")
-    done = run("sweeps/analyze.py", "results/s", "--data-root", "moved", cwd=folder, BETAVAE_CACHE="cache")
+    words = "results/s --data-root moved --export given"
+    done = run("sweeps/analyze.py", *words.split(), cwd=folder, BETAVAE_CACHE="cache")
     assert (done.returncode, done.stderr) == (0, "")
     (folder / "moved" / "mine.npz").unlink()
+    for path in [folder / "given" / name for name in ("README.md", "config.json", "scores.json")]:
+        assert str(folder) not in path.read_text()
+    done = subprocess.run(
+        [sys.executable, "given/traverse.py"], cwd=folder, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    )
+    assert done.returncode == 0
+    assert len(list((folder / "given").glob("latent_*.png"))) == 3
     done = run("sweeps/analyze.py", "results/s", cwd=folder, BETAVAE_CACHE="cache")
     assert done.returncode == 0
     assert "warning: The images of file cannot be opened: data_file must be a file on every machine" in done.stderr
