@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from label_free import having, rows_of
 from toy_parts import BlocksDataset
 
 from betavae.config import TrialConfig
@@ -81,6 +82,19 @@ def test_udr_of_kept_codes_finds_the_odd_one(sweep: Sweep, name: str) -> None:
     assert choice.scores == dict(zip([*AGREEING, ODD], expected.scores.tolist(), strict=True))
     assert choice.problems == []
     assert choice.scores[ODD] < 0.5 * min(choice.scores[each] for each in AGREEING)
+
+
+def test_the_study_of_rules_says_how_far_they_agree_with_labels(
+    sweep: Sweep, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DSprites, "open", lambda: small_data)
+    rows = rows_of(sweep, "udr", among="all")
+    assert {row[0] for row in rows} == {"UDR"}
+    assert [row[2:] for row in rows if row[3] == "MIG"] == [
+        ["4", "MIG", "not known", "0.200 / 0.200 = 100%", "0 of 0, 0 false alarms"]
+    ]
+    assert having(sweep, "mig").trials == sweep.trials
+    assert having(sweep, "mig_exact").trials == ()
 
 
 def test_udr_among_the_seeds_of_a_setting(sweep: Sweep) -> None:
