@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -142,16 +143,17 @@ def _layout(context: LogContext) -> dict[str, dict[str, list[Any]]]:
     losses = dict.fromkeys(["loss/total_nats", *(f"loss/{term}" for each in objectives for term in each.terms)])
     weights = [*context.options.space.scheduled_names(), *context.options.space.learnt_names()]
     return {
-        **{name: _score_charts(name) for name in scores},
+        **{name: _score_charts(name, context.factor_names) for name in scores},
         "loss": {report_column(name).symbol: _chart(f"^{name}$") for name in losses},
         **({"weight": {name: _chart(f"^weight/{name}$") for name in weights}} if weights else {}),
         "speed": {"images per second": _chart("^images_per_second$")},
     }
 
 
-def _score_charts(name: str) -> dict[str, list[Any]]:
-    charts = {"mean": _chart(f"^{name}$")}
-    return charts | ({"by factor": _chart(f"^{name}/")} if _has_factors(name) else {})
+def _score_charts(name: str, factors: Sequence[str]) -> dict[str, list[Any]]:
+    """Return a chart of a score, and one for each factor: the lines of a chart are trials, too many for all factors."""
+    by_factor = {factor: _chart(f"^{name}/{re.escape(factor)}$") for factor in factors if _has_factors(name)}
+    return {"mean": _chart(f"^{name}$"), **by_factor}
 
 
 def _chart(pattern: str) -> list[Any]:

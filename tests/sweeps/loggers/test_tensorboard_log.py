@@ -197,7 +197,8 @@ def test_a_choice_without_labels_has_no_charts_of_factors(select: str | None, se
     groups = _layout(context)
     numbers = TensorBoardLog(context)._compared_numbers(CONFIG)
     if select is None:
-        assert {"mean", "by factor"} == groups["mig"].keys()
+        assert groups["mig"].keys() == {"mean", "shape", "scale"}
+        assert groups["mig"]["shape"] == ["Multiline", ["^mig/shape$"]]
         assert {"mig", "mig/shape", "mig/scale"} <= set(numbers)
     else:
         assert groups["elbo"].keys() == {"mean"}
