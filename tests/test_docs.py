@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -16,6 +17,7 @@ from official_files import write_own_file
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.parts import field_of_part, parameters_of
+from betavae.records.sweep import read_sweep
 from sweeps.options.command_line import parse_analysis_options, parse_options
 from sweeps.options.fields import flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options
@@ -38,18 +40,33 @@ def test_the_examples_of_the_library_run() -> None:
     assert results.failed == 0
 
 
-def test_the_notebook_runs_and_shows_its_figure(write_sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def outputs_of_notebook(folder: Path, monkeypatch: pytest.MonkeyPatch, *, steps: int = 600) -> list[Any]:
+    """What the cells of the example print and show, on the sweep of a folder."""
     path = REPOSITORY / "examples" / "notebook.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    folder = write_sweep(tmp_path / "study", {"a": {"migs": [0.2]}, "b": {"migs": [0.1], "seed": 1}})
+    for cell in notebook.cells:
+        cell.source = cell.source.replace("--steps 600 --eval-every 100", f"--steps {steps} --eval-every {steps // 2}")
     monkeypatch.setenv("SWEEP", str(folder))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Jupyter's own
         NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def test_the_notebook_reads_a_sweep(write_sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_sweep(tmp_path / "study", {"a": {"migs": [0.2]}, "b": {"migs": [0.1], "seed": 1}})
+    outputs = outputs_of_notebook(folder, monkeypatch)
     assert outputs[0].text.startswith("a  mig 0.200")
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1
-    assert "recorded 0.2000" in outputs[-1].text
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    assert any("recorded 0.2000" in output.get("text", "") for output in outputs)
+    assert "README.md" in outputs[-1].text
+
+
+@pytest.mark.slow  # a sweep
+@pytest.mark.ray
+def test_the_notebook_starts_its_own_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "README.md" in outputs_of_notebook(tmp_path / "new", monkeypatch, steps=8)[-1].text
+    assert len(read_sweep(tmp_path / "new").trials) == 4
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
