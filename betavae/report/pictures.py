@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import matplotlib
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from betavae.metrics import Scores
 from betavae.report.information import information_of
@@ -25,7 +26,8 @@ _ENLARGE = 2
 _MAX_CELLS = 12
 _CAPTION = 14  # pixels
 _MILLISECONDS = 120
-_LABEL, _CELL_WIDTH, _CELL_HEIGHT = 64, 76, 26  # pixels of the information matrix
+_LABEL, _CELL_WIDTH, _CELL_HEIGHT = 88, 76, 30  # pixels of the information matrix
+_TEXT = 19  # pixels: three quarters are left of them in TensorBoard, which shows five factors 350 pixels wide
 _THEME = (
     "<style>svg{color:#1c1d20;--paper:#fff}"
     "@media screen and (prefers-color-scheme:dark){svg{color:#e4e5e8;--paper:#16171a}}</style>"
@@ -80,9 +82,12 @@ def information_pixels(scores: Scores, latents: Sequence[Latent]) -> UInt8[np.nd
     picture = Image.new("RGB", (_LABEL + _CELL_WIDTH * len(names), _CELL_HEIGHT * (len(shown) + 1)), "white")
     draw = ImageDraw.Draw(picture)
     for column, name in enumerate(names):
-        draw.text((_LABEL + (column + 0.5) * _CELL_WIDTH, _CELL_HEIGHT / 2), name, fill="black", anchor="mm")
+        center = _LABEL + (column + 0.5) * _CELL_WIDTH, _CELL_HEIGHT / 2
+        draw.text(center, name, fill="black", anchor="mm", font=_fitting_font(name, _CELL_WIDTH - 4))
     for row, latent in enumerate(shown, start=1):
-        draw.text((4, (row + 0.5) * _CELL_HEIGHT), f"latent {latent.index}", fill="black", anchor="lm")
+        label = f"latent {latent.index}"
+        place = 4, (row + 0.5) * _CELL_HEIGHT
+        draw.text(place, label, fill="black", anchor="lm", font=_fitting_font(label, _LABEL - 8))
         for column, name in enumerate(names):
             frame = colors[name] if name in latent.matched else None
             nats, share = information.nats[latent.index, column], shares[latent.index, column]
@@ -125,7 +130,15 @@ def _draw_cell(
         inside = (left + 1, top + 1, left + _CELL_WIDTH - 3, top + _CELL_HEIGHT - 3)
         draw.rectangle(inside, outline=frame, width=3)
     center = left + _CELL_WIDTH / 2, top + _CELL_HEIGHT / 2
-    draw.text(center, f"{nats:.2f}", fill="black" if share > 0.5 else "white", anchor="mm")
+    ink = "black" if share > 0.5 else "white"
+    draw.text(center, f"{nats:.2f}", fill=ink, anchor="mm", font=_fitting_font("0.00", _CELL_WIDTH))
+
+
+@functools.cache
+def _fitting_font(text: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of the information matrix, smaller for a text that is longer than a width in pixels."""
+    font = ImageFont.load_default(_TEXT)
+    return ImageFont.load_default(max(_TEXT * min(1.0, width / font.getlength(text)), 1)) if text else font
 
 
 def _frame(portrait: Portrait, latents: tuple[Latent, ...], column: int) -> Image.Image:

@@ -168,10 +168,10 @@ def test_information_pixels_take_any_factors(num_factors: int) -> None:
     scores = Scores({"mig": score}, (1.0, 2.0), "drawn", BLOCKS_FINGERPRINT)
     latents = latents_by_kl(scores)
     pixels = information_pixels(scores, latents)
-    assert (pixels.shape[0], pixels.shape[2], latents[0].index) == (26 * 3, 3, 1)
+    assert (pixels.shape[0], pixels.shape[2], latents[0].index) == (30 * 3, 3, 1)
     frame = tuple(bytes.fromhex(FACTOR_COLORS[(num_factors - 1) % 7][1:]))
-    left = 64 + 76 * (num_factors - 1)
-    assert tuple(pixels[26 + 2, left + 2]) == frame
+    left = 88 + 76 * (num_factors - 1)
+    assert tuple(pixels[30 + 2, left + 2]) == frame
 
 
 def test_a_category_has_an_axis(sweep: Sweep) -> None:
