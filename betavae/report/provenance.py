@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,18 +91,50 @@ def provenance(sweep: Sweep, portraits: Sequence[Portrait], method: str) -> dict
     git = record.get("git") or {}
     return {
         "Command": record.get("command", "not recorded"),
-        "Started, ended": f"{record.get('start', 'not recorded')}, {record.get('end', 'not recorded')}",
+        "Time": _describe_time(record),
         "Scores": method,
         "Taken again here": ", ".join(map(_describe_rescored, portraits)) or "no checkpoint could be read",
         "Data": _describe_data(record.get("data", {})),
         "Versions": ", ".join(f"{name} {value}" for name, value in record.get("versions", {}).items()),
         "Code": f"commit {git['commit']}{', modified' if git['modified'] else ''}" if git else "not a git checkout",
-        "Resources": json.dumps(record.get("resources", {})),
-        "Options": json.dumps(record.get("options", {})),
-        "Decided": json.dumps(record.get("decided", {})),
+        "Resources": _describe_resources(record.get("resources", {})),
+        **{f"Options: {group}": _describe_values(values) for group, values in record.get("options", {}).items()},
+        "Decided": _describe_values(record.get("decided", {})),
         "This page": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, python {platform.python_version()}, "
         f"torch {torch.__version__}, matplotlib {matplotlib.__version__}",
     }
+
+
+def _describe_time(record: Mapping[str, Any]) -> str:
+    """Return when a sweep started and ended, and how long that took, pauses included."""
+    try:
+        start, end = (datetime.fromisoformat(record[name]).astimezone(UTC) for name in ("start", "end"))
+    except (KeyError, TypeError, ValueError):  # it still runs, or its record was changed by hand
+        return f"from {record.get('start', 'not recorded')} to {record.get('end', 'not recorded')}"
+    hours, minutes = divmod(round((end - start).total_seconds() / 60), 60)
+    return f"{hours} h {minutes:02} min, from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+
+
+def _describe_resources(resources: Mapping[str, Any]) -> str:
+    """Return Ray's resources, those in bytes in gigabytes."""
+    values = {
+        name.replace("_", " "): f"{value / 1e9:.1f} GB" if "memory" in name and isinstance(value, float) else value
+        for name, value in resources.items()
+    }
+    return _describe_values(values)
+
+
+def _describe_values(values: Mapping[str, Any]) -> str:
+    """Return named values in words, without those that are not set: `preset quick, beta 1 4`."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {_in_words(value)}" for name, value in values.items() if value is not None
+    )
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _describe_requested(name: str, score: Score, portrait: Portrait) -> str:
