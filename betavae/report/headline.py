@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from betavae.records.sweep import Selection
 from betavae.records.trial import Trial, ranked
 from betavae.report.choice import labels_of_ranking
 from betavae.report.comparison import (
@@ -38,17 +39,25 @@ class Headline:
     certainty: str
 
 
-def headline(trials: Sequence[Trial], confirmations: Sequence[Confirmed] = ()) -> Headline:
+def headline(
+    trials: Sequence[Trial], confirmations: Sequence[Confirmed] = (), *, selection: Selection | None = None
+) -> Headline:
     """Return the setting that came first and how certain that is: by the confirmation, where there is one.
 
     Args:
         trials: Of the search; at least one of them has a score.
         confirmations: The highest median first.
+        selection: The rule that chose the models; None if they rank by their scores alone.
     """
     if confirmations:
         return _confirmed(trials, confirmations)
     settings, names = settings_of(trials), varied_fields(trials)
-    finding = _alone(settings[0]) if len(settings) == 1 else _compare(settings, names)
+    if len(settings) == 1:
+        finding = _alone(settings[0])
+    elif selection is not None and settings[0].is_rated:
+        finding = _chosen(settings, names, rule=selection.label)
+    else:
+        finding = _compare(settings, names)
     num_cut = sum(not trial.is_complete for trial in trials if trial.reports)
     if not num_cut:
         return finding
@@ -70,6 +79,21 @@ def _alone(setting: Setting) -> Headline:
     return Headline(
         f"{described} has a median {label} of {setting.median:.3f} over {setting.num_seeds} seeds.",
         f"The middle half lies in {low:.3f} .. {high:.3f}; there is no other setting to compare it with.",
+    )
+
+
+def _chosen(settings: Sequence[Setting], names: Sequence[str], *, rule: str) -> Headline:
+    """Return what a rule chose, and the place that this has among all settings by the ranking score."""
+    first, second = settings[:2]
+    label, merit = score_label(first.trials), first.merit[1]
+    score = f"{merit:.3f}" if first.num_seeds == 1 else f"a median of {merit:.3f} over {_seeds(first)}"
+    next_best = f"; the next, {describe_config(second.config, names)}, has {second.merit[1]:.3f}"
+    place = 1 + sum(other.median > first.median for other in settings)
+    median = label if first.num_seeds == 1 else f"median {label}"
+    return Headline(
+        f"{rule} chooses {describe_config(first.config, names)}, with {score}.",
+        f"It compares models at the end of training{next_best if second.is_rated else ''}. By its {median}, "
+        f"{first.median:.3f}, the setting is number {place} of {len(settings)}.",
     )
 
 

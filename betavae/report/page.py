@@ -91,7 +91,7 @@ def render_page(
         dataset=sweep.trials[0].config.dataset.name,
         num_datasets=num_datasets,
         label=report_column(sweep.rank_by).label,
-        headline=headline(sweep.trials, confirmations),
+        headline=headline(sweep.trials, confirmations, selection=sweep.selection),
         rule=describe_rule(sweep),
         is_ruled=sweep.selection is not None,
         ranking_labels=labels_of_ranking(sweep.rank_by),

@@ -67,9 +67,14 @@ class Setting(SeedGroup):
 
     @property
     def merit(self) -> tuple[bool, float]:
-        """What orders settings of one data set: whether the rule has scored one of its models, and the median."""
+        """What orders settings of one data set: `is_rated`, and the median by the rule, or else of the scores."""
         chosen = [trial.choice for trial in self.trials if trial.choice is not None]
-        return bool(chosen), median_of(chosen) if chosen else self.median
+        return self.is_rated, median_of(chosen) if chosen else self.median
+
+    @property
+    def is_rated(self) -> bool:
+        """Whether the rule that chooses models has scored one of its models."""
+        return any(trial.choice is not None for trial in self.trials)
 
 
 def settings_of(trials: Sequence[Trial]) -> list[Setting]:

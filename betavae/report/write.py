@@ -181,7 +181,7 @@ def _write_overview(sweep: Sweep, contents: Mapping[str, _Content], folder: Path
     findings = {
         name: DatasetFinding(
             content.part,
-            headline(content.part.trials, content.confirmations),
+            headline(content.part.trials, content.confirmations, selection=content.part.selection),
             content.confirmations,
             content.portraits,
             content.methods,
@@ -276,7 +276,7 @@ def _portray_trial(
 def _summary(content: _Content) -> dict[str, Any]:
     """Return the summary of one data set."""
     part = content.part
-    finding = headline(part.trials, content.confirmations)
+    finding = headline(part.trials, content.confirmations, selection=part.selection)
     methods = content.methods
     return {
         "sweep": part.folder.name,

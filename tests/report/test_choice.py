@@ -12,6 +12,7 @@ from betavae.data import DSprites
 from betavae.records.sweep import Selection, Sweep, read_sweep
 from betavae.report.choice import agreements, bootstrap_interval, describe_rule, flagged, labels_of_choice
 from betavae.report.export import CARD_FILE, export_best
+from betavae.report.headline import headline
 from betavae.report.write import write_report
 
 RULE = {"a0": 0.5, "a1": 0.45, "a2": 0.1, "b0": 0.4, "b1": 0.35, "b2": 0.3}
@@ -44,6 +45,18 @@ def test_the_cost_and_the_failed_seeds(sweep: Sweep) -> None:
     assert agreement.correlation == pytest.approx(spearmanr(list(RULE.values()), list(MIGS.values())).statistic)
     assert [trial.trial_id for trial in flagged(sweep.trials)] == ["a2"]
     assert (agreement.caught, agreement.missed, agreement.false_alarms) == (("a2",), ("b1",), ())
+
+
+def test_the_headline_is_what_the_rule_chose_and_its_place_by_the_score(sweep: Sweep) -> None:
+    """Fails if the setting that a rule prefers is said to lead by a score in which another one is ahead."""
+    found = headline(sweep.trials, selection=sweep.selection)
+    assert found.claim == "UDR chooses beta = 8, with a median of 0.450 over 3 seeds."
+    assert "the next, beta = 4, has 0.350" in found.certainty
+    assert "By its median MIG, 0.400, the setting is number 1 of 2." in found.certainty
+    reversed_rule = selection(scores={name: 1 - score for name, score in RULE.items()})
+    found = headline(sweep.with_selection(reversed_rule).trials, selection=reversed_rule)
+    assert found.claim == "UDR chooses beta = 4, with a median of 0.650 over 3 seeds."
+    assert "By its median MIG, 0.280, the setting is number 2 of 2." in found.certainty
 
 
 def test_scores_are_those_at_the_end(make_sweep: MakeSweep) -> None:
