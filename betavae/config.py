@@ -202,6 +202,10 @@ class TrialConfig:
         """
         return dict(self._flat)
 
+    def public_dict(self) -> dict[str, Any]:
+        """Return the mapping of `to_dict` for what leaves this machine: it names no folder."""
+        return self.to_dict() | self.dataset.public_values()
+
     def value(self, name: str) -> Any:
         """Return the value of a parameter as in `to_dict`, or a part's name; None for a name that this config lacks."""
         return self._flat.get(name)

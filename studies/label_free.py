@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's 
 from betavae.process import available_cores, prepare_process
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.report.choice import RuleAgreement, agreements
-from betavae.selection.rules import Among, find_rule
+from betavae.selection.rules import Among, find_rule, rule_names
 from sweeps.choosing import choose_models, default_among
 from sweeps.storage.mirror import Mirror
 
-RULES = ("udr", "udr-lasso", "model-centrality", "elbo")
+RULES = tuple(name for name in rule_names() if not find_rule(name).needs_factors)
 HEADING = ("rule", "seconds", "models", "score", "rank correlation (95 %)", "chosen / best", "failed seeds caught")
 
 

@@ -2,9 +2,9 @@
 
 python studies/methods_table.py results/methods-small
 
-First put the scores into the checkpoints:
+First put the scores of the final models into their checkpoints; without a rule, analyze.py takes those of the best:
 
-python sweeps/analyze.py results/methods-small --scores mig_exact total_correlation
+python sweeps/analyze.py results/methods-small --select udr --scores mig_exact total_correlation
 """
 
 from __future__ import annotations

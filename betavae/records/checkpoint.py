@@ -192,8 +192,7 @@ def copy_model(folder: Path, output: Path) -> None:
         CheckpointError: If the weights of an earlier version are damaged.
         OSError: If a file is missing, or cannot be read or written.
     """
-    config = TrialConfig.read(folder / CONFIG_FILE)
-    write_json(output / CONFIG_FILE, config.to_dict() | config.dataset.public_values())
+    write_json(output / CONFIG_FILE, TrialConfig.read(folder / CONFIG_FILE).public_dict())
     if stored_name(folder, MODEL_FILE) == MODEL_FILE:
         shutil.copyfile(folder / MODEL_FILE, output / MODEL_FILE)
     else:

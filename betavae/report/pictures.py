@@ -70,7 +70,8 @@ def svg_address(figure: Figure) -> str:
 def information_pixels(scores: Scores, latents: Sequence[Latent]) -> UInt8[np.ndarray, "height width 3"]:
     """Return the picture of `information_heatmap` in red, green and blue for a screen, whatever the factors are.
 
-    A sweep draws it at every report, so it is drawn without matplotlib, which takes a tenth of a second.
+    The colours reach from 0 to 1, whatever the largest share is, so that the pictures of several steps compare. A sweep
+    draws it at every report, so it is drawn without matplotlib, which takes a tenth of a second.
 
     Args:
         scores: They hold `mig`.

@@ -16,6 +16,7 @@ from betavae.metrics import METRICS, Score, Scores
 from betavae.records.sweep import Sweep
 from betavae.report.confirmation import requested_metrics
 from betavae.report.portrait import Portrait
+from betavae.schedules import number_text
 
 
 def describe_scores(sweep: Sweep, portrait: Portrait) -> str:
@@ -134,7 +135,7 @@ def _describe_values(values: Mapping[str, Any]) -> str:
 def _in_words(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(_in_words, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number_text(value) if isinstance(value, float) else str(value)
 
 
 def _describe_requested(name: str, score: Score, portrait: Portrait) -> str:

@@ -37,7 +37,7 @@ class RunPlan:
         name: The name to show, such as `search/0003`.
         group: The name of the sweep.
         tags: Stage, data set and objective, by these words.
-        config: All parameters of the trial, flat, and the numbers that follow from them.
+        config: All parameters of the trial, flat, and the numbers that follow from them. It names no folder.
     """
 
     key: str
@@ -215,7 +215,7 @@ class Tracker(Logger):
             name=f"{stage}/{trial.index:04}",
             group=self.context.sweep.location.rstrip("/").rpartition("/")[2],
             tags={"stage": stage, "dataset": config.dataset.name, "objective": config.objective.name},
-            config=config.to_dict() | derived_hyperparameters(config),
+            config=config.public_dict() | derived_hyperparameters(config),
         )
 
     @cached_property

@@ -86,7 +86,8 @@ def test_no_step_waits_for_the_gpu(data: DSprites, objective: str) -> None:
     run.advance(3)  # which copies the images and the order of the first epoch
     torch.cuda.set_sync_debug_mode("error")
     for _ in range(3):
-        run._train_step()
+        run._train_step()  # raises where it waits
+    assert run.step == 6
 
 
 def test_memory_does_not_grow(data: DSprites) -> None:

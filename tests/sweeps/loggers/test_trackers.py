@@ -16,6 +16,7 @@ from trackers import PICTURES, tracked
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
+from betavae.data.own_file import FileDataset
 from betavae.errors import InputError
 from betavae.evaluation import evaluate
 from betavae.metrics import Scores
@@ -116,6 +117,18 @@ def test_a_run_has_what_tensorboard_has(name: str, sweep: Path, trained: tuple[T
     assert trial.summary["ending"] == "finished at step 4, best mig 0.500"
     assert (trial.summary["best_mig"], str(trial.summary["best_step"])) == (0.5, "4")
     assert trial.status == {"wandb": 0, "mlflow": "FINISHED"}[name]
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_tracker_is_told_no_folder_of_the_machine(name: str, sweep: Path) -> None:
+    dataset = FileDataset(data_file="/home/ada/patients.npz", image_size="64x64x1")
+    planned = PlannedTrial(3, replace(CONFIG, dataset=dataset))
+    trial = SimpleNamespace(config=planned.to_dict())
+    with log_of(name, sweep) as log:
+        log.on_trial_start(0, [], trial)
+    (run,) = tracked(name, sweep).values()
+    assert run.config["data_file"] == "patients.npz"
+    assert "ada" not in str(run.config)
 
 
 @pytest.mark.parametrize("name", TRACKERS)
