@@ -33,8 +33,8 @@ PARTS: Mapping[str, Table[Any]] = {
 RESERVED_NAMES = (*PARTS, "index", "rank", "trial", "status", "step", "last_step", "checkpoint", "error")
 """Names in the flat record of a trial, or in a table of trials, that no parameter may have."""
 
-_UNRECORDED = ("likelihood",)
-"""Parts that records of earlier versions lack: their trials have the default part."""
+_UNRECORDED = ("likelihood", "cuda_graph")
+"""Parts and parameters that records of earlier versions lack: their trials have the defaults."""
 
 MAX_SEED = 2**63 - 1
 
@@ -80,6 +80,10 @@ class TrialConfig:
 
     compile: bool = parameter(False, is_tried=False)
     """Compile the networks with torch.compile. Compiling takes minutes, and speeds up training on a GPU only."""
+
+    cuda_graph: bool = parameter(True, is_tried=False)
+    """On a GPU, launch each step as one CUDA graph, without which a GPU mostly waits for the host. The results are the
+    same. On a CPU there is none."""
 
     seed: int = parameter(0, least=0, most=MAX_SEED, is_tried=False)
     """Seed of the initial weights, of the order of the images and of the posterior's noise."""
@@ -174,7 +178,7 @@ class TrialConfig:
     def complete(cls, values: Any, path: Path) -> TrialConfig:
         """Build a config from the content of a file, which must hold every parameter.
 
-        A file of an earlier version may lack the likelihood, which is then the default, `bernoulli`.
+        A file of an earlier version may lack the likelihood, which is then `bernoulli`, and `cuda_graph`.
 
         Args:
             values: The content.

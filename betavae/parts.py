@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import inspect
 import math
@@ -10,12 +11,12 @@ import numbers
 import sys
 import textwrap
 from abc import ABC
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from betavae.errors import InputError, ParameterError, UnknownNameError
-from betavae.schedules import EXAMPLE, Schedule, Weight, recorded_value, value_at
+from betavae.schedules import EXAMPLE, Schedule, Weight, recorded_value
 
 _METADATA = "parameter"
 _NAME_OF_KIND = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
@@ -268,8 +269,22 @@ class Part(ABC):
 
     def at(self, step: int) -> Self:
         """Return this part with the numbers that its schedules have at a step; itself if it has no schedule."""
+        return self.with_schedules(lambda schedule: schedule(step))
+
+    def with_schedules(self, value_of: Callable[[Callable[[int], float]], Any]) -> Self:
+        """Return this part with a value in place of each schedule; itself if it has no schedule.
+
+        Args:
+            value_of: Return the value in place of a schedule, which is given as a function of the step: its number at
+                some step, or a tensor that is to hold it.
+        """
         schedules = self.schedules()
-        return replace(self, **{name: value_at(each, step) for name, each in schedules.items()}) if schedules else self
+        if not schedules:
+            return self
+        changed = copy.copy(self)  # not `replace`, which would refuse a tensor
+        for name, schedule in schedules.items():
+            object.__setattr__(changed, name, value_of(schedule.at))
+        return changed
 
 
 P = TypeVar("P")

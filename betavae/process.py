@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -29,6 +30,17 @@ def prepare_process(*, num_threads: int = 1) -> None:
         if hasattr(libc, "mallopt"):  # musl lacks it
             libc.mallopt(_M_MMAP_THRESHOLD, 1 << 25)
             libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@contextmanager
+def deterministic_convolutions() -> Iterator[None]:
+    """Let cuDNN choose among those algorithms meanwhile that give the same bits each time. A CPU has no others."""
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from betavae.config import Precision, TrialConfig
+from betavae.cuda_graph import CaptureError, StepGraph, StepInputs
 from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.evaluation import evaluate
@@ -22,7 +24,7 @@ from betavae.metrics.registry import LIVE
 from betavae.models import VAE
 from betavae.objectives import Batch, Loss, NonFiniteLossError, Objective
 from betavae.parts import parameters_of
-from betavae.process import computes_in_bfloat16
+from betavae.process import computes_in_bfloat16, deterministic_convolutions
 from betavae.records.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
 from betavae.samples import draw_samples
 
@@ -142,6 +144,10 @@ class TrainingRun:
         if config.compile:
             model.encoder.compile()
             model.decoder.compile()
+        self._graph: StepGraph | None = None
+        if config.cuda_graph and device.type == "cuda":
+            self._graph = StepGraph(self._update, device=device, generator=self._generator)
+            self._prepare_optimizers()
 
     @classmethod
     def start(cls, config: TrialConfig, data: FactorImages, *, device: torch.device | str = "cpu") -> TrainingRun:
@@ -195,10 +201,19 @@ class TrainingRun:
         run = cls(config, data, model=model, device=device, adversary=adversary)
         run.step = state["step"]
         run._optimizer.load_state_dict(state["optimizer"])
-        run._generator.set_state(state["generator"].cpu())
+        run._restore_generator(state["generator"].cpu())
         if run._adversary_optimizer is not None:
             run._adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+        run._prepare_optimizers()
         return run
+
+    def _restore_generator(self, generator_state: Tensor) -> None:
+        """Go on with the noise of a checkpoint; of one from another kind of device, with new noise of seed and step."""
+        if len(generator_state) == len(self._generator.get_state()):
+            self._generator.set_state(generator_state)
+        else:
+            sequence = np.random.SeedSequence([self.config.seed, self.step])
+            self._generator.manual_seed(int(sequence.generate_state(1)[0]))
 
     def advance(self, num_steps: int) -> MeanLoss:
         """Train for `num_steps` steps, and return their mean loss.
@@ -211,11 +226,12 @@ class TrainingRun:
         """
         terms = torch.empty(num_steps, 0, device=self._device)
         start = time.perf_counter()
-        for row in range(num_steps):
-            step_terms = self._train_step()
-            if row == 0:
-                terms = step_terms.new_empty(num_steps, len(step_terms))
-            terms[row] = step_terms
+        with deterministic_convolutions():
+            for row in range(num_steps):
+                step_terms = self._train_step()
+                if row == 0:
+                    terms = step_terms.new_empty(num_steps, len(step_terms))
+                terms[row] = step_terms
         losses = terms.double().cpu()
         seconds = time.perf_counter() - start
         self._check_finite(losses)
@@ -292,36 +308,77 @@ class TrainingRun:
 
     def _train_step(self) -> Float[Tensor, " terms"]:
         self._set_lr()
-        loss = self._loss(self._images(self._order))
-        _update(self._optimizer, loss.total)
+        terms = self._replay() if self._graph is not None else self._update(StepInputs(self.step))
+        self.step += 1
+        return terms
+
+    def _replay(self) -> Float[Tensor, " terms"]:
+        """Run the step by its graph; without any from now on, if it cannot be captured."""
+        assert self._graph is not None
+        if self._graph.is_captured:
+            return self._graph.run(self.step)
+        generator_state = self._generator.get_state()
+        try:
+            return self._graph.run(self.step)
+        except CaptureError as error:
+            print(
+                f"Each kernel of a step is launched by itself, since no CUDA graph can hold it: {error}.",
+                file=sys.stderr,
+            )
+        self._graph = None  # outside the block above, whose error keeps tensors alive
+        self._generator = torch.Generator(self._device)  # the capture has left the other one unusable
+        self._generator.set_state(generator_state)
+        return self._update(StepInputs(self.step))
+
+    def _update(self, inputs: StepInputs) -> Float[Tensor, " terms"]:
+        """Compute the loss of a step, update the weights, and return the terms of the loss."""
+        loss = self._loss(inputs)
+        _minimize(self._optimizer, loss.total)
         if self._adversary_optimizer is not None:
             assert loss.adversary is not None
-            _update(self._adversary_optimizer, loss.adversary)
-        self.step += 1
+            _minimize(self._adversary_optimizer, loss.adversary)
         self._term_names = (_TOTAL, *loss.terms)
         return torch.stack((loss.total, *loss.terms.values())).detach()
 
-    def _images(self, order: ImageOrder) -> Float[Tensor, "images channels height width"]:
-        indices = order.batch(self.step)
-        return self._data.training_images(indices, self._device, seed=self.config.seed, step=self.step)
+    def _images(self, order: ImageOrder, inputs: StepInputs) -> Float[Tensor, "images channels height width"]:
+        if self._graph is not None and self._data.can_be_captured(self._device):
+            return self._data.images(inputs.of_step(order.batch), self._device)
+        images: Tensor = inputs.of_step(
+            lambda step: self._data.training_images(order.batch(step), self._device, seed=self.config.seed, step=step)
+        )
+        return images
 
     def _set_lr(self) -> None:
         """Give the optimizer the learning rate of this step, if the rate changes."""
         if "lr" in self.config.schedules:
             for group in self._optimizer.param_groups:
-                group["lr"] = self.config.lr_at(self.step)
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(self.config.lr_at(self.step))
+                else:
+                    group["lr"] = self.config.lr_at(self.step)
 
-    def _loss(self, images: Float[Tensor, "images channels height width"]) -> Loss:
+    def _prepare_optimizers(self) -> None:
+        """Let the optimizers be captured, or not, whatever a loaded state says: it may come from another device."""
+        for optimizer in (self._optimizer, self._adversary_optimizer):
+            for group in [] if optimizer is None else optimizer.param_groups:
+                group["capturable"] = self._graph is not None
+                lr = float(group["lr"])
+                is_constant = optimizer is not self._optimizer or "lr" not in self.config.schedules
+                group["lr"] = lr if is_constant or self._graph is None else torch.tensor(lr, device=self._device)
+
+    def _loss(self, inputs: StepInputs) -> Loss:
         batch = Batch(
             self.model,
-            images,
-            step=self.step,
+            self._images(self._order, inputs),
+            step=inputs.step,
             generator=self._generator,
             adversary=self.adversary,
-            second_images=lambda: self._images(self._second_order),
+            second_images=lambda: self._images(self._second_order, inputs),
+            of_step=inputs.of_step,
         )
+        objective = self.config.objective.with_schedules(inputs.of_step)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self.config.objective.at(self.step).loss(batch)
+            return objective.loss(batch)
 
     def _check_finite(self, losses: Float[Tensor, "steps terms"]) -> None:
         bad = ~torch.isfinite(losses).all(1)
@@ -367,7 +424,7 @@ def _adversary_optimizer(adversary: nn.Module, objective: Objective) -> torch.op
     return torch.optim.Adam(adversary.parameters(), lr=settings.lr, betas=settings.betas, fused=True)
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
+def _minimize(optimizer: torch.optim.Optimizer, loss: Float[Tensor, ""]) -> None:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

@@ -60,6 +60,7 @@ def test_upsample_to_pixels_is_a_transposed_convolution() -> None:
     x = torch.randn(2, 5, 6, 7, dtype=torch.float64, generator=generator())
     expected = F.conv_transpose2d(x, layer.weight, layer.bias, stride=2, padding=1)
     torch.testing.assert_close(layer(x), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(layer._by_convolution(x), expected, rtol=1e-12, atol=1e-12)  # as on a GPU
 
 
 def test_kl_closed_form() -> None:

@@ -312,3 +312,19 @@ def test_the_names_that_torch_does_not_promise_are_there() -> None:
     """They decide what `auto` means on a CPU; a torch without them must not pass for a CPU without bfloat16."""
     assert isinstance(torch.cpu._is_avx512_bf16_supported(), bool)
     assert isinstance(torch.cpu._is_amx_tile_supported(), bool)
+
+
+def test_a_checkpoint_from_another_kind_of_device_goes_on_with_noise_of_seed_and_step(
+    small_data: DSprites, tmp_path: Path
+) -> None:
+    """A GPU's generator has another state than a CPU's: 16 bytes."""
+    run = TrainingRun.start(CONFIG, small_data)
+    run.advance(2)
+    run.save(tmp_path / "checkpoint", scores=run.evaluate(), report={"step": 2})
+    losses = []
+    for step in (2, 2, 3):
+        loaded = TrainingRun.load(tmp_path / "checkpoint", small_data)
+        loaded.step = step
+        loaded._restore_generator(torch.zeros(16, dtype=torch.uint8))
+        losses.append(loaded._generator.initial_seed())
+    assert losses[0] == losses[1] != losses[2]

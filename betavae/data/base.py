@@ -101,6 +101,13 @@ class FactorImages(ABC):
         """
         return self.images(indices, device)
 
+    def can_be_captured(self, device: str | torch.device) -> bool:
+        """Return whether a CUDA graph may hold `training_images` for indices on a device.
+
+        It may if the images are the same at every step, and made on the device alone without a wait of the host.
+        """
+        return False
+
     @abstractmethod
     def verify(self) -> None:
         """Compare the images with the fingerprint.

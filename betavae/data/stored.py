@@ -74,6 +74,11 @@ class StoredImages(FactorImages):
         check_mapped(self.stored, self.path)
         return self.decoded_on_host(self.stored[rows]).to(device)
 
+    def can_be_captured(self, device: str | torch.device) -> bool:
+        """Return whether the device holds a copy of the array."""
+        draws_anew = type(self).training_images is not FactorImages.training_images
+        return not draws_anew and torch.device(device).type != "cpu" and self._copy_on(device) is not None
+
     @property
     def is_verified_fast(self) -> bool:
         """Whether the pixels take at most 1 GB."""

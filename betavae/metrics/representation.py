@@ -22,7 +22,8 @@ Encoder: TypeAlias = VAE | Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
 """A model of this library; or any function from images, float32 (n, channels, height, width) in [0, 1], to the means of
 their codes, (n, latents), or to means and natural logarithms of variances."""
 
-_ENCODE_BATCH = 64  # the first activation takes 8 MiB; as fast as 128 on a CPU, with half the memory
+_CPU_BATCH = 64  # the first activation takes 8 MiB; as fast as 128 on a CPU, with half the memory
+_GPU_BATCH = 2048  # 14 times as fast as 64 on an H100, and nearly as fast as 4,096, with half the memory
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ def represent(
     rows = as_indices("indices", indices, size=len(data))
     means, logvars = [], []
     with evaluation_mode(encoder):
-        for start in range(0, max(len(rows), 1), _ENCODE_BATCH):  # an empty batch too: it has the number of latents
-            batch = rows[start : start + _ENCODE_BATCH]
+        batch_size = _batch_size(device)
+        for start in range(0, max(len(rows), 1), batch_size):  # an empty batch too: it has the number of latents
+            batch = rows[start : start + batch_size]
             mean, logvar = encode_batch(encoder, data.images(batch, device))
             means.append(mean.float().cpu().numpy())
             logvars.append(None if logvar is None else logvar.float().cpu().numpy())
@@ -76,6 +78,10 @@ def represent(
                 on_progress(len(batch))
     known = [logvar for logvar in logvars if logvar is not None]
     return Representation(np.concatenate(means), np.concatenate(known) if len(known) == len(means) else None)
+
+
+def _batch_size(device: torch.device | str) -> int:
+    return _CPU_BATCH if torch.device(device).type == "cpu" else _GPU_BATCH
 
 
 @torch.no_grad()
@@ -98,8 +104,9 @@ def reconstruction_nats(
     noise = sample.generator().standard_normal(sample.mean.shape, np.float32)
     codes = torch.from_numpy(sample.mean + np.exp(0.5 * sample.logvar) * noise).float()
     nats = []
-    for start in range(0, len(codes), _ENCODE_BATCH):
-        batch = slice(start, start + _ENCODE_BATCH)
+    batch_size = _batch_size(device)
+    for start in range(0, len(codes), batch_size):
+        batch = slice(start, start + batch_size)
         images = data.images(sample.rows.indices[batch], device)
         nats.append(model.reconstruction_nats(codes[batch].to(device), images).double().cpu().numpy())
     return np.concatenate(nats)

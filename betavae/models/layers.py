@@ -82,16 +82,41 @@ class Upsample(nn.ConvTranspose2d):
 class UpsampleToPixels(Upsample):
     """The map of `Upsample` to one channel, as a matrix product to the 16 taps of each pixel and their overlap-add.
 
-    With a single output channel a general transposed convolution leaves most of a CPU's vector lanes idle.
+    With a single output channel a general transposed convolution leaves most of a CPU's vector lanes idle. On a GPU the
+    gradient of the overlap-add has a kernel for each image, so there the map is a convolution to four channels, which
+    are four pixels.
     """
 
     def __init__(self, in_channels: int) -> None:
         super().__init__(in_channels, 1)
+        self._taps: Tensor
+        self.register_buffer("_taps", _pixel_taps(), persistent=False)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (images, in_channels, h, w) to (images, 1, 2h, 2w)."""
+        if x.is_cuda:
+            return self._by_convolution(x)
         height, width = x.shape[2:]
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
         taps = F.linear(pixels, self.weight.flatten(1).t())
         y = F.fold(taps.transpose(1, 2), (2 * height, 2 * width), kernel_size=4, stride=2, padding=1)
         return y + self._bias_of(y)
+
+    def _by_convolution(self, x: Tensor) -> Tensor:
+        """Map by a convolution to the four pixels of each input, each of which depends on 3 x 3 inputs at most."""
+        kernel = self.weight.flatten(1) @ self._taps
+        y = F.pixel_shuffle(F.conv2d(x, kernel.view(-1, 4, 3, 3).transpose(0, 1), padding=1), 2)
+        return y + self._bias_of(y)
+
+
+def _pixel_taps() -> Tensor:
+    """Return which tap acts where, (taps, pixels times inputs): 1 if a pixel takes this tap of an input, else 0.
+
+    The 4 x 4 taps, the 2 x 2 pixels and the 3 x 3 inputs around them are in order, row by row.
+    """
+    tap_of = {(0, 0): 3, (0, 1): 1, (1, 1): 2, (1, 2): 0}  # by pixel and input, along one axis
+    taps = torch.zeros(4, 4, 2, 2, 3, 3)
+    for (row, above), k in tap_of.items():
+        for (column, left), m in tap_of.items():
+            taps[k, m, row, column, above, left] = 1
+    return taps.view(16, 36)

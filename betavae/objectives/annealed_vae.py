@@ -35,7 +35,7 @@ class AnnealedVAE(Objective):
         posterior = batch.model.encode(batch.images)
         recon = reconstruction_nats(batch.model, posterior.sample(batch.generator), batch.images)
         kl = posterior.kl().sum(1).mean()
-        capacity = kl.new_full((), self.capacity(batch.step))
+        capacity = batch.number(self.capacity)
         total = recon + self.gamma * (kl - capacity).abs()
         return Loss(total, {"recon_nats": recon, "kl_nats": kl, "capacity_nats": capacity})
 

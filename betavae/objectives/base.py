@@ -26,10 +26,11 @@ class Batch:
     Attributes:
         model: The model in training.
         images: The images of this step.
-        step: Number of steps done before this one.
+        step: Number of steps done before this one. While a CUDA graph is captured there is none: see `number`.
         generator: Source of every random number; torch's global generator if None.
         adversary: The objective's adversary; None if the objective has none.
         second_images: The function behind `more_images`.
+        of_step: The function behind `number`.
     """
 
     model: VAE
@@ -38,6 +39,7 @@ class Batch:
     generator: torch.Generator | None = None
     adversary: nn.Module | None = None
     second_images: Callable[[], Float[Tensor, "images channels height width"]] | None = None
+    of_step: Callable[[Callable[[int], float]], Tensor | float] | None = None
 
     def more_images(self) -> Float[Tensor, "images channels height width"]:
         """Return a second batch of the same size: the images of this step in another order of the trial's seed.
@@ -48,6 +50,18 @@ class Batch:
         if self.second_images is None:
             raise ValueError("more_images needs a batch with second_images, but this batch has none; pass a function.")
         return self.second_images()
+
+    def number(self, function: Callable[[int], float]) -> Float[Tensor, ""]:
+        """Return a number that changes with the step, on the device of the images.
+
+        A loss that is captured as a CUDA graph runs in Python once, so whatever it computed from `step` would stay as
+        it was then. A number that is taken here is computed anew for every step.
+
+        Args:
+            function: The number after so many steps. It depends on the step alone.
+        """
+        value = function(self.step) if self.of_step is None else self.of_step(function)
+        return value if isinstance(value, Tensor) else self.images.new_full((), value)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from betavae.config import TrialConfig
+from betavae.cuda_graph import StepInputs
 from betavae.data import DSprites
 from betavae.models import VAE
 from betavae.objectives import Batch, FactorVAE, NonFiniteLossError
@@ -116,7 +117,7 @@ def test_a_batch_that_lacks_the_second_one_or_the_adversary_says_so() -> None:
 
 def test_the_second_batch_is_of_the_same_size_and_of_other_images(small_data: DSprites) -> None:
     run = TrainingRun.start(CONFIG, small_data)
-    first, second = (run._images(order) for order in (run._order, run._second_order))
+    first, second = (run._images(order, StepInputs(0)) for order in (run._order, run._second_order))
     assert first.shape == second.shape
     assert not torch.equal(first, second)
     epoch = [step for step in range(run._order.num_images // CONFIG.batch_size)]
