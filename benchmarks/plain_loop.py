@@ -69,24 +69,31 @@ class PlainVAE(nn.Module):
 
 
 class PlainLoop:
-    """A model in training, step by step."""
+    """A model in training, step by step.
 
-    def __init__(self, *, beta: float = 4.0, batch_size: int = 64, lr: float = 1e-3, seed: int = 0) -> None:
+    On a GPU, the loader gives pinned memory, as public code does.
+    """
+
+    def __init__(
+        self, *, beta: float = 4.0, batch_size: int = 64, lr: float = 1e-3, seed: int = 0, device: str = "cpu"
+    ) -> None:
         torch.manual_seed(seed)
         _free_large_array()
         data = DSprites.open()
         chosen = np.sort(np.random.default_rng(seed).choice(len(data), _NUM_LOADED, replace=False))
         images = np.unpackbits(data.packed[chosen], axis=1).reshape(-1, 64, 64)
-        self.model, self.beta = PlainVAE(), beta
+        self.model, self.beta, self.device = PlainVAE().to(device), beta, device
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=lr)
-        self.loader = DataLoader(ByteImages(images), batch_size=batch_size, shuffle=True, drop_last=True)
+        self.loader = DataLoader(
+            ByteImages(images), batch_size=batch_size, shuffle=True, drop_last=True, pin_memory=device != "cpu"
+        )
         self.batches = self._endless()
 
     def train(self, num_steps: int) -> float:
         """Train, and return the mean loss in nats per image."""
         total = 0.0
         for _ in range(num_steps):
-            images = next(self.batches)
+            images = next(self.batches).to(self.device)
             pixels, mean, logvar = self.model(images)
             recon = F.binary_cross_entropy(pixels, images, reduction="sum") / len(images)
             kl = -0.5 * (1 + logvar - mean**2 - logvar.exp()).sum() / len(images)

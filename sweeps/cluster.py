@@ -20,6 +20,7 @@ import torch
 from betavae.data import data_environment
 from betavae.errors import InputError
 from betavae.extensions import extension_environment, extension_packages
+from sweeps.mps import multi_process_service
 from sweeps.options.options import ResourceOptions
 from sweeps.storage.locations import check_location
 from sweeps.storage.mirror import Mirror
@@ -48,24 +49,27 @@ class Resources:
 
     Attributes:
         num_cpus: Total number of CPU cores.
-        num_gpus: Total number of GPUs; with 0, each trial takes a core.
+        num_gpus: Total number of GPUs; with 0, trials train on the CPU.
         trials_per_gpu: Number of trials that share a GPU.
+        cpus_per_trial: Number of CPU cores of a trial.
     """
 
     num_cpus: int
     num_gpus: int
-    trials_per_gpu: int
+    trials_per_gpu: int = 1
+    cpus_per_trial: int = 1
 
     @property
     def per_trial(self) -> dict[str, float]:
         """The resources of one trial, as Ray names them."""
-        return {"cpu": 1, "gpu": 1 / self.trials_per_gpu} if self.num_gpus else {"cpu": 1}
+        on_gpu = {"gpu": 1 / self.trials_per_gpu} if self.num_gpus else {}
+        return {"cpu": self.cpus_per_trial, **on_gpu}
 
     @property
     def num_concurrent(self) -> int:
         """The number of trials that run at once."""
-        num_on_gpus = self.num_gpus * self.trials_per_gpu
-        return min(num_on_gpus, self.num_cpus) if self.num_gpus else self.num_cpus
+        num_on_cpus = self.num_cpus // self.cpus_per_trial
+        return min(self.num_gpus * self.trials_per_gpu, num_on_cpus) if self.num_gpus else num_on_cpus
 
 
 def available_gpus() -> int:
@@ -91,7 +95,18 @@ def local_resources(options: ResourceOptions, *, cpus_found: int, gpus_found: in
             "a container's limit)."
         )
     num_gpus = gpus_found if options.num_gpus is None else options.num_gpus
-    return Resources(options.num_cpus or cpus_found, num_gpus, options.trials_per_gpu)
+    num_cpus = options.num_cpus or cpus_found
+    if options.cpus_per_trial > num_cpus:
+        raise InputError(
+            f"--cpus-per-trial must be at most {num_cpus}, the number of cores of the sweep, but got "
+            f"{options.cpus_per_trial}; give --cpus-per-trial {num_cpus}."
+        )
+    return Resources(num_cpus, num_gpus, _known_number(options), options.cpus_per_trial)
+
+
+def _known_number(options: ResourceOptions) -> int:
+    """Return the number of trials that share a GPU; 1 where it is still to be measured."""
+    return 1 if options.trials_per_gpu == "auto" else options.trials_per_gpu
 
 
 def quiet_ray(*, address: str | None) -> None:
@@ -179,7 +194,11 @@ def running_ray(resources: Resources, *, address: str | None) -> Iterator[dict[s
     class_cache.ENV_VARS_TO_PROPAGATE.clear()
     # the loggers print a trial's error in one line; Ray would print all chained tracebacks, twice
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    with contextlib.nullcontext() if address is not None else _session_cleanup():
+    share_gpus = address is None and resources.num_gpus > 0 and resources.trials_per_gpu > 1
+    with (
+        contextlib.nullcontext() if address is not None else _session_cleanup(),
+        multi_process_service() if share_gpus else contextlib.nullcontext(),
+    ):
         try:
             if address is None:
                 _start_ray(resources)
@@ -248,11 +267,17 @@ def cluster_resources(options: ResourceOptions) -> Resources:
     cpus_found, gpus_found = cluster_cores_and_gpus()
     num_gpus = gpus_found if options.num_gpus is None else options.num_gpus
     num_cpus = cpus_found if options.num_cpus is None else options.num_cpus
+    if options.trials_per_gpu == "auto":
+        raise InputError(
+            "--trials-per-gpu must be a number on a cluster, since auto measures the GPUs of this machine; measure on "
+            "one machine of the cluster without --address, and give the number that is printed."
+        )
     if num_gpus + num_cpus == 0:
         raise InputError(
             "The cluster must have a core or a GPU, but has none yet; give by --num-gpus the number that will join."
         )
-    return Resources(max(num_cpus, num_gpus * options.trials_per_gpu), num_gpus, options.trials_per_gpu)
+    per_gpu, cpus_per_trial = _known_number(options), options.cpus_per_trial
+    return Resources(max(num_cpus, num_gpus * per_gpu * cpus_per_trial), num_gpus, per_gpu, cpus_per_trial)
 
 
 def cluster_cores_and_gpus() -> tuple[int, int]:

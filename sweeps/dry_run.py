@@ -77,7 +77,13 @@ def measure_costs(options: Options, data: Mapping[str, FactorImages], *, device:
 
 def _measure_or_refuse(config: TrialConfig, options: Options, data: Mapping[str, FactorImages], *, device: str) -> Cost:
     try:
-        return _measure(config, data[config.dataset.name], evaluation=options.evaluation, device=device)
+        return _measure(
+            config,
+            data[config.dataset.name],
+            evaluation=options.evaluation,
+            device=device,
+            num_threads=options.resources.cpus_per_trial,
+        )
     except (NonFiniteLossError, *_SIZE_ERRORS) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
@@ -86,8 +92,8 @@ def _measure_or_refuse(config: TrialConfig, options: Options, data: Mapping[str,
         ) from error
 
 
-def _measure(config: TrialConfig, data: FactorImages, *, evaluation: Evaluation, device: str) -> Cost:
-    prepare_process()
+def _measure(config: TrialConfig, data: FactorImages, *, evaluation: Evaluation, device: str, num_threads: int) -> Cost:
+    prepare_process(num_threads=num_threads)
     run = TrainingRun.start(config, data, device=device)
     run.advance(2)  # warm up: the first steps initialise and compile
     start, first_step = time.perf_counter(), run.step
@@ -209,6 +215,11 @@ def describe_resources(options: Options, *, gpus_found: int) -> str:
 
 def _option_text(value: object) -> str:
     return "-" if value is None else axis_text(value)
+
+
+def costliest_config(options: Options) -> TrialConfig:
+    """Return the configuration with the most work."""
+    return max(_costliest_configs(options).values(), key=_work)
 
 
 def _costliest_configs(options: Options) -> dict[str, TrialConfig]:

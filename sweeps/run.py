@@ -7,6 +7,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ from sweeps.cluster import (
     quiet_ray,
 )
 from sweeps.dry_run import (
+    costliest_config,
     describe_costs,
     describe_options,
     describe_resources,
@@ -41,6 +43,7 @@ from sweeps.dry_run import (
     estimate,
     measure_costs,
 )
+from sweeps.gpu_sharing import measure_sharing
 from sweeps.interrupts import Interruption, starting_ray
 from sweeps.invocation import words_to_type
 from sweeps.options.command_line import parse_options
@@ -111,6 +114,7 @@ def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
     if options.resources.address is not None:
         check_shared(Mirror.at(full_location(options.sweep.location)))
     data = open_data(options)
+    resources = _share_gpus(resources, options)
     open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
     if options.sweep.preset == "full" and "preset" not in options.origins and not options.sweep.quiet:
         announce_full(options, arguments)
@@ -231,6 +235,17 @@ def _find_resources(options: Options, *, gpus_found: int) -> Resources:
     with starting_ray():
         join_cluster(address)
     return cluster_resources(options.resources)
+
+
+def _share_gpus(resources: Resources, options: Options) -> Resources:
+    """Return resources with the number of trials per GPU that `--trials-per-gpu auto` measures."""
+    if options.resources.trials_per_gpu != "auto" or not resources.num_gpus:
+        return resources
+    most = max(1, resources.num_cpus // (resources.cpus_per_trial * resources.num_gpus))
+    sharing = measure_sharing(costliest_config(options), most=most)
+    if not options.sweep.quiet:
+        print(f"sharing    {sharing.describe()}", flush=True)
+    return replace(resources, trials_per_gpu=sharing.number)
 
 
 def _print_failures(folder: SweepFolder, results: StageResults) -> int:

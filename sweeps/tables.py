@@ -51,7 +51,8 @@ def describe_plan(
 ) -> str:
     """Return the plan of a sweep, one line per topic."""
     gpus, cores = counted(resources.num_gpus, "GPU"), counted(resources.num_cpus, "CPU core")
-    devices = gpus if resources.num_gpus else f"{cores}, one thread each"
+    threads = "one thread" if resources.cpus_per_trial == 1 else f"{resources.cpus_per_trial} threads"
+    devices = gpus if resources.num_gpus else f"{cores}, {threads} each"
     lines = [
         f"preset     {options.sweep.preset}",
         f"trials     {describe_num_trials(options)}, by {options.search.search} search, {_describe_scheduler(options)}",

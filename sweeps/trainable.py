@@ -64,7 +64,7 @@ def train_trial(
         fingerprints: SHA-256 of the images to train on, by data set.
         evaluation: The scores that every evaluation takes.
     """
-    prepare_process()
+    prepare_process(num_threads=threads_of_trial())
     values = dict(config)
     folder = stage_folder.trial(values.pop("index"))
     try:
@@ -105,6 +105,12 @@ def device_of_trial() -> str:
     resources = tune.get_context().get_trial_resources()
     has_gpu = resources is not None and resources.required_resources.get("GPU", 0) > 0
     return "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
+
+
+def threads_of_trial() -> int:
+    """Return the number of CPU cores that Ray gave this trial."""
+    resources = tune.get_context().get_trial_resources()
+    return 1 if resources is None else max(1, int(resources.required_resources.get("CPU", 1)))
 
 
 def _train(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, str], evaluation: Evaluation) -> None:

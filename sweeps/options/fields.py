@@ -60,6 +60,7 @@ class Option:
         kind: The type of a value: bool, int, str or Path.
         is_list: Whether the option takes several values.
         choices: The allowed values; empty for any.
+        words: Words that may stand in place of a number.
         default: The default value.
         rules: The rules; see `Rules`.
         help: The docstring of the field.
@@ -69,6 +70,7 @@ class Option:
     kind: type
     is_list: bool
     choices: tuple[str, ...]
+    words: tuple[str, ...]
     default: Any
     rules: Rules
     help: str
@@ -90,10 +92,13 @@ class Option:
     def _parse_word(self, word: str) -> Any:
         if self.choices and word not in self.choices:
             raise InputError(f"{self.flag} must be one of {', '.join(self.choices)}, but got {word!r}.")
+        if word in self.words:
+            return word
         try:
             return self.kind(word)
         except ValueError:
-            raise InputError(f"{self.flag} must be a whole number, but got {word!r}.") from None
+            allowed = " or ".join(("a whole number", *self.words))
+            raise InputError(f"{self.flag} must be {allowed}, but got {word!r}.") from None
 
     def check(self, value: Any) -> None:
         """Refuse a value outside the limits.
@@ -102,7 +107,9 @@ class Option:
             InputError: Naming the option, its limits and the value.
         """
         least, most = self.rules.least, self.rules.most
-        if value is None or least is None or (least <= value and (most is None or value <= most)):
+        if value is None or value in self.words or least is None:
+            return
+        if least <= value and (most is None or value <= most):
             return
         limits = f"at least {least}" if most is None else f"in {least} .. {most}"
         raise InputError(f"{self.flag} must be {limits}, but got {value}.")
@@ -139,10 +146,20 @@ def _read_options(owner: Any) -> Mapping[str, Option]:
     options = {}
     for item in fields(owner):
         if _METADATA in item.metadata:
-            kind, is_list, choices = _kind_of(hints[item.name])
+            annotation, words = _split_words(hints[item.name])
+            kind, is_list, choices = _kind_of(annotation)
             rules = item.metadata[_METADATA]
-            options[item.name] = Option(item.name, kind, is_list, choices, item.default, rules, helps[item.name])
+            options[item.name] = Option(item.name, kind, is_list, choices, words, item.default, rules, helps[item.name])
     return options
+
+
+def _split_words(annotation: Any) -> tuple[Any, tuple[str, ...]]:
+    """Return the number and the words of an annotation such as `int | Literal["auto"]`; of any other, no words."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
+    words = [part for part in parts if get_origin(part) is Literal]
+    if int not in parts or not words:
+        return annotation, ()
+    return int, get_args(words[0])
 
 
 def _kind_of(annotation: Any) -> tuple[type, bool, tuple[str, ...]]:

@@ -119,8 +119,12 @@ class ResourceOptions:
     """Total number of GPUs. With 0, each trial runs on one CPU core in one thread. On a cluster, the number may exceed
     the present GPUs: machines that join later are used. Default: all GPUs."""
 
-    trials_per_gpu: int = option(1, least=1)
-    """Number of trials that share a GPU; one of these models does not fill a GPU."""
+    trials_per_gpu: int | Literal["auto"] = option(1, least=1)
+    """Number of trials that share a GPU; one of these models does not fill a GPU. `auto`: measure the costliest trial,
+    alone and with others, for about half a minute before the sweep; on this machine alone."""
+
+    cpus_per_trial: int = option(1, least=1)
+    """CPU cores of a trial. On the CPU it trains in as many threads, which changes the last bits of its results."""
 
     num_cpus: int | None = option(None, least=1)
     """Total number of CPU cores. Default: all cores that this process may use, by its affinity and its control group's

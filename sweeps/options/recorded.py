@@ -52,7 +52,7 @@ def _read_group(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read_value(option: Option, value: Any) -> Any:
     """Return an option's value, of the kind that the command line gives."""
-    if value is None or option.kind is bool and isinstance(value, bool):
+    if value is None or value in option.words or option.kind is bool and isinstance(value, bool):
         return value
     if option.is_list != isinstance(value, list) or isinstance(value, (bool, dict)):
         raise InputError(f"{option.flag} of a sweep's record must be {option.kind.__name__}, but is {value!r}.")

@@ -227,6 +227,17 @@ def test_trials_share_gpus() -> None:
     assert resources.per_trial == {"cpu": 1, "gpu": 0.25}
 
 
+def test_a_trial_takes_the_cores_that_it_is_given() -> None:
+    options = ResourceOptions(num_gpus=2, trials_per_gpu=4, cpus_per_trial=3)
+    resources = local_resources(options, cpus_found=16, gpus_found=4)
+    assert resources.num_concurrent == 5
+    assert resources.per_trial == {"cpu": 3, "gpu": 0.25}
+    on_cpu = local_resources(ResourceOptions(cpus_per_trial=2), cpus_found=5, gpus_found=0)
+    assert (on_cpu.num_concurrent, on_cpu.per_trial) == (2, {"cpu": 2})
+    with pytest.raises(InputError, match="--cpus-per-trial must be at most 4, .* but got 6"):
+        local_resources(ResourceOptions(num_cpus=4, cpus_per_trial=6), cpus_found=16, gpus_found=0)
+
+
 def start_sweep(results: Path, options: str, *, checkout: Path = REPOSITORY) -> subprocess.Popen[str]:
     """The command as a user types it, on small trials of three latents on the CPU."""
     small = f"--results {results} --name s -z 3 -b 4 --scheduler none --num-gpus 0 --exact 0"

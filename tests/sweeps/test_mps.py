@@ -1,0 +1,79 @@
+"""NVIDIA's service, by a program of the same name that makes and deletes its pipe."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import wait_for
+
+from sweeps.mps import multi_process_service
+
+CONTROL = """#!/bin/sh
+log="$MPS_TEST_LOG"
+if [ "$1" = -f ]; then
+  touch "$CUDA_MPS_PIPE_DIRECTORY/control"
+  echo start >> "$log"
+  while [ -e "$CUDA_MPS_PIPE_DIRECTORY/control" ]; do sleep 0.02; done
+  echo end >> "$log"
+else
+  read -r word
+  echo "$word" >> "$log"
+  rm "$CUDA_MPS_PIPE_DIRECTORY/control"
+fi
+"""
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the program has done; the program is found first."""
+    program = tmp_path / "bin" / "nvidia-cuda-mps-control"
+    program.parent.mkdir()
+    program.write_text(CONTROL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("MPS_TEST_LOG", str(tmp_path / "log"))
+    monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
+    return tmp_path / "log"
+
+
+def test_it_runs_meanwhile_for_new_processes_and_ends(log: Path) -> None:
+    with multi_process_service() as runs:
+        assert runs
+        folder = Path(os.environ["CUDA_MPS_PIPE_DIRECTORY"])
+        assert folder.stat().st_mode & 0o077 == 0
+        assert log.read_text().split() == ["start"]
+    assert log.read_text().split() == ["start", "quit", "end"]
+    assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
+    assert not folder.exists()
+
+
+def test_it_ends_when_the_process_that_started_it_is_killed(log: Path) -> None:
+    code = "import os, signal\nfrom sweeps.mps import multi_process_service\n"
+    code += "with multi_process_service():\n    os.kill(os.getpid(), signal.SIGKILL)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    wait_for(lambda: log.read_text().split() == ["start", "quit", "end"])
+
+
+def test_the_service_of_the_user_is_used(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/somewhere")
+    with multi_process_service() as runs:
+        assert runs
+    assert os.environ["CUDA_MPS_PIPE_DIRECTORY"] == "/somewhere"
+    assert not log.exists()
+
+
+def test_it_does_without_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with multi_process_service() as runs:
+        assert not runs
+    assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
+
+
+def test_it_does_without_a_program_that_ends_at_once(log: Path) -> None:
+    program = log.parent / "bin" / "nvidia-cuda-mps-control"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    with multi_process_service() as runs:
+        assert not runs
