@@ -102,15 +102,17 @@ def _error_to_retry(
 
 def device_of_trial() -> str:
     """Return `cuda` if Ray gave this trial a GPU that torch can use, else `cpu`."""
-    resources = tune.get_context().get_trial_resources()
-    has_gpu = resources is not None and resources.required_resources.get("GPU", 0) > 0
-    return "cuda" if has_gpu and torch.cuda.is_available() else "cpu"
+    return "cuda" if _resources_of_trial().get("GPU", 0) > 0 and torch.cuda.is_available() else "cpu"
 
 
 def threads_of_trial() -> int:
     """Return the number of CPU cores that Ray gave this trial."""
+    return max(1, int(_resources_of_trial().get("CPU", 1)))
+
+
+def _resources_of_trial() -> Mapping[str, float]:
     resources = tune.get_context().get_trial_resources()
-    return 1 if resources is None else max(1, int(resources.required_resources.get("CPU", 1)))
+    return {} if resources is None else resources.required_resources
 
 
 def _train(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, str], evaluation: Evaluation) -> None:

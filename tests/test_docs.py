@@ -14,6 +14,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from official_files import write_own_file
+from pictures import SHA256, SOURCES, sources_sha256
+from PIL import Image
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.parts import field_of_part, parameters_of
@@ -189,3 +191,10 @@ def test_a_sweep_over_the_parts_that_design_adds_is_ranked_and_logged(my_lab: No
     header = next(line for line in output.splitlines() if line.split()[:1] == ["best_latent"]).split()
     assert header[1:5] == ["side", "x", "y", "beta"]
     assert len((tmp_path / "lab" / "reports.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_picture_shows_what_there_is(name: str) -> None:
+    """Fails where the page or TensorBoard's layout has changed: `python studies/pictures.py FOLDER`."""
+    with Image.open(DOCS / name) as picture:
+        assert picture.text[SHA256] == sources_sha256(name)

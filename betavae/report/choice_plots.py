@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from betavae.report.choice import RuleAgreement
 from betavae.report.field_axis import TrialColors
+from betavae.report.marks import mark
 from betavae.report.palette import INK
 
 _WIDTH, _HEIGHT = 3.4, 3.1  # inches, of a panel
@@ -28,7 +29,8 @@ def choice_scatter(agreements: Sequence[RuleAgreement], *, label: str) -> Figure
     for axes, agreement in zip(panels, shown, strict=True):
         of_rule = [trial.choice for trial in agreement.trials]
         points = colors.colors(agreement.trials)
-        axes.scatter(of_rule, agreement.scores, c=points, s=28, alpha=0.85, linewidths=0)
+        for trial, color, score in zip(agreement.trials, points, agreement.scores, strict=True):
+            mark(axes.scatter(trial.choice, score, color=color, s=28, alpha=0.85, linewidths=0), trial)
         axes.scatter(of_rule[:1], agreement.scores[:1], s=120, facecolors="none", edgecolors=INK, linewidths=1.4)
         axes.set_xlabel(label)
         axes.set_ylabel(agreement.column.label)

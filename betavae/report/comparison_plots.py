@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from betavae.columns import field_column, report_column
 from betavae.config import TrialConfig
 from betavae.metrics.information_gaps import Mig
+from betavae.report.confirmation import Confirmed
 from betavae.report.findings import CHANCE, Importances, describe_config
+from betavae.report.marks import mark
 from betavae.report.palette import CORRELATION_COLORS, INK, MUTED, factor_colors, score_axis
 from betavae.report.portrait import Portrait
 from betavae.report.score_table import Agreement
@@ -59,7 +61,10 @@ def confirmation_points(confirmations: Sequence[FinalScores], names: Sequence[st
     for place, confirmation in enumerate(confirmations):
         scores, in_search = confirmation.final_scores, confirmation.search_score
         spread = np.linspace(-0.2, 0.2, len(scores)) if len(scores) > 1 else np.zeros(1)
-        axes.scatter(place + spread, scores, s=28, color=INK, alpha=0.7, linewidths=0)
+        for number, (along, score) in enumerate(zip(place + spread, scores, strict=True)):
+            point = axes.scatter(along, score, s=28, color=INK, alpha=0.7, linewidths=0)
+            if isinstance(confirmation, Confirmed):
+                mark(point, confirmation.trials[number])
         axes.plot([place - 0.2, place + 0.2], [confirmation.median] * 2, color=INK, linewidth=2)
         if in_search is not None:
             axes.scatter([place + 0.3], [in_search], marker="D", s=26, facecolors="none", edgecolors=MUTED)

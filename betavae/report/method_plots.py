@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from betavae.report.marks import mark
 from betavae.report.methods import Method, MethodComparison, Quantity
 from betavae.report.palette import INK, MUTED, method_colors, score_axis, shades
 from betavae.report.settings import median_of
@@ -69,9 +70,8 @@ def _draw_method(axes: Axes, place: int, method: Method, quantity: Quantity, *, 
     for center, value, shade in zip(value_places(place, len(method.values)), method.values, shaded, strict=True):
         num_seeds = len(value.trials)
         spread = np.linspace(-0.25, 0.25, num_seeds) * min(slot, 0.2) if num_seeds > 1 else np.zeros(1)
-        axes.scatter(
-            center + spread, quantity.of(value.trials), s=22, color=shade, edgecolors=INK, linewidths=0.4, zorder=3
-        )
+        for trial, along, number in zip(value.trials, center + spread, quantity.of(value.trials), strict=True):
+            mark(axes.scatter(along, number, s=22, color=shade, edgecolors=INK, linewidths=0.4, zorder=3), trial)
     ends = [place - _BAND / 2, place + _BAND / 2]
     axes.plot(ends, [median_of(numbers)] * 2, color=INK, linewidth=1.5, zorder=2)
     chances = [quantity.chance[trial.trial_id] for trial in method.trials if trial.trial_id in quantity.chance]

@@ -40,6 +40,7 @@ from betavae.report.score_table import agreement, describe_agreement, score_colu
 from betavae.report.seed_study import explain, reproduced
 from betavae.report.settings import settings_of
 from betavae.report.table import Row, heading, page_columns, page_rows
+from betavae.report.trial_notes import anchor_of, trial_notes
 from betavae.samples import TRAVERSAL_RANGE
 
 _NUM_MARKED = 3
@@ -114,6 +115,7 @@ def render_page(
         seed_study_explained=explain(seed_study) if seed_study else "",
         failed_new_seeds=[trial for trial in sweep.confirming if trial.error is not None],
         failed=[row for row in rows if row["error"]],
+        trial_notes=trial_notes(sweep, portraits, varied),
         settings=settings if any(setting.num_seeds > 1 for setting in settings) else [],
         counted=counted,
         describe=lambda setting: describe_config(setting.config, varied),
@@ -239,7 +241,8 @@ def _fields_with_panel(trials: Sequence[Trial]) -> list[str]:
 def _describe_parallel(sweep: Sweep) -> str:
     color, label = TrialColors.of(ranked(sweep.trials)).label, report_column(sweep.rank_by).label
     marked = f"the best {_NUM_MARKED} are marked{f', in the colour of their {color}' if color else ''}"
-    return f"A line per trial; {marked}. The axis of the {label} ends at the best."
+    spread = "Lines of one value are spread around it, the better ones above."
+    return f"A line per trial; {marked}. {spread} The axis of the {label} ends at the best."
 
 
 def _factor_pictures(portraits: Sequence[Portrait], folder: Path) -> list[Picture]:
@@ -266,7 +269,7 @@ def _confirmation_pictures(confirmations: Sequence[Confirmed], varied: Sequence[
 
 
 def _model_values(sweep: Sweep, portrait: Portrait, varied: Sequence[str], folder: Path) -> dict[str, Any]:
-    anchor = f"{portrait.title.replace(' ', '_')}_{portrait.trial.trial_id}"
+    anchor = anchor_of(portrait)
     save = partial(save_picture, folder / anchor)
     save("traversal", model_plots.traversal_figure(portrait), caption="")
     save("reconstructions", model_plots.reconstructions_figure(portrait), caption="")

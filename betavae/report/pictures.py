@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from betavae.metrics import Scores
 from betavae.report.information import information_of
+from betavae.report.marks import has_marks, marked
 from betavae.report.model_plots import MAX_ROWS
 from betavae.report.palette import INFORMATION_COLORS, INK, PAPER, factor_colors
 from betavae.report.portrait import Latent, Portrait, first_and_matched
@@ -42,11 +43,13 @@ class Picture:
         address: A `data:` address that holds it.
         caption: What it shows, and how to read it.
         width: In CSS pixels, at its own size.
+        svg: The figure as a part of the page, if it has marks of trials, at which a reader may point; else empty.
     """
 
     address: str
     caption: str
     width: int
+    svg: str = ""
 
 
 def save_picture(folder: Path, name: str, figure: Figure, *, caption: str) -> Picture:
@@ -54,15 +57,25 @@ def save_picture(folder: Path, name: str, figure: Figure, *, caption: str) -> Pi
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=_DPI)
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-    return Picture(svg_address(figure), caption, width=round(96 * figure.get_figwidth()))
+    svg, width = _svg(figure), round(96 * figure.get_figwidth())
+    if has_marks(svg):
+        return Picture("", caption, width, marked(svg, name=name))
+    return Picture(_svg_address(svg), caption, width)
 
 
 def svg_address(figure: Figure) -> str:
     """Return a figure as an address, in the colours of a light or a dark page as the reader's system asks."""
+    return _svg_address(_svg(figure))
+
+
+def _svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--paper)")
+    return svg[svg.index("<svg") :].replace(INK, "currentColor").replace(PAPER, "var(--paper)")
+
+
+def _svg_address(svg: str) -> str:
     opening_end = svg.index(">") + 1
     return _address("image/svg+xml", (svg[:opening_end] + _THEME + svg[opening_end:]).encode())
 

@@ -14,6 +14,7 @@ from betavae.columns import field_value, report_column, report_columns
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Status, Trial, ranked
 from betavae.report.field_axis import FieldAxis, TrialColors
+from betavae.report.marks import mark
 from betavae.report.palette import INK, MUTED, PAPER, score_axis
 from betavae.report.settings import median_of, settings_of
 
@@ -24,6 +25,9 @@ _MANY = 200
 _WIDE, _NARROW = 7.0, 3.6  # inches
 _ASIDE = 0.07
 """Distance in inches between the points of two objectives that have the same value."""
+
+_BAND = 0.15
+"""Half of the height over which lines of one value spread, as a share of the least distance of two values."""
 
 _NO_VALUE = -0.14
 """Height at which a line over parallel axes passes one whose field its trial does not have."""
@@ -102,6 +106,9 @@ def learning_curves(sweep: Sweep, *, ceiling: float | None, chance: float | None
 def parallel_coordinates(sweep: Sweep, names: Sequence[str], *, num_marked: int) -> Figure:
     """Draw a line per trial over its hyper-parameters to its score; the best lines have the trials' colours.
 
+    Lines of the same value are spread over a band around it, in the order of their scores, so that the eye can follow
+    each.
+
     Args:
         sweep: At least one of its trials has a score.
         names: Parameters, or names of parts. A line passes below the axis of a field that its trial does not have.
@@ -110,24 +117,42 @@ def parallel_coordinates(sweep: Sweep, names: Sequence[str], *, num_marked: int)
     trials = ranked(sweep.trials)
     fields = [FieldAxis.of(name, trials) for name in names]
     shares = [field.shares(field.values_of(trials)) for field in fields]
+    heights_of_fields = [spread(each) for each in shares]
     low, high = _ends_of_scores(trials)
-    columns = [*shares, (np.array([trial.score for trial in trials]) - low) / (high - low)]
+    columns = [*heights_of_fields, (np.array([trial.score for trial in trials]) - low) / (high - low)]
     figure = Figure(figsize=(_WIDE, 3.4), layout="constrained")
     axes = figure.subplots()
     colors = TrialColors.of(trials).colors(trials)
     for rank, line in reversed(list(enumerate(np.nan_to_num(np.stack(columns, axis=1), nan=_NO_VALUE)))):
-        marked = rank < num_marked
-        axes.plot(
-            line, color=colors[rank] if marked else MUTED, linewidth=2 if marked else 0.8, alpha=1 if marked else 0.5,
-            rasterized=len(trials) > _MANY and not marked,
+        is_best, is_pixels = rank < num_marked, rank >= num_marked and len(trials) > _MANY
+        drawn = axes.plot(
+            line, color=colors[rank] if is_best else MUTED, linewidth=2 if is_best else 0.8,
+            alpha=1 if is_best else 0.5, rasterized=is_pixels,
         )  # fmt: skip
-    _label_axes(axes, fields, has_gap=[bool(np.isnan(column).any()) for column in shares])
+        if not is_pixels:
+            mark(drawn, trials[rank])
+    _label_axes(axes, fields, shares, heights_of_fields)
     axes.set_xticks(
         range(len(columns)), [*(field.column.label for field in fields), report_column(sweep.rank_by).label]
     )
     heights = np.linspace(0, 1, 5)
     _label_ticks(axes, len(fields), heights, [f"{low + height * (high - low):.2f}" for height in heights])
     return figure
+
+
+def spread(shares: Float[np.ndarray, " trials"]) -> Float[np.ndarray, " trials"]:
+    """Return heights on an axis such that no two trials of one value share a height: the first is the highest.
+
+    Args:
+        shares: The place of each trial's value on the axis, in 0..1; nan for a trial without one. The best trial first.
+    """
+    values, counts = np.unique(shares[~np.isnan(shares)], return_counts=True)
+    heights = shares.copy()
+    band = _BAND * float(np.diff(values).min()) if len(values) > 1 else _BAND
+    for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+        if count > 1:
+            heights[shares == value] = np.clip(value, band, 1 - band) + np.linspace(band, -band, count)
+    return heights
 
 
 def _score_axis(axes: Axes, sweep: Sweep, *, ceiling: float | None, chance: float | None) -> None:
@@ -141,13 +166,17 @@ def _draw_scores(
 ) -> None:
     """Draw a point per trial, so many inches beside its value."""
     (axes,) = figure.axes
-    for status, marker in _ENDS.items():
-        shown = [trial for trial in trials if trial.status == status]
+    groups = [[trial for trial in trials if trial.status == status] for status in _ENDS]
+    if not many:
+        groups = [[trial] for group in groups for trial in group]
+    for shown in filter(None, groups):
         places = axis.places(axis.values_of(shown))
         points = axes.scatter(
-            places, [trial.score for trial in shown], c=colors.colors(shown), marker=marker, s=28, alpha=0.85,
-            linewidths=0, rasterized=many,
+            places, [trial.score for trial in shown], c=colors.colors(shown), marker=_ENDS[shown[0].status], s=28,
+            alpha=0.85, linewidths=0, rasterized=many,
         )  # fmt: skip
+        if not many:
+            mark(points, shown[0])
         if aside:
             beside = ScaledTranslation(aside, 0, figure.dpi_scale_trans)
             points.set_offset_transform(axes.transData + beside)  # afterwards: the limits are those of the values
@@ -156,11 +185,15 @@ def _draw_scores(
 def _draw_curve(axes: Axes, trial: Trial, name: str, *, color: object, many: bool, is_faint: bool) -> None:
     steps = [report["step"] for report in trial.reports]
     values = [report.get(name, np.nan) for report in trial.reports]
-    axes.plot(steps, values, color=color, linewidth=1, alpha=0.5 if is_faint else 0.8, rasterized=many)
-    axes.plot(
-        steps[-1:], values[-1:], _ENDS[trial.status], color=color, markersize=5, markeredgewidth=0, rasterized=many,
-        alpha=0.7 if is_faint else None,
-    )  # fmt: skip
+    drawn = [
+        *axes.plot(steps, values, color=color, linewidth=1, alpha=0.5 if is_faint else 0.8, rasterized=many),
+        *axes.plot(
+            steps[-1:], values[-1:], _ENDS[trial.status], color=color, markersize=5, markeredgewidth=0,
+            rasterized=many, alpha=0.7 if is_faint else None,
+        ),
+    ]  # fmt: skip
+    if not many:
+        mark(drawn, trial)
 
 
 def _median_curve(trials: Sequence[Trial], name: str) -> tuple[list[int], list[float]]:
@@ -200,17 +233,26 @@ def _ends_of_scores(trials: Sequence[Trial]) -> tuple[float, float]:
     return low, max(scores) if max(scores) > low else low + 1
 
 
-def _label_axes(axes: Axes, fields: Sequence[FieldAxis], *, has_gap: Sequence[bool]) -> None:
-    """Draw an axis for each field and for the score, with the ticks of the fields."""
+def _label_axes(
+    axes: Axes, fields: Sequence[FieldAxis], shares: Sequence[np.ndarray], heights: Sequence[np.ndarray]
+) -> None:
+    """Draw an axis for each field and for the score, with the ticks of the fields and the band of each value."""
+    has_gap = [bool(np.isnan(each).any()) for each in shares]
     axes.set_xlim(-0.15, len(fields) + 0.15)
     axes.set_ylim(_NO_VALUE - 0.04 if any(has_gap) else -0.02, 1.02)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     for place in range(len(fields) + 1):
         axes.plot([place, place], [0, 1], color=INK, linewidth=0.8)
-    for place, (field, gap) in enumerate(zip(fields, has_gap, strict=True)):
-        _label_ticks(axes, place, field.shares(field.ticks), [field.column.write(tick) for tick in field.ticks])
-        if gap:
+    for place, (field, share, height) in enumerate(zip(fields, shares, heights, strict=True)):
+        ticks = field.shares(field.ticks)
+        for number, tick in enumerate(ticks.tolist()):
+            band = height[share == tick]
+            if len(band) > 1:
+                axes.plot([place, place], [band.min(), band.max()], color=INK, linewidth=3, solid_capstyle="butt")
+                ticks[number] = (band.min() + band.max()) / 2
+        _label_ticks(axes, place, ticks, [field.column.write(tick) for tick in field.ticks])
+        if has_gap[place]:
             _label_ticks(axes, place, np.array([_NO_VALUE]), ["none"])
 
 

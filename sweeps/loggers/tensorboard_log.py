@@ -18,10 +18,12 @@ from betavae.columns import report_column, shown_fields
 from betavae.config import PARTS, TrialConfig
 from betavae.metrics import METRICS, live_metrics
 from betavae.objectives import OBJECTIVES
+from betavae.parts import parameters_of
 from betavae.records.trial import PlannedTrial, Trial
 from sweeps.loggers.base import LogContext, Logger, Report
 from sweeps.loggers.contents import derived_hyperparameters, describe_ending, numbers_of, pictures_of
 from sweeps.loggers.event_file import EventFile
+from sweeps.search.space import Space, ends
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.trial_folder import is_event_file
 
@@ -80,6 +82,8 @@ class TensorBoardLog(Logger):
             if outcome.status in _STATUS:
                 ending = text("ending", describe_ending(outcome))  # type: ignore[no-untyped-call]
                 self._files[trial.index].add(ending, step=outcome.step)
+                for name, value in self._final_scores(outcome).items():
+                    self._files[trial.index].add(scalar(name, value), step=outcome.step)  # type: ignore[no-untyped-call]
                 self._files[trial.index].add(_end_of_session(_STATUS[outcome.status]))
         self._files.pop(trial.index)
 
@@ -115,6 +119,14 @@ class TensorBoardLog(Logger):
         experiment, start, _ = hparams(values, metrics)  # type: ignore[no-untyped-call]
         self._files[index].add(experiment, start)
 
+    def _final_scores(self, outcome: Trial) -> dict[str, float]:
+        """Return the scores of the last evaluation, and the best ranking score: a point each, to compare trials."""
+        if not outcome.reports:
+            return {}
+        last, rank_by = outcome.reports[-1], self.context.stage.rank_by
+        names = dict.fromkeys((rank_by, *_live_scores(self.context)))
+        return {f"final/{name}": last[name] for name in names if name in last} | {f"best/{rank_by}": outcome.score}
+
     def _compared_numbers(self, config: TrialConfig) -> list[str]:
         """Return the names of the reported numbers that the HParams tab shows."""
         rank_by = self.context.stage.rank_by
@@ -125,9 +137,22 @@ class TensorBoardLog(Logger):
 
 
 def _live_scores(context: LogContext) -> list[str]:
-    has_factors = context.options.evaluation.has_factors
-    live = [name for name in live_metrics() if has_factors or not _has_factors(name)]
+    has_factors, of_part = context.options.evaluation.has_factors, _trains_on_part(context.options.space)
+    live = [
+        name
+        for name, metric in live_metrics().items()
+        if (has_factors or not metric.needs_factors) and (of_part or metric.is_always_taken)
+    ]
     return [*live, *context.options.live_scores]
+
+
+def _trains_on_part(space: Space) -> bool:
+    """Return whether some trial trains on selected images of its data set."""
+    return any(
+        name in space.axes and set(ends(space.axes[name])) != {parameters_of(type(dataset))[name].default}
+        for dataset in space.datasets().values()
+        for name in dataset.selections
+    )
 
 
 def _has_factors(name: str) -> bool:

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome, Keys
+from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = pytest.mark.browser
 
@@ -121,3 +122,92 @@ def test_it_follows_the_readers_scheme(page: Chrome) -> None:
     dark = figure.screenshot_as_png
     _show(page, width=1200, scheme="light")
     assert figure.screenshot_as_png != dark
+
+
+def _trials_in(figure: WebElement) -> set[str]:
+    return {mark.get_attribute("data-trial") or "" for mark in figure.find_elements(By.CLASS_NAME, "mark")}
+
+
+def _lit(page: Chrome) -> set[str]:
+    return {element.get_attribute("data-trial") or "" for element in page.find_elements(By.CLASS_NAME, "lit")}
+
+
+def _figure(page: Chrome, caption: str) -> WebElement:
+    return page.find_element(By.CSS_SELECTOR, f".figure[aria-label*='{caption}']")
+
+
+def test_a_figure_names_the_trial_that_is_pointed_at_and_leads_to_it(page: Chrome) -> None:
+    figure = _figure(page, "against beta")
+    mark = figure.find_elements(By.CLASS_NAME, "mark")[0]
+    trial, note = mark.get_attribute("data-trial"), page.find_element(By.ID, "note")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", figure)
+    ActionChains(page).move_to_element(mark).perform()
+    assert _lit(page) == {trial}
+    assert note.text.startswith(f"Trial {trial}: ")
+    assert "MIG 0." in note.text
+    assert "beta = " in note.text
+    ActionChains(page).click(mark).perform()
+    model = page.execute_script("return location.hash.slice(1)")
+    focused = page.switch_to.active_element.get_attribute("data-trial")
+    assert trial in model or trial == focused
+
+
+def test_the_keyboard_goes_through_the_trials_of_a_figure(page: Chrome) -> None:
+    figure = _figure(page, "over its steps")
+    trials, seen = _trials_in(figure), []
+    assert len(trials) > 2
+    for _ in trials:
+        figure.send_keys(Keys.ARROW_RIGHT)
+        seen += _lit(page)
+        assert page.find_element(By.ID, "note").is_displayed()
+    assert sorted(seen) == sorted(trials)
+    figure.send_keys(Keys.ARROW_LEFT)
+    assert _lit(page) == {seen[-2]}
+    figure.send_keys(Keys.ESCAPE)
+    assert _lit(page) == set()
+    assert not page.find_element(By.ID, "note").is_displayed()
+
+
+def test_a_row_lights_its_trial_in_every_figure(page: Chrome) -> None:
+    row = page.find_element(By.CSS_SELECTOR, "#trials tbody tr")
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", row)
+    ActionChains(page).move_to_element(row).perform()
+    trial = row.get_attribute("data-trial")
+    assert _lit(page) == {trial}
+    assert all(
+        figure.find_elements(By.CSS_SELECTOR, ".mark.lit")
+        for figure in page.find_elements(By.CLASS_NAME, "figure")
+        if trial in _trials_in(figure)
+    )
+
+
+def test_a_filter_leaves_the_trials_of_which_all_is_said(page: Chrome) -> None:
+    shown = [row for row in page.find_elements(By.CSS_SELECTOR, "#trials tbody tr") if row.is_displayed()]
+    number, status = _number(page, "beta"), _number(page, "status")
+    beta = shown[0].find_element(By.CSS_SELECTOR, f":scope > :nth-child({number})").text
+    page.find_element(By.ID, "filter").send_keys(f"beta {beta}, Finished")
+    left = [row for row in page.find_elements(By.CSS_SELECTOR, "#trials tbody tr") if row.is_displayed()]
+    assert 0 < len(left) < len(shown)
+    for row in left:
+        assert row.find_element(By.CSS_SELECTOR, f":scope > :nth-child({number})").text == beta
+        assert row.find_element(By.CSS_SELECTOR, f":scope > :nth-child({status})").text == "finished"
+    assert page.find_element(By.ID, "num-shown").text == f"{len(left)} of {len(shown)}"
+    figure = _figure(page, "over its steps")
+    faded = {mark.get_attribute("data-trial") for mark in figure.find_elements(By.CSS_SELECTOR, ".mark.out")}
+    assert faded == _trials_in(figure) - {row.get_attribute("data-trial") for row in left}
+
+
+def test_chosen_models_lie_side_by_side(page: Chrome) -> None:
+    boxes = page.find_elements(By.CSS_SELECTOR, ".choose input")
+    models = page.find_elements(By.CLASS_NAME, "model")
+    assert len(boxes) == len(models) > 2
+    for box in boxes[:2]:
+        box.click()
+    first, second, *others = (model.rect for model in models)
+    assert first["y"] == second["y"]
+    assert first["x"] + first["width"] <= second["x"]
+    assert all(not model.is_displayed() for model in models[2:])
+    assert others
+    page.execute_script("location.hash = arguments[0]", models[2].get_attribute("id"))  # a link to a hidden model
+    WebDriverWait(page, 60).until(lambda _: all(model.is_displayed() for model in models))
+    assert not any(box.is_selected() for box in boxes)

@@ -1,5 +1,7 @@
 import itertools
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from betavae.objectives import OBJECTIVES
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.report import comparison_plots, model_plots, plots
 from betavae.report.palette import FACTOR_COLORS, METHOD_COLORS, score_axis, shades
+from betavae.report.pictures import save_picture
 from betavae.report.portrait import Portrait, latents_by_kl, portray
 
 
@@ -223,3 +226,27 @@ def test_parallel_lines_end_at_the_score(make_sweep) -> None:
     assert (0.0, 0.5) in lines
     assert (0.5, 0.25) in lines
     assert (1.0, 1.0) in lines
+
+
+def test_lines_of_one_value_are_spread_and_those_of_another_stay_apart() -> None:
+    heights = plots.spread(np.array([1.0, 0.0, 1.0, np.nan, 0.5, 1.0]))
+    top = heights[[0, 2, 5]]
+    assert list(top) == sorted(set(top), reverse=True)  # the best is the highest
+    assert top.max() <= 1
+    assert top.min() > heights[4] + 0.1
+    assert (heights[1], heights[4]) == (0.0, 0.5)  # alone: where they are
+    assert np.isnan(heights[3])
+
+
+def test_a_figure_of_a_page_has_ids_of_its_own_and_names_its_trials(make_sweep, tmp_path: Path) -> None:
+    sweep = read_sweep(make_sweep({"a": {"migs": [0.2], "beta": 1.0}, "b": {"migs": [0.4], "beta": 9.0}}))
+    pictures = [
+        save_picture(tmp_path, name, plots.score_against("beta", sweep, ceiling=None), caption="") for name in "pq"
+    ]
+    for picture in pictures:
+        assert sorted(re.findall('data-trial="([^"]*)"', picture.svg)) == [trial.trial_id for trial in sweep.trials]
+    first, second = (set(re.findall(' id="([^"]*)"', picture.svg)) for picture in pictures)
+    assert first
+    assert not first & second
+    for picture, ids in zip(pictures, (first, second), strict=True):
+        assert {*re.findall('href="#([^"]*)"', picture.svg), *re.findall(r"url\(#([^)]*)\)", picture.svg)} <= ids

@@ -29,9 +29,9 @@ def resources() -> Iterator[Resources]:
 
 @pytest.mark.parametrize(
     ("asked", "has_cuda", "device"),
-    [({"cpu": 1, "gpu": 0.5}, True, "cuda"), ({"cpu": 1, "gpu": 0.5}, False, "cpu"), ({"cpu": 1}, True, "cpu")],
+    [({"cpu": 1, "gpu": 0.5}, True, "cuda"), ({"cpu": 1, "gpu": 0.5}, False, "cpu"), ({"cpu": 3}, True, "cpu")],
 )
-def test_a_trial_uses_the_gpu_it_was_given_and_no_other(
+def test_a_trial_uses_the_gpu_and_the_cores_it_was_given_and_no_others(
     asked: dict[str, float], has_cuda: bool, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ray import tune
@@ -42,6 +42,7 @@ def test_a_trial_uses_the_gpu_it_was_given_and_no_other(
     monkeypatch.setattr(tune, "get_context", lambda: SimpleNamespace(get_trial_resources=lambda: factory))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
     assert trainable.device_of_trial() == device
+    assert trainable.threads_of_trial() == asked["cpu"]
 
 
 @pytest.mark.slow

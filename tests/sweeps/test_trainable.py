@@ -36,7 +36,7 @@ def search(tmp_path: Path) -> StageFolder:
 def train(search: StageFolder, small_data: DSprites, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Train the trial on the small data, and return what it reported to Ray."""
     reports: list[dict[str, Any]] = []
-    monkeypatch.setattr(trial_module, "device_of_trial", lambda: "cpu")
+    monkeypatch.setattr(trial_module, "_resources_of_trial", lambda: {"CPU": 1})
     monkeypatch.setattr(trial_module, "_this_node", lambda: "a")
     monkeypatch.setattr(DSprites, "open", lambda: small_data)
     monkeypatch.setattr(DSprites, "verify", lambda self: None)  # its fingerprint is made up

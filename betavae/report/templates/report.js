@@ -43,3 +43,122 @@ function sortBy(table, headers, column) {
   headers.forEach((header) => header.removeAttribute("aria-sort"));
   headers[column].setAttribute("aria-sort", descending ? "descending" : "ascending");
 }
+
+// A reader points at a trial, in a figure or at its row: all its marks stand out, and a note says what it is.
+const noteSource = document.getElementById("trial-notes");
+if (noteSource) letPoint(JSON.parse(noteSource.textContent));
+
+function letPoint(notes) {
+  const figures = [...document.querySelectorAll(".figure")];
+  const rows = [...document.querySelectorAll("tr[data-trial]")];
+  const note = document.getElementById("note");
+  const marksOf = (root, trial) => [...root.querySelectorAll(".mark")].filter((mark) => mark.dataset.trial === trial);
+  let lit = null;
+
+  function light(trial, { x, y } = {}) {
+    if (trial !== lit) {
+      document.querySelectorAll(".lit").forEach((element) => element.classList.remove("lit"));
+      lit = trial;
+      if (trial) {
+        figures.forEach((figure) => marksOf(figure, trial).forEach((mark) => mark.classList.add("lit")));
+        rows.filter((row) => row.dataset.trial === trial).forEach((row) => row.classList.add("lit"));
+        const target = notes[trial]?.model ? "Click or Enter: its model." : "Click or Enter: its row.";
+        note.replaceChildren(Object.assign(document.createElement("b"), { textContent: `Trial ${trial}` }));
+        note.append(`: ${notes[trial]?.text ?? ""}. `, Object.assign(document.createElement("i"), { textContent: target }));
+      }
+      figures.forEach((figure) => figure.classList.toggle("pointing", trial !== null));
+    }
+    note.hidden = trial === null || x === undefined;
+    if (note.hidden) return;
+    const { width, height } = note.getBoundingClientRect();
+    note.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - width - 4))}px`;
+    note.style.top = `${y + 18 + height > innerHeight ? Math.max(4, y - height - 12) : y + 18}px`;
+  }
+
+  // The trial at a point or up to six pixels beside it: a line is thin.
+  function trialNear(x, y) {
+    for (const [right, down] of [[0, 0], [3, 0], [-3, 0], [0, 3], [0, -3], [6, 0], [-6, 0], [0, 6], [0, -6]]) {
+      const mark = document.elementFromPoint(x + right, y + down)?.closest(".mark:not(.out)");
+      if (mark) return mark.dataset.trial;
+    }
+    return null;
+  }
+
+  function goTo(trial) {
+    const row = rows.find((each) => each.dataset.trial === trial);
+    const model = notes[trial]?.model && document.getElementById(notes[trial].model);
+    light(null);
+    if (model) location.hash = notes[trial].model;
+    else if (row) {
+      row.tabIndex = -1;
+      row.focus();
+      row.scrollIntoView({ block: "center" });
+      light(trial);
+    }
+  }
+
+  for (const figure of figures) {
+    figure.addEventListener("pointermove", (event) => light(trialNear(event.clientX, event.clientY), event));
+    figure.addEventListener("pointerleave", () => light(null));
+    figure.addEventListener("blur", () => light(null));
+    figure.addEventListener("click", (event) => {
+      const trial = trialNear(event.clientX, event.clientY);
+      const isFirstTouch = event.pointerType === "touch" && trial !== lit;
+      if (!trial || isFirstTouch) light(trial, event);
+      else goTo(trial);
+    });
+    figure.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (event.key === "Escape") light(null);
+      else if (event.key === "Enter" && lit) goTo(lit);
+      else if (step) {
+        event.preventDefault();
+        const inFigure = new Set([...figure.querySelectorAll(".mark:not(.out)")].map((mark) => mark.dataset.trial));
+        const trials = Object.keys(notes).filter((trial) => inFigure.has(trial));
+        const place = trials.indexOf(lit);
+        const next = trials[place < 0 ? (step > 0 ? 0 : trials.length - 1) : (place + step + trials.length) % trials.length];
+        if (next === undefined) return;
+        const box = marksOf(figure, next).at(-1).getBoundingClientRect();
+        light(next, { x: box.right, y: box.bottom });
+      }
+    });
+  }
+  for (const row of rows) {
+    row.addEventListener("pointerenter", () => light(row.dataset.trial));
+    row.addEventListener("pointerleave", () => light(null));
+    row.addEventListener("focusin", () => light(row.dataset.trial));
+  }
+
+  // The filter keeps trials of which every phrase is said: in the row, or in words as `beta 4`.
+  const filter = document.getElementById("filter");
+  const numShown = document.getElementById("num-shown");
+  const texts = new Map(rows.map((row) => [row.dataset.trial, [notes[row.dataset.trial]?.text ?? "",
+    ...[...row.cells].map((cell) => cell.textContent)].join(" ; ").replaceAll(" = ", " ").toLowerCase()]));
+  filter.addEventListener("input", () => {
+    const phrases = filter.value.replaceAll("=", " ").replace(/ +/g, " ").toLowerCase().split(",").map((phrase) => phrase.trim()).filter(Boolean);
+    const patterns = phrases.map((phrase) => new RegExp(`(?<![\\w.])${RegExp.escape?.(phrase)
+      ?? phrase.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?![\\w.]*[\\w])`));
+    const isOut = (trial) => texts.has(trial) && !patterns.every((pattern) => pattern.test(texts.get(trial)));
+    rows.forEach((row) => (row.hidden = isOut(row.dataset.trial)));
+    document.querySelectorAll(".mark").forEach((mark) => mark.classList.toggle("out", isOut(mark.dataset.trial)));
+    const num = rows.filter((row) => !row.hidden).length;
+    numShown.value = phrases.length ? `${num} of ${rows.length}` : "";
+  });
+
+  // Models that are chosen lie side by side, and the others are hidden.
+  const boxes = [...document.querySelectorAll(".choose input")];
+  const showModels = () => {
+    const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
+    document.querySelector(".models").classList.toggle("beside", chosen.length > 1);
+    document.querySelectorAll(".model").forEach((model) => (model.hidden = chosen.length > 0 && !chosen.includes(model.id)));
+  };
+  boxes.forEach((box) => box.addEventListener("change", showModels));
+  addEventListener("hashchange", () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target?.hidden) return;
+    boxes.forEach((box) => (box.checked = false));
+    showModels();
+    target.scrollIntoView();
+  });
+  if (boxes.length) showModels(); // a browser may have kept the boxes over a reload
+}

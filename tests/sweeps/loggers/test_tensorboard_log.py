@@ -33,6 +33,7 @@ from sweeps.loggers.base import LogContext
 from sweeps.loggers.event_file import EventFile
 from sweeps.loggers.ray_adapter import RayLoggers
 from sweeps.loggers.tensorboard_log import TensorBoardLog, _layout
+from sweeps.options.command_line import parse_options
 from sweeps.options.options import Options, ReportOptions, SearchOptions
 from sweeps.search.space import Space
 from sweeps.storage.mirror import Mirror
@@ -182,6 +183,17 @@ def test_how_a_trial_ended_is_to_be_seen(
     assert of_hparams(folder, "session_end_info").session_end_info.status == Status.Value(status)
     (ending,) = written(folder).Tensors("ending/text_summary")
     assert ending.tensor_proto.string_val[0].decode() == text
+
+
+def test_the_final_scores_of_a_trial_are_points_to_compare(board: RayLoggers, search: StageFolder) -> None:
+    board.on_trial_start(0, [], TRIAL)
+    reports = [{"step": 2, "mig": 0.5, "mig_quantile": 0.4}, {"step": 4, "mig": 0.25, "mig_quantile": 0.3}]
+    (search.trial(0).path / "result.json").write_text("".join(json.dumps(report) + "\n" for report in reports))
+    board.on_trial_complete(0, [], TRIAL)
+    events = written(search.trial(0).path)
+    points = {tag: [(point.step, point.value) for point in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert points.pop("final/mig_quantile") == [(4, pytest.approx(0.3))]
+    assert points == {"final/mig": [(4, 0.25)], "best/mig": [(4, 0.5)]}
 
 
 def test_the_curves_are_grouped(board: RayLoggers, tmp_path: Path) -> None:
@@ -397,3 +409,13 @@ def test_six_trials_are_in_the_table_while_they_run(
     assert {"beta", "beta_norm", "latent_size", "lr", "mig"} <= set(texts)
     assert {"8.0000", "16.000", "32.000"} <= set(texts)  # beta
     wait_for_texts(browser, f"{tensorboard}#images", {"reconstructions", "traversal_by_kl", "mutual_information"})
+
+
+@pytest.mark.parametrize(("words", "is_there"), [([], False), (["--images", "5000"], True)])
+def test_there_is_no_chart_of_a_score_that_is_never_taken(
+    words: list[str], is_there: bool, search: StageFolder
+) -> None:
+    """The protocol of the seed study is of models that were trained on part of the images."""
+    context = LogContext(Mirror(search.path.parent), search, parse_options(words, gpus_found=0), 1, ("shape",), ())
+    assert ("mig_seed_study" in _layout(context)) == is_there
+    assert "mig_quantile" in _layout(context)

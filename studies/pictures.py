@@ -1,0 +1,158 @@
+"""The pictures of the README: a sweep's report in light and dark, and its curves in TensorBoard, in a real browser.
+
+python sweeps/run.py --name quick && python studies/pictures.py results/quick
+
+It needs Chromium with its driver, and the packages of the extra `test`. Each picture records the sources of what it
+shows, and `tests/test_docs.py` fails where they have changed since.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+from PIL import Image, PngImagePlugin
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.support.ui import WebDriverWait
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+SHA256, SWEEP = "Sources-SHA256", "Sweep"
+"""Names of the texts in a picture's file."""
+
+_REPORT = ("templates/head.html", "templates/report.html", "templates/report.css", "plots.py", "palette.py")
+SOURCES = {
+    "report.png": [ROOT / "betavae/report" / name for name in _REPORT],
+    "tensorboard.png": [ROOT / "sweeps/loggers/tensorboard_log.py", ROOT / "sweeps/loggers/contents.py"],
+}
+"""By picture, the files that decide what it shows."""
+
+_WIDTH, _HEIGHT = 1200, 1500
+_WAIT_SECONDS = 120
+
+
+def sources_sha256(name: str) -> str:
+    """Return the SHA-256 of the sources of a picture."""
+    digest = hashlib.sha256()
+    for path in SOURCES[name]:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def main() -> None:
+    """Write the pictures of a sweep whose report has been made."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="a sweep's folder, with its report")
+    folder: Path = parser.parse_args().folder
+    page = folder / "report" / "index.html"
+    if not page.is_file():
+        sys.exit(f"error: FOLDER must be a sweep's folder with its report, but there is no {page}; make it with: "
+                 f"python sweeps/analyze.py {folder}")  # fmt: skip
+    with _browser() as browser:
+        _save("report.png", _report(browser, page), folder)
+        with _tensorboard(folder) as address:
+            _save("tensorboard.png", _curves(browser, address), folder)
+
+
+@contextmanager
+def _browser() -> Iterator[Chrome]:
+    options = ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", f"--window-size={_WIDTH},{_HEIGHT}"):
+        options.add_argument(argument)
+    browser = Chrome(options=options)
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
+
+def _report(browser: Chrome, page: Path) -> Image.Image:
+    """Return the top of the page in light, and a figure with a trial that is pointed at in dark, side by side."""
+    browser.get(page.resolve().as_uri())
+    top = _screen(browser, scheme="light")
+    browser.execute_script(
+        "document.getElementById('hyper-parameters').scrollIntoView();"
+        "const figure = document.querySelector('#hyper-parameters > figure .figure');"
+        "figure.focus({preventScroll: true});"
+        "figure.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))"
+    )
+    figures = _screen(browser, scheme="dark")
+    both = Image.new("RGB", (2 * _WIDTH, top.height), "white")
+    both.paste(top, (0, 0))
+    both.paste(figures, (_WIDTH, 0))
+    return both
+
+
+def _screen(browser: Chrome, *, scheme: str) -> Image.Image:
+    window = {"width": _WIDTH, "height": _HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    return Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB")
+
+
+@contextmanager
+def _tensorboard(folder: Path) -> Iterator[str]:
+    """Run TensorBoard on a sweep meanwhile, and give its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _curves(browser: Chrome, address: str) -> Image.Image:
+    """Return the Custom Scalars tab once its charts are drawn."""
+    wait = WebDriverWait(browser, _WAIT_SECONDS, poll_frequency=2, ignored_exceptions=[WebDriverException])
+    wait.until(lambda _: _answers(address))
+    _screen(browser, scheme="light")  # TensorBoard looks at the scheme when it starts
+    browser.get(f"{address}/#custom_scalars")
+    counts = [0]
+
+    def are_all_drawn(driver: Chrome) -> bool:
+        counts.append(driver.execute_script(_NUM_CURVES))
+        return counts[-1] == counts[-2] > 0
+
+    wait.until(are_all_drawn)
+    return _screen(browser, scheme="light")
+
+
+_NUM_CURVES = """
+const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
+return all(document).filter((e) => e.matches("path.line") && e.getAttribute("d")?.length > 20).length;
+"""
+"""How many curves are drawn, below however many shadow roots."""
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urlopen(address) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _save(name: str, picture: Image.Image, folder: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text(SHA256, sources_sha256(name))
+    texts.add_text(SWEEP, folder.resolve().name)
+    picture.quantize(128).save(DOCS / name, pnginfo=texts, optimize=True)
+    print(f"wrote {DOCS / name}")
+
+
+if __name__ == "__main__":
+    main()
