@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.stats
 from jaxtyping import Float
 
 _MAX_SPLITS = 20_000
 """Up to so many splits, a test counts each; from there on it draws as many."""
 
 _NUM_RESAMPLES = 20_000
-_LEVEL, _POWER = 1.96, 0.84  # normal quantiles: 5 % two-sided, 80 %
+_LEVEL, _POWER = 0.05, 0.8
+_MAX_SEEDS = 2**20
 
 
 def share_of_wins(scores: Sequence[float], others: Sequence[float]) -> float:
@@ -45,6 +48,12 @@ def permutation_p(scores: Sequence[float], others: Sequence[float]) -> float:
         splits.append(list(range(size)))  # the split that was seen is one of them: without it p could be 0
     shares = [share_of_wins(together[split].tolist(), np.delete(together, split).tolist()) for split in splits]
     return float(np.mean(np.abs(np.array(shares) - 0.5) >= apart - 1e-12))
+
+
+def smallest_permutation_p(size: int, other_size: int) -> float:
+    """Return the smallest p that `permutation_p` can give: of groups of these sizes that do not overlap."""
+    num_splits = math.comb(size + other_size, size)
+    return min(1.0, 2 / num_splits) if num_splits <= _MAX_SPLITS else 1 / (_MAX_SPLITS + 1)
 
 
 def paired_differences(
@@ -115,18 +124,42 @@ def seeds_needed(scores: Sequence[float], others: Sequence[float]) -> int | None
     """Return about how many seeds of each group would separate their means, at 5 % and with a power of 80 %.
 
     Returns:
-        The number, if the means differ as seen; None if a group has fewer than two seeds, or the means do not differ
-        in the direction of the medians.
+        The least number of each group with which a two-sided t-test has this power, if means and standard deviations
+        are as seen. None if a group has fewer than two seeds, if the means do not differ in the direction of the
+        medians, or if it would take more than a million.
 
-    Source:
-        The normal approximation for two groups: n = 2 ((1.96 + 0.84) s / d)^2.
+    Error:
+        The difference and the spread are those of the few seeds that were seen, so the number may be several times too
+        small or too large.
     """
     if min(len(scores), len(others)) < 2:
         return None
     difference = float(np.mean(scores) - np.mean(others))
     variance = (np.var(scores, ddof=1) + np.var(others, ddof=1)) / 2
     agrees = difference * float(np.median(scores) - np.median(others)) > 0
-    return None if not agrees else max(2, math.ceil(2 * (_LEVEL + _POWER) ** 2 * variance / difference**2))
+    if not agrees:
+        return None
+    if variance == 0:
+        return 2
+    effect = abs(difference) / math.sqrt(variance)
+    numbers = range(2, _MAX_SEEDS + 1)
+    place = bisect.bisect_left(numbers, _POWER, key=lambda number: t_test_power(effect, number))
+    return numbers[place] if place < len(numbers) else None
+
+
+def t_test_power(effect: float, number: int) -> float:
+    """Return the power of a two-sided t-test of two groups at 5 %.
+
+    Args:
+        effect: The difference of the means in standard deviations of a group.
+        number: The size of each group, 2 or more.
+
+    Source:
+        The noncentral t distribution: Cohen 1988, Statistical Power Analysis, chapter 2.
+    """
+    freedom, shift = 2 * number - 2, effect * math.sqrt(number / 2)
+    limit = scipy.stats.t.isf(_LEVEL / 2, freedom)
+    return float(scipy.stats.nct.sf(limit, freedom, shift) + scipy.stats.nct.cdf(-limit, freedom, shift))
 
 
 def _signs(num_pairs: int) -> Float[np.ndarray, "choices pairs"]:

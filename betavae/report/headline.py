@@ -17,6 +17,7 @@ from betavae.report.comparison import (
     seeds_needed,
     share_of_wins,
     sign_flip_p,
+    smallest_permutation_p,
     smallest_sign_flip_p,
 )
 from betavae.report.confirmation import Confirmed
@@ -216,6 +217,16 @@ def _against_second(first: Confirmed, second: Confirmed, names: Sequence[str]) -
             f"; in pairs of the same seed it is better by {_mean(differences):+.3f} on average (paired permutation "
             f"test, p = {sign_flip_p(differences):.2g})"
         )
+        smallest, what = smallest_sign_flip_p(len(differences)), f"{len(differences)} pairs"
+    else:
+        sentence += (
+            f"; it is the better one in {share_of_wins(scores, others):.0%} of the pairs of their runs (permutation "
+            f"test, p = {permutation_p(scores, others):.2g})"
+        )
+        smallest = smallest_permutation_p(first.num_seeds, second.num_seeds)
+        what = f"{_seeds(first)} and {_seeds(second)}"
+    if smallest >= _SIGNIFICANT:
+        sentence += f". With {what} p is at least {smallest:.2g}, so they can separate nothing"
     if needed is None or needed <= min(first.num_seeds, second.num_seeds):
         return f"{sentence}."
     return f"{sentence}; if they differ as seen, about {needed:,} seeds of each would tell (5 % level, 80 % power)."

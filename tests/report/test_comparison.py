@@ -9,6 +9,7 @@ from betavae.report.comparison import (
     permutation_p,
     share_of_wins,
     sign_flip_p,
+    smallest_permutation_p,
     smallest_sign_flip_p,
 )
 
@@ -27,6 +28,12 @@ def test_permutation_p_against_the_mann_whitney_test() -> None:
     expected = scipy.stats.mannwhitneyu(*many, method="asymptotic").pvalue
     # 20,000 random splits: a standard error of at most 0.0035; the asymptotic p is as good at these sizes
     assert permutation_p(many[0].tolist(), many[1].tolist()) == pytest.approx(expected, abs=0.015)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 3), (2, 3), (3, 3), (5, 5)])
+def test_the_smallest_permutation_p_is_that_of_groups_that_do_not_overlap(sizes: tuple[int, int]) -> None:
+    first, second = [100.0 + number for number in range(sizes[0])], [float(number) for number in range(sizes[1])]
+    assert permutation_p(first, second) == pytest.approx(smallest_permutation_p(*sizes), rel=1e-9)
 
 
 def test_permutation_p_is_never_0() -> None:
