@@ -11,6 +11,9 @@ from betavae.metrics import METRICS
 from betavae.objectives import OBJECTIVES
 from betavae.parts import Parameter, field_of_part, parameters_of, split_field
 
+FINAL = "final/"
+"""Before the name of a score of a trial's last evaluation, where another may be shown beside it."""
+
 _LOSS = "loss/"
 _WEIGHT = "weight/"
 _NATS = "_nats"
@@ -48,6 +51,9 @@ OBJECTIVE_PARAMETERS = Column("objective parameters", "parameters of the objecti
 def report_column(name: str) -> Column:
     """Return the column of a reported number: a score, the score of a factor, a loss term, or the speed."""
     metric_name, _, factor = name.partition("/")
+    if name.startswith(FINAL):
+        column = report_column(name.removeprefix(FINAL))
+        return replace(column, name=name, label=f"{column.label} at the end", symbol=f"{column.symbol} at the end")
     if name.startswith(_LOSS):
         term = name.removeprefix(_LOSS)
         symbol = term.removesuffix(_NATS)

@@ -15,6 +15,7 @@ from pathlib import Path
 from betavae.config import TrialConfig
 from betavae.data import FactorImages
 from betavae.errors import InputError
+from betavae.evaluation import metrics_of
 from betavae.process import available_cores, prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.cluster import Resources, cluster_cores_and_gpus
@@ -40,12 +41,14 @@ class Cost:
         config: The trial's configuration.
         images_per_second: Speed of training.
         evaluation_seconds: Time of one evaluation.
+        final_seconds: Time of the scores that the last evaluation takes beside these, by their numbers of images.
         checkpoint_bytes: Size of one checkpoint.
     """
 
     config: TrialConfig
     images_per_second: float
     evaluation_seconds: float
+    final_seconds: float
     checkpoint_bytes: int
 
     @property
@@ -58,7 +61,8 @@ class Cost:
         relative_cost = config.objective.relative_cost / self.config.objective.relative_cost
         images = config.steps * config.batch_size
         num_evaluations = math.ceil(config.steps / config.eval_every)
-        return images * relative_cost / self.images_per_second + num_evaluations * self.evaluation_seconds
+        training_seconds = images * relative_cost / self.images_per_second
+        return training_seconds + num_evaluations * self.evaluation_seconds + self.final_seconds
 
 
 def measure_costs(options: Options, data: Mapping[str, FactorImages], *, device: str) -> dict[str, Cost]:
@@ -106,7 +110,11 @@ def _measure(config: TrialConfig, data: FactorImages, *, evaluation: Evaluation,
     with tempfile.TemporaryDirectory() as folder:
         run.save(Path(folder, "checkpoint"), scores=scores, report={})
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    return Cost(config, images_per_second, evaluation_seconds, size)
+    final = metrics_of(evaluation.final, dataset=config.dataset, data=data) if evaluation.final else {}
+    assert scores.codes is not None
+    shares = [len(rows.indices) / len(scores.codes.rows) for _, rows in final.values()]
+    final_seconds = evaluation_seconds * sum(shares) + sum(metric.seconds for metric, _ in final.values())
+    return Cost(config, images_per_second, evaluation_seconds, final_seconds, size)
 
 
 def estimate(arguments: Sequence[str]) -> str:
@@ -184,7 +192,8 @@ def describe_costs(options: Options, costs: Mapping[str, Cost], *, resources: Re
 def _describe_speeds(costs: Mapping[str, Cost]) -> str:
     return "; ".join(
         f"a trial of {cost.config.objective.name}{f' on {name}' if len(costs) > 1 else ''} trains "
-        f"{cost.images_per_second:.0f} images/s, an evaluation takes {cost.evaluation_seconds:.1f} s"
+        f"{cost.images_per_second:.0f} images/s, an evaluation takes {cost.evaluation_seconds:.1f} s, "
+        f"the last {cost.evaluation_seconds + cost.final_seconds:.1f} s"
         for name, cost in costs.items()
     )
 

@@ -121,7 +121,8 @@ def _train(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, 
     run = _start_or_resume(config, folder, data, device=device)
     while run.step < config.steps:
         loss = run.advance(min(config.eval_every, config.steps - run.step))
-        scores = run.evaluate(evaluation.metrics, has_factors=evaluation.has_factors)
+        metrics = evaluation.metrics_of(is_last=run.step >= config.steps)
+        scores = run.evaluate(metrics, has_factors=evaluation.has_factors)
         if data.is_verified_fast or run.step >= config.steps:
             _check_unchanged(data)
         report = {"step": run.step, **scores.numbers(), **loss.numbers()}

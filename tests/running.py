@@ -14,7 +14,10 @@ from betavae.records.sweep import Sweep
 
 REPOSITORY = Path(__file__).parents[1]
 STEPS, EVERY = 120, 40
-SMALL = f"-z 3 -b 16 --lr 1e-3 --steps {STEPS} --eval-every {EVERY} --scheduler none --num-gpus 0 --exact 0 --no-report"
+SMALL = (
+    f"-z 3 -b 16 --lr 1e-3 --steps {STEPS} --eval-every {EVERY} --scheduler none --num-gpus 0 --exact 0 --final-scores "
+    "--no-report"
+)
 IDLE_SECONDS = 120.0
 """Processes that have done nothing for so long wait for something that will not come."""
 

@@ -20,7 +20,8 @@ from sweeps.options.studies import study_names
 pytestmark = pytest.mark.slow
 
 SMALL = (
-    "--beta 4 -z 3 -b 4 --lr 1e-3 --scheduler none --num-gpus 0 --num-cpus 1 --exact 0 --precision float32 --no-report"
+    "--beta 4 -z 3 -b 4 --lr 1e-3 --scheduler none --num-gpus 0 --num-cpus 1 --exact 0 --final-scores "
+    "--precision float32 --no-report"
 )
 
 

@@ -17,6 +17,7 @@ from betavae.metrics.factor_vae_score import FactorVAEMetric
 from betavae.metrics.infomec import InfoMECMetric
 from betavae.metrics.information_gaps import Mig, MigChen, MigDent, MigExact, MigQuantile, MigSeedStudy
 from betavae.metrics.irs import IRSMetric
+from betavae.metrics.mig_part import MigExactPart
 from betavae.metrics.modularity import ModularityMetric
 from betavae.metrics.sap import SAPMetric
 from betavae.metrics.sap_continuous import SAPContinuousMetric
@@ -30,6 +31,7 @@ METRICS: Table[Metric] = Table(
     MigSeedStudy,
     ActiveUnits,
     MigExact,
+    MigExactPart,
     MigChen,
     MigDent,
     BetaVAEMetric,

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from betavae.columns import (
+    FINAL,
     OBJECTIVE_PARAMETERS,
     Column,
     derived_fields,
     describe_objectives,
     field_column,
     has_several_objectives,
+    report_column,
     report_columns,
     table_fields,
 )
 from betavae.metrics import METRICS
 from betavae.metrics.information_gaps import MigExact
+from betavae.metrics.mig_part import MigExactPart
 from betavae.records.sweep import Sweep
 from betavae.records.trial import Trial, ranked
 from betavae.text import spreadsheet_cell
@@ -88,13 +91,22 @@ def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
         place = [column.name for column in fields].index("objective") + 1
         fields, derived = [*fields[:place], OBJECTIVE_PARAMETERS, *fields[place:]], []
     choice = [] if sweep.selection is None else [Column(_CHOICE, sweep.selection.label, sweep.selection.label, ".4f")]
-    columns = [_RANK, _TRIAL, *choice, *scores, *fields, _STATUS, _STEP, *factors, *losses, *derived]
+    finals = [] if sweep.selection is not None else _final_columns(names)
+    columns = [_RANK, _TRIAL, *choice, *scores, *finals, *fields, _STATUS, _STEP, *factors, *losses, *derived]
     return [column for column in columns if column.name in names]
+
+
+def _final_columns(names: Sequence[str]) -> list[Column]:
+    """Return the columns of scores at the end of training: of the ranking score and the exact MIG."""
+    exact = (f"{FINAL}{metric.name}" for metric in (MigExact, MigExactPart))
+    ranking = [name for name in names if name.startswith(FINAL) and METRICS[name.removeprefix(FINAL)].can_rank()]
+    shown = dict.fromkeys([*ranking[:1], *(name for name in exact if name in names)])
+    return [report_column(name) for name in shown]
 
 
 def heading(column: Column) -> str:
     """Return the head of a page's column: the label of a score, the symbol of anything else."""
-    return column.label if column.name in METRICS else column.symbol
+    return column.label if column.name.removeprefix(FINAL) in METRICS else column.symbol
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -123,12 +135,24 @@ def _row(sweep: Sweep, trial: Trial, rank: int | None) -> Row:
         "status": trial.status,
         **report,
         **_requested_scores(trial),
+        **_final_scores(trial),
         **trial.config.to_dict(),
         **trial.config.derived(),
         "last_step": trial.step,
         "checkpoint": None if checkpoint is None else str(checkpoint.folder.relative_to(sweep.folder)),
         "error": trial.error,
     }
+
+
+def _final_scores(trial: Trial) -> Row:
+    """Return the ranking score and the scores on request of a final model, whose training ran to its end."""
+    if trial.status != "finished" or not trial.reports:
+        return {}
+    last, checkpoint = trial.reports[-1], trial.final_checkpoint
+    taken = {} if checkpoint is None else {name: score.value for name, score in checkpoint.scores.by_name.items()}
+    names = [trial.rank_by, *(name for name, metric in METRICS.items() if not metric.is_live)]
+    known = {**taken, **last}
+    return {f"{FINAL}{name}": known[name] for name in names if name in known}
 
 
 def _requested_scores(trial: Trial) -> Row:

@@ -124,7 +124,7 @@ class TensorBoardLog(Logger):
         if not outcome.reports:
             return {}
         last, rank_by = outcome.reports[-1], self.context.stage.rank_by
-        names = dict.fromkeys((rank_by, *_live_scores(self.context)))
+        names = dict.fromkeys((rank_by, *_live_scores(self.context), *self.context.options.final_scores))
         return {f"final/{name}": last[name] for name in names if name in last} | {f"best/{rank_by}": outcome.score}
 
     def _compared_numbers(self, config: TrialConfig) -> list[str]:

@@ -28,7 +28,7 @@ PYTHON = Path(sys.prefix)
 TOKEN = "RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/.betavae-lab-token"
 SMALL = (
     "--num-gpus 0 --num-cpus 2 -z 3 -b 16 --lr 1e-3 --beta 4 8 --steps 600 --eval-every 100 --scheduler none "
-    "--exact 0 --no-report"
+    "--exact 0 --no-report --final-scores"
 )
 SSH = [
     *("ssh", "-i", str(RIG / "id"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),

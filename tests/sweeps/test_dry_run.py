@@ -23,7 +23,7 @@ from sweeps.options.options import Options
 from sweeps.options.recorded import options_to_dict
 from sweeps.run import BAD_INPUT, DONE, main
 
-SMALL = "--num-gpus 0 --num-cpus 2 --steps 100 --exact 0"
+SMALL = "--num-gpus 0 --num-cpus 2 --steps 100 --exact 0 --final-scores"
 
 
 @pytest.fixture(autouse=True)
@@ -177,7 +177,9 @@ def test_each_planned_trial_is_priced_by_its_own_work() -> None:
     config = costliest(options)
     assert config.objective.relative_cost == 1.8
     images = config.steps * config.batch_size
-    cost = Cost(config, images_per_second=images / 180, evaluation_seconds=0.0, checkpoint_bytes=10**6)
+    cost = Cost(
+        config, images_per_second=images / 180, evaluation_seconds=0.0, final_seconds=0.0, checkpoint_bytes=10**6
+    )
     resources = Resources(num_gpus=0, num_cpus=1, trials_per_gpu=1)
     assert describe_costs(options, {"dsprites": cost}, resources=resources).startswith(
         "at most 8 min: trials run 1 at a time and take 100 s to 3 min each, if they do not slow each other\n"
@@ -194,7 +196,13 @@ def test_each_data_set_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
     configs = _costliest_configs(options)
     assert list(configs) == ["dsprites", "blocks"]
     costs = {
-        name: Cost(config, config.steps * config.batch_size / seconds, evaluation_seconds=0.0, checkpoint_bytes=size)
+        name: Cost(
+            config,
+            config.steps * config.batch_size / seconds,
+            evaluation_seconds=0.0,
+            final_seconds=0.0,
+            checkpoint_bytes=size,
+        )
         for (name, config), seconds, size in zip(configs.items(), (100, 10), (10**6, 3 * 10**6), strict=True)
     }
     described = describe_costs(options, costs, resources=Resources(num_gpus=0, num_cpus=1, trials_per_gpu=1))

@@ -240,7 +240,7 @@ def test_a_trial_takes_the_cores_that_it_is_given() -> None:
 
 def start_sweep(results: Path, options: str, *, checkout: Path = REPOSITORY) -> subprocess.Popen[str]:
     """The command as a user types it, on small trials of three latents on the CPU."""
-    small = f"--results {results} --name s -z 3 -b 4 --scheduler none --num-gpus 0 --exact 0"
+    small = f"--results {results} --name s -z 3 -b 4 --scheduler none --num-gpus 0 --exact 0 --final-scores"
     command = [sys.executable, str(checkout / "sweeps" / "run.py"), *small.split(), *options.split()]
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -134,3 +134,11 @@ def test_a_trial_whose_folder_is_gone_tells_the_driver(train: Train, search: Sta
     (search.trial(0).path / "params.json").unlink()
     (report,) = train()
     assert "a sweep's folder must be on storage that all machines share" in report[WRITE_FAILURE]
+
+
+def test_the_final_scores_are_taken_of_the_final_model_alone(train: Train, search: StageFolder) -> None:
+    first, last = train(evaluation=Evaluation(final=("mig_exact_part", "irs")))
+    assert {"mig_exact_part", "mig_exact_part/shape", "irs"} <= last.keys() - first.keys()
+    final = read_trial(search.trial(0).path).final_checkpoint
+    assert final is not None
+    assert final.scores["irs"].value == last["irs"]

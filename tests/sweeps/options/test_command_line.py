@@ -70,7 +70,7 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
             "--eval-every 900 --steps 100",
             "--eval-every must be at most steps (100), or no score is taken, but got 900.",
         ),
-        ("--rank-by mig_seed_study", "--rank-by must be one of mig, mig_quantile, mig_dent, "),
+        ("--rank-by mig_seed_study", "--rank-by must be one of mig, mig_quantile, mig_exact_part, "),
         ("--rank-by mig_seed_study", ", but got 'mig_seed_study'."),
         ("--rank-by total_correlation", ", but got 'total_correlation'."),
         ("--rank-by dci", ", but got 'dci'."),

@@ -89,6 +89,7 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "repeats": ("--repeats 2", trials),
     "rank_by": ("--rank-by mig_quantile", rank_by),
     "live_scores": ("--live-scores irs sap", lambda options: options.live_scores),
+    "final_scores": ("--final-scores irs", lambda options: options.evaluation),
     "scores": ("", "test_model_scores.test_the_scores_that_are_asked_for_are_taken_and_kept"),
     "dataset": ("", "test_options.test_a_part_is_chosen_by_its_name"),
     "loggers": ("", "test_ray_adapter.test_only_the_loggers_that_are_asked_for_follow"),
