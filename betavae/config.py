@@ -83,7 +83,7 @@ class TrialConfig:
 
     cuda_graph: bool = parameter(True, is_tried=False)
     """On a GPU, launch each step as one CUDA graph, without which a GPU mostly waits for the host. The results are the
-    same. On a CPU there is none."""
+    same, but for a schedule's numbers, which it rounds to float32. On a CPU there is none."""
 
     seed: int = parameter(0, least=0, most=MAX_SEED, is_tried=False)
     """Seed of the initial weights, of the order of the images and of the posterior's noise."""

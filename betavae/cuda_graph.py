@@ -35,7 +35,7 @@ class StepGraph:
     """A step that runs in Python three times, and is then captured and replayed.
 
     A replay computes the same as the Python code, to the last bit, as long as the step takes all that changes from its
-    inputs. Their numbers are tensors of one number on the device.
+    inputs. Their numbers are tensors of one number on the device, in float32.
 
     Args:
         act: The step. It returns one tensor on the device, which the next call overwrites.
@@ -132,7 +132,9 @@ class _GraphInputs(StepInputs):
             if self._is_capturing:
                 raise CaptureError("the step takes other inputs than at first")
             value = function(self.step)
-            memory = value.clone() if isinstance(value, Tensor) else torch.tensor(float(value), device=self._device)
+            # on the device: a graph would hold a number of the CPU as it is now
+            is_tensor = isinstance(value, Tensor)
+            memory = value.to(self._device, copy=True) if is_tensor else torch.tensor(float(value), device=self._device)
             self._functions.append(function)
             self._memory.append(memory)
         self._num_given += 1

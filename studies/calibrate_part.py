@@ -8,11 +8,14 @@ It takes `mig_exact_part` of every checkpoint that holds `mig_exact`, which need
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.data import FactorImages
 from betavae.evaluation import take_score

@@ -29,7 +29,10 @@ DOCS = ROOT / "docs"
 SHA256, SWEEP = "Sources-SHA256", "Sweep"
 """Names of the texts in a picture's file."""
 
-_REPORT = ("templates/head.html", "templates/report.html", "templates/report.css", "plots.py", "palette.py")
+_REPORT = (
+    "templates/head.html", "templates/report.html", "templates/report.css", "templates/report.js", "headline.py",
+    "page_numbers.py", "palette.py", "plots.py", "table.py", "trial_notes.py",
+)  # fmt: skip
 SOURCES = {
     "report.png": [ROOT / "betavae/report" / name for name in _REPORT],
     "tensorboard.png": [ROOT / "sweeps/loggers/tensorboard_log.py", ROOT / "sweeps/loggers/contents.py"],

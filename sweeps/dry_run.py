@@ -110,7 +110,8 @@ def _measure(config: TrialConfig, data: FactorImages, *, evaluation: Evaluation,
     with tempfile.TemporaryDirectory() as folder:
         run.save(Path(folder, "checkpoint"), scores=scores, report={})
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    final = metrics_of(evaluation.final, dataset=config.dataset, data=data) if evaluation.final else {}
+    names = evaluation.final_of(data)
+    final = metrics_of(names, dataset=config.dataset, data=data) if names else {}
     assert scores.codes is not None
     shares = [len(rows.indices) / len(scores.codes.rows) for _, rows in final.values()]
     final_seconds = evaluation_seconds * sum(shares) + sum(metric.seconds for metric, _ in final.values())
@@ -219,7 +220,8 @@ def describe_resources(options: Options, *, gpus_found: int) -> str:
         cpus_found, gpus_found = cluster_cores_and_gpus()
         place = f" in the cluster at {resource_options.address}, whose speed is not measured"
     gpus, cpus = ("all" if value is None else value for value in (resource_options.num_gpus, resource_options.num_cpus))
-    return f"GPUs {gpus} of {gpus_found}, CPU cores {cpus} of {cpus_found}{place}"
+    auto = ", one trial a GPU, since auto is not measured here" if resource_options.trials_per_gpu == "auto" else ""
+    return f"GPUs {gpus} of {gpus_found}, CPU cores {cpus} of {cpus_found}{auto}{place}"
 
 
 def _option_text(value: object) -> str:

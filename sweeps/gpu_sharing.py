@@ -10,11 +10,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import torch
 
@@ -102,8 +104,8 @@ class _WorkerError(RuntimeError):
 class _Worker:
     """A process that trains when it is asked to."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
+        self._process, self._errors = process, errors
 
     def ask(self) -> None:
         """Ask for a measurement."""
@@ -121,8 +123,10 @@ class _Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            _, errors = self._process.communicate()
-            raise _WorkerError(errors.strip().rpartition("\n")[2] or f"exit code {self._process.returncode}")
+            self._process.wait()
+            self._errors.seek(0)
+            last_line = self._errors.read().strip().rpartition("\n")[2]
+            raise _WorkerError(last_line or f"exit code {self._process.returncode}")
         answer: dict[str, float] = json.loads(line)
         return answer
 
@@ -131,19 +135,20 @@ class _Worker:
 def _worker(config: TrialConfig) -> Iterator[_Worker]:
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    process = subprocess.Popen(
-        [sys.executable, "-c", _COMMAND, json.dumps(config.to_dict())],
-        env={**os.environ, "PYTHONPATH": path},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield _Worker(process)
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryFile("w+") as errors:  # not a pipe, which may fill
+        process = subprocess.Popen(
+            [sys.executable, "-c", _COMMAND, json.dumps(config.to_dict())],
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        try:
+            yield _Worker(process, errors)
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def _together(workers: Sequence[_Worker]) -> Measured:
@@ -165,6 +170,8 @@ def _ask(workers: Sequence[_Worker]) -> list[dict[str, float]]:
 
 def train_on_request() -> None:
     """Train the configuration of the command line for a moment, at each line of input; print speed and memory."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # an extension may print
     load_extensions()
     config = TrialConfig.from_dict(json.loads(sys.argv[1]))
     prepare_process()
@@ -177,4 +184,5 @@ def train_on_request() -> None:
             run.advance(10)
         speed = (run.step - first_step) * config.batch_size / (time.perf_counter() - start)
         free, total = torch.cuda.mem_get_info()
-        print(json.dumps({"images_per_second": speed, "share_of_memory": 1 - free / total}), flush=True)
+        answer = {"images_per_second": speed, "share_of_memory": 1 - free / total}
+        print(json.dumps(answer), file=answers, flush=True)

@@ -114,7 +114,6 @@ def _run(arguments: Sequence[str], *, interruption: Interruption) -> int:
     if options.resources.address is not None:
         check_shared(Mirror.at(full_location(options.sweep.location)))
     data = open_data(options)
-    resources = _share_gpus(resources, options)
     open_folder = SweepFolder.create if options.sweep.resume is None else SweepFolder.resume
     if options.sweep.preset == "full" and "preset" not in options.origins and not options.sweep.quiet:
         announce_full(options, arguments)
@@ -205,6 +204,7 @@ def sweep(
     from sweeps.stages import run_stages
 
     options, known_trials = folder.options, folder.trials()
+    resources = _share_gpus(resources, options)
     if not options.sweep.quiet:
         plan = describe_plan(
             options, known_trials=known_trials.read, resources=resources, data=data, location=folder.location

@@ -62,7 +62,7 @@ def train_trial(
         config: The trial's number as `index`, and the parameters of TrialConfig by name.
         stage_folder: The folder of the trials.
         fingerprints: SHA-256 of the images to train on, by data set.
-        evaluation: The scores that every evaluation takes.
+        evaluation: The scores that evaluations take.
     """
     prepare_process(num_threads=threads_of_trial())
     values = dict(config)
@@ -121,8 +121,8 @@ def _train(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, 
     run = _start_or_resume(config, folder, data, device=device)
     while run.step < config.steps:
         loss = run.advance(min(config.eval_every, config.steps - run.step))
-        metrics = evaluation.metrics_of(is_last=run.step >= config.steps)
-        scores = run.evaluate(metrics, has_factors=evaluation.has_factors)
+        final = evaluation.final_of(data) if run.step >= config.steps else ()
+        scores = run.evaluate((*evaluation.metrics, *final), has_factors=evaluation.has_factors)
         if data.is_verified_fast or run.step >= config.steps:
             _check_unchanged(data)
         report = {"step": run.step, **scores.numbers(), **loss.numbers()}

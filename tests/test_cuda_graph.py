@@ -29,6 +29,14 @@ def test_inputs_stay_where_they_are_and_follow_the_step() -> None:
     assert (later[0].item(), later[1].tolist()) == (2.0, [4, 5, 6])
 
 
+def test_a_number_that_a_function_makes_on_the_cpu_goes_to_the_device() -> None:
+    """A graph would hold it as it is when it is captured."""
+    inputs = _GraphInputs(torch.device("meta"))
+    inputs.set(0)
+    assert inputs.of_step(lambda step: torch.tensor(step / 2)).device.type == "meta"
+    assert inputs.of_step(lambda step: step / 2).device.type == "meta"
+
+
 def test_an_input_is_no_view_of_what_its_function_returned() -> None:
     """Fails if a step overwrote the order of the images."""
     order = torch.arange(6)

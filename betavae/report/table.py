@@ -91,17 +91,15 @@ def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
         place = [column.name for column in fields].index("objective") + 1
         fields, derived = [*fields[:place], OBJECTIVE_PARAMETERS, *fields[place:]], []
     choice = [] if sweep.selection is None else [Column(_CHOICE, sweep.selection.label, sweep.selection.label, ".4f")]
-    finals = [] if sweep.selection is not None else _final_columns(names)
+    finals = [] if sweep.selection is not None else _final_columns(sweep.rank_by, names)
     columns = [_RANK, _TRIAL, *choice, *scores, *finals, *fields, _STATUS, _STEP, *factors, *losses, *derived]
     return [column for column in columns if column.name in names]
 
 
-def _final_columns(names: Sequence[str]) -> list[Column]:
+def _final_columns(rank_by: str, names: Sequence[str]) -> list[Column]:
     """Return the columns of scores at the end of training: of the ranking score and the exact MIG."""
-    exact = (f"{FINAL}{metric.name}" for metric in (MigExact, MigExactPart))
-    ranking = [name for name in names if name.startswith(FINAL) and METRICS[name.removeprefix(FINAL)].can_rank()]
-    shown = dict.fromkeys([*ranking[:1], *(name for name in exact if name in names)])
-    return [report_column(name) for name in shown]
+    shown = dict.fromkeys(f"{FINAL}{name}" for name in (rank_by, MigExact.name, MigExactPart.name))
+    return [report_column(name) for name in shown if name in names]
 
 
 def heading(column: Column) -> str:

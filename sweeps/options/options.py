@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from betavae.config import PARTS
+from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.metrics import METRICS
 from betavae.metrics.mig_part import MigExactPart
@@ -117,12 +118,12 @@ class ResourceOptions:
     alone."""
 
     num_gpus: int | None = option(None, least=0)
-    """Total number of GPUs. With 0, each trial runs on one CPU core in one thread. On a cluster, the number may exceed
-    the present GPUs: machines that join later are used. Default: all GPUs."""
+    """Total number of GPUs. With 0, trials train on the CPU, `--cpus-per-trial` cores each. On a cluster, the number
+    may exceed the present GPUs: machines that join later are used. Default: all GPUs."""
 
     trials_per_gpu: int | Literal["auto"] = option(1, least=1)
     """Number of trials that share a GPU; one of these models does not fill a GPU. `auto`: measure the costliest trial,
-    alone and with others, for about half a minute before the sweep; on this machine alone."""
+    alone and with others, for about a minute before the trials; on this machine alone."""
 
     cpus_per_trial: int = option(1, least=1)
     """CPU cores of a trial. On the CPU it trains in as many threads, which changes the last bits of its results."""
@@ -175,8 +176,8 @@ class SearchOptions:
     final_scores: tuple[str, ...] | None = option(None, resume="fixed", metavar="SCORE")
     """Take these scores too at the end of a trial's training, of its final model. On dSprites `mig_exact` takes 2
     minutes of a core, and about 3 seconds with a GPU; `mig_exact_part`, a screen for it, takes an eighth. Without a
-    name: none. Default: `mig_exact`; with the preset `quick` `mig_exact_part`; none where models are chosen without
-    labels."""
+    name: none. Default: `mig_exact`; with the presets `quick` and `seed-study` `mig_exact_part`; none where models are
+    chosen without labels."""
 
 
 @dataclass(frozen=True)
@@ -279,11 +280,11 @@ class AnalysisOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores that every evaluation of a trial takes.
+    """The scores that the evaluations of a trial take.
 
     Attributes:
-        metrics: Their names; `live` stands for those that are always taken.
-        final: The names of those that are taken of the final model alone.
+        metrics: The names of those of every evaluation; `live` stands for those that are always taken.
+        final: The names of those of the last evaluation alone.
         has_factors: Whether scores may look at factors.
     """
 
@@ -291,9 +292,12 @@ class Evaluation:
     final: tuple[str, ...] = ()
     has_factors: bool = True
 
-    def metrics_of(self, *, is_last: bool) -> tuple[str, ...]:
-        """Return the scores of an evaluation, which may be the last of its trial."""
-        return (*self.metrics, *self.final) if is_last else self.metrics
+    def final_of(self, data: FactorImages) -> tuple[str, ...]:
+        """Return the scores of a last evaluation alone: of images without factors, those that need none.
+
+        Others are there by default, since a request of them is refused.
+        """
+        return tuple(name for name in self.final if data.has_factors or not _needs_factors(name))
 
 
 @dataclass(frozen=True)
@@ -339,7 +343,7 @@ class Options:
         """The names of the scores that are taken of a final model alone."""
         names = self.search.final_scores
         if names is None:
-            exact = MigExactPart.name if self.sweep.preset == "quick" else _EXACT
+            exact = MigExactPart.name if self.sweep.preset in _SHORT_PRESETS else _EXACT
             names = () if self.report.is_label_free else (exact,)
         return tuple(name for name in names if name not in self.live_scores)
 
@@ -499,6 +503,9 @@ parameters, in `space`."""
 
 
 _EXACT = "mig_exact"
+_SHORT_PRESETS = ("quick", "seed-study")
+"""Presets whose trials are shorter than the exact score."""
+
 """The score that `--exact` takes."""
 
 

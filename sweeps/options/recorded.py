@@ -14,6 +14,8 @@ from sweeps.options.options import GROUPS, Options
 from sweeps.search.space import Axis, Range, Space, parameter_of_axis, parse_axis
 
 _SPACE = "space"
+_OF_EARLIER: Mapping[str, Mapping[str, Any]] = {"search": {"final_scores": []}}
+"""By group, options that records of earlier versions lack, with what these versions did."""
 
 
 def options_from_dict(groups: Mapping[str, Any]) -> Options:
@@ -25,7 +27,10 @@ def options_from_dict(groups: Mapping[str, Any]) -> Options:
     for group in (*GROUPS, _SPACE):
         if not isinstance(groups.get(group), Mapping):
             raise InputError(f"A sweep's record must hold its options, but the group {group!r} is missing.")
-    values = {group: kind(**_read_group(kind, groups[group])) for group, kind in GROUPS.items()}
+    values = {
+        group: kind(**_read_group(kind, {**_OF_EARLIER.get(group, {}), **groups[group]}))
+        for group, kind in GROUPS.items()
+    }
     return Options(**values, space=Space({name: _read_axis(name, value) for name, value in groups[_SPACE].items()}))
 
 

@@ -68,7 +68,7 @@ def test_a_trial_that_fails_beside_others_leaves_half_as_many(monkeypatch: pytes
     """By real processes; the third to start finds no memory."""
     answer = "print(json.dumps({'images_per_second': 100.0, 'share_of_memory': 0.1}), flush=True)"
     code = f"import json, sys\nfor _ in sys.stdin: {answer}"
-    failing = "raise SystemExit('CUDA out of memory')"
+    failing = "import sys; print('w' * 200_000, file=sys.stderr); raise SystemExit('CUDA out of memory')"
     started = []
 
     def popen(words: list[str], **others: object) -> object:

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from running import wait_for
 
+from sweeps import mps
 from sweeps.mps import multi_process_service
 
 CONTROL = """#!/bin/sh
 log="$MPS_TEST_LOG"
 if [ "$1" = -f ]; then
   touch "$CUDA_MPS_PIPE_DIRECTORY/control"
-  echo start >> "$log"
+  echo "start${CUDA_VISIBLE_DEVICES+:selected}" >> "$log"
   while [ -e "$CUDA_MPS_PIPE_DIRECTORY/control" ]; do sleep 0.02; done
   echo end >> "$log"
 else
@@ -50,11 +51,37 @@ def test_it_runs_meanwhile_for_new_processes_and_ends(log: Path) -> None:
     assert not folder.exists()
 
 
+def test_it_serves_all_gpus_and_leaves_the_environment_as_it_was(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would number those of a selection anew, and processes with the same selection would find none."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    monkeypatch.setenv("CUDA_MPS_LOG_DIRECTORY", "/somewhere")
+    with multi_process_service() as runs:
+        assert runs
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"
+    assert log.read_text().split() == ["start", "quit", "end"]
+    assert os.environ["CUDA_MPS_LOG_DIRECTORY"] == "/somewhere"
+
+
+def test_a_service_that_does_not_end_is_killed(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mps, "_END_SECONDS", 0.2)
+    program = log.parent / "bin" / "nvidia-cuda-mps-control"
+    program.write_text(CONTROL.replace('rm "$CUDA_MPS_PIPE_DIRECTORY/control"', "exec sleep 98765"))
+    with multi_process_service() as runs:
+        assert runs
+        folder = os.environ["CUDA_MPS_PIPE_DIRECTORY"]
+    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert folder not in left
+    assert "sleep 98765" not in left
+
+
 def test_it_ends_when_the_process_that_started_it_is_killed(log: Path) -> None:
     code = "import os, signal\nfrom sweeps.mps import multi_process_service\n"
-    code += "with multi_process_service():\n    os.kill(os.getpid(), signal.SIGKILL)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    code += "with multi_process_service():\n    print(os.environ['CUDA_MPS_PIPE_DIRECTORY'], flush=True)\n"
+    code += "    os.kill(os.getpid(), signal.SIGKILL)"
+    killed = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert killed.returncode == -signal.SIGKILL
     wait_for(lambda: log.read_text().split() == ["start", "quit", "end"])
+    wait_for(lambda: not Path(killed.stdout.strip()).exists())
 
 
 def test_the_service_of_the_user_is_used(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,10 +92,13 @@ def test_the_service_of_the_user_is_used(log: Path, monkeypatch: pytest.MonkeyPa
     assert not log.exists()
 
 
-def test_it_does_without_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_it_does_without_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with multi_process_service() as runs:
         assert not runs
+    assert "nvidia-cuda-mps-control is missing" in capsys.readouterr().err
     assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
 
 

@@ -136,6 +136,14 @@ def test_a_trial_whose_folder_is_gone_tells_the_driver(train: Train, search: Sta
     assert "a sweep's folder must be on storage that all machines share" in report[WRITE_FAILURE]
 
 
+def test_a_final_score_of_factors_is_not_taken_of_images_without(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there by default, and the data set is known after it."""
+    monkeypatch.setattr(DSprites, "has_factors", False)
+    reports = train(evaluation=Evaluation(("elbo",), ("mig_exact", "total_correlation"), has_factors=False))
+    assert "total_correlation" in reports[-1]
+    assert "mig_exact" not in reports[-1]
+
+
 def test_the_final_scores_are_taken_of_the_final_model_alone(train: Train, search: StageFolder) -> None:
     first, last = train(evaluation=Evaluation(final=("mig_exact_part", "irs")))
     assert {"mig_exact_part", "mig_exact_part/shape", "irs"} <= last.keys() - first.keys()

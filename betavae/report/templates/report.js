@@ -53,6 +53,7 @@ function letPoint(notes) {
   const rows = [...document.querySelectorAll("tr[data-trial]")];
   const note = document.getElementById("note");
   const marksOf = (root, trial) => [...root.querySelectorAll(".mark")].filter((mark) => mark.dataset.trial === trial);
+  const rowOf = (trial) => rows.find((row) => row.dataset.trial === trial);
   let lit = null;
 
   function light(trial, { x, y } = {}) {
@@ -62,7 +63,7 @@ function letPoint(notes) {
       if (trial) {
         figures.forEach((figure) => marksOf(figure, trial).forEach((mark) => mark.classList.add("lit")));
         rows.filter((row) => row.dataset.trial === trial).forEach((row) => row.classList.add("lit"));
-        const target = notes[trial]?.model ? "Click or Enter: its model." : "Click or Enter: its row.";
+        const target = notes[trial]?.model ? "Click or Enter: its model." : rowOf(trial) ? "Click or Enter: its row." : "";
         note.replaceChildren(Object.assign(document.createElement("b"), { textContent: `Trial ${trial}` }));
         note.append(`: ${notes[trial]?.text ?? ""}. `, Object.assign(document.createElement("i"), { textContent: target }));
       }
@@ -85,11 +86,13 @@ function letPoint(notes) {
   }
 
   function goTo(trial) {
-    const row = rows.find((each) => each.dataset.trial === trial);
-    const model = notes[trial]?.model && document.getElementById(notes[trial].model);
-    light(null);
-    if (model) location.hash = notes[trial].model;
-    else if (row) {
+    const row = rowOf(trial);
+    if (notes[trial]?.model) {
+      light(null);
+      location.hash = notes[trial].model;
+      showTarget();
+    } else if (row) {
+      row.hidden = false; // a filter may have hidden it
       row.tabIndex = -1;
       row.focus();
       row.scrollIntoView({ block: "center" });
@@ -153,12 +156,17 @@ function letPoint(notes) {
     document.querySelectorAll(".model").forEach((model) => (model.hidden = chosen.length > 0 && !chosen.includes(model.id)));
   };
   boxes.forEach((box) => box.addEventListener("change", showModels));
-  addEventListener("hashchange", () => {
-    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (!target?.hidden) return;
-    boxes.forEach((box) => (box.checked = false));
-    showModels();
+  // A link leads to its model although others are chosen, also where the address names it already.
+  const showTarget = (hash = location.hash) => {
+    const target = document.getElementById(decodeURIComponent(hash.slice(1)));
+    if (!target) return;
+    if (target.hidden) {
+      boxes.forEach((box) => (box.checked = false));
+      showModels();
+    }
     target.scrollIntoView();
-  });
+  };
+  document.querySelectorAll('a[href^="#"]').forEach((link) => link.addEventListener("click", () => showTarget(link.hash)));
+  addEventListener("hashchange", () => showTarget());
   if (boxes.length) showModels(); // a browser may have kept the boxes over a reload
 }

@@ -9,12 +9,13 @@ import pytest
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.data import DATASETS, DSpritesDataset
+from betavae.errors import InputError
 from betavae.metrics import METRICS
 from sweeps.cluster import local_resources
 from sweeps.options.command_line import parse_options
 from sweeps.options.fields import flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options, SearchOptions
-from sweeps.options.recorded import options_to_dict
+from sweeps.options.recorded import options_from_dict, options_to_dict
 from sweeps.search.draws import OptunaDraw
 from sweeps.search.plan import planned_trials
 from sweeps.search.ray_search import search_stage
@@ -165,3 +166,35 @@ def test_help_says_how_long_each_live_score_takes() -> None:
     assert on_request
     for name, metric in on_request.items():
         assert f"`{name}` {metric.seconds:g}" in text
+
+
+def test_a_record_of_an_earlier_version_takes_no_final_scores() -> None:
+    """A resume of such a sweep scores its other trials as it has scored the first."""
+    groups = options_to_dict(parse_options([], gpus_found=0))
+    assert options_from_dict(groups).final_scores == ("mig_exact_part",)
+    del groups["search"]["final_scores"]
+    assert options_from_dict(groups).final_scores == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "final"),
+    [
+        ([], ("mig_exact_part",)),
+        (["--preset", "methods-small"], ("mig_exact",)),
+        (["--select", "udr", "--repeats", "3"], ()),
+        (["--final-scores"], ()),
+        (["--final-scores", "irs", "dci"], ("irs", "dci")),
+    ],
+)
+def test_the_exact_score_is_taken_of_final_models_unless_asked_otherwise(
+    words: list[str], final: tuple[str, ...]
+) -> None:
+    options = parse_options(words, gpus_found=0)
+    options.check()
+    assert options.evaluation.final == final
+
+
+@pytest.mark.parametrize("words", ["--final-scores mig_seed_study", "--select udr --repeats 3 --final-scores irs"])
+def test_a_final_score_that_cannot_be_is_refused(words: str) -> None:
+    with pytest.raises(InputError, match="--final-scores must be"):
+        parse_options(words.split(), gpus_found=0).check()

@@ -1,0 +1,50 @@
+"""The scores of networks that have never been trained: what a study must be above.
+
+python studies/untrained.py
+python studies/untrained.py --architecture conv3 -z 64 --images 10000
+
+Prints the least, the median and the highest of each score over networks with different initial weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
+
+from betavae.config import TrialConfig
+from betavae.training import TrainingRun
+
+
+def main() -> None:
+    """Score untrained networks of one architecture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--architecture", default="burgess")
+    parser.add_argument("-z", "--latent-size", type=int, default=10)
+    parser.add_argument(
+        "--images", type=int, help="images that the models would be trained on, the first; all if not given"
+    )
+    parser.add_argument("--networks", type=int, default=20)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    values = {"architecture": arguments.architecture, "latent_size": arguments.latent_size}
+    if arguments.images is not None:
+        values["images"] = arguments.images
+    data = TrialConfig.from_dict(values).dataset.open()
+    scores: dict[str, list[float]] = {}
+    for seed in range(arguments.networks):
+        run = TrainingRun.start(TrialConfig.from_dict({**values, "seed": seed}), data)
+        for name, value in run.evaluate().numbers().items():
+            scores.setdefault(name, []).append(value)
+    print(f"{arguments.networks} untrained networks, {arguments.architecture}, {arguments.latent_size} latents")
+    for name, each in scores.items():
+        print(f"{name:24}  {min(each):.4f}  {np.median(each):.4f}  {max(each):.4f}")
+
+
+if __name__ == "__main__":
+    main()
