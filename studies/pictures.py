@@ -1,6 +1,10 @@
 """The pictures of the README: a sweep's report in light and dark, and its curves in TensorBoard, in a real browser.
 
 python sweeps/run.py --name quick && python studies/pictures.py results/quick
+python sweeps/run.py --name tracked --track mlflow && python studies/pictures.py results/tracked --mlflow PROGRAM
+
+The second command makes the picture of MLflow alone, by the program `mlflow` of an environment of its own: this
+package needs its client only.
 
 It needs Chromium with its driver, and the packages of the extra `test`. Each picture records the sources of what it
 shows, and `tests/test_docs.py` fails where they have changed since.
@@ -11,6 +15,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +41,7 @@ _REPORT = (
 )  # fmt: skip
 SOURCES = {
     "report.png": [ROOT / "betavae/report" / name for name in _REPORT],
+    "mlflow.png": [ROOT / "sweeps/loggers/mlflow_log.py", ROOT / "sweeps/loggers/contents.py"],
     "tensorboard.png": [ROOT / "sweeps/loggers/tensorboard_log.py", ROOT / "sweeps/loggers/contents.py"],
 }
 """By picture, the files that decide what it shows."""
@@ -55,14 +62,22 @@ def main() -> None:
     """Write the pictures of a sweep whose report has been made."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="a sweep's folder, with its report")
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--mlflow", metavar="PROGRAM", help="make the picture of MLflow, with this program")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    if arguments.mlflow is not None:
+        store = f"sqlite:///{(folder / 'mlflow' / 'mlflow.db').resolve()}"
+        command = [arguments.mlflow, "ui", "--backend-store-uri", store]
+        with _browser() as browser, _served(command) as address:
+            _save("mlflow.png", _runs(browser, address), folder)
+        return
     page = folder / "report" / "index.html"
     if not page.is_file():
         sys.exit(f"error: FOLDER must be a sweep's folder with its report, but there is no {page}; make it with: "
                  f"python sweeps/analyze.py {folder}")  # fmt: skip
     with _browser() as browser:
         _save("report.png", _report(browser, page), folder)
-        with _tensorboard(folder) as address:
+        with _served([sys.executable, "-m", "tensorboard.main", "--logdir", str(folder)]) as address:
             _save("tensorboard.png", _curves(browser, address), folder)
 
 
@@ -95,8 +110,8 @@ def _report(browser: Chrome, page: Path) -> Image.Image:
     return both
 
 
-def _screen(browser: Chrome, *, scheme: str) -> Image.Image:
-    window = {"width": _WIDTH, "height": _HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+def _screen(browser: Chrome, *, scheme: str, size: tuple[int, int] = (_WIDTH, _HEIGHT)) -> Image.Image:
+    window = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
@@ -104,39 +119,66 @@ def _screen(browser: Chrome, *, scheme: str) -> Image.Image:
 
 
 @contextmanager
-def _tensorboard(folder: Path) -> Iterator[str]:
-    """Run TensorBoard on a sweep meanwhile, and give its address."""
+def _served(command: list[str]) -> Iterator[str]:
+    """Run a server meanwhile, on a free port, and give its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "--port", str(port)],
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
 def _curves(browser: Chrome, address: str) -> Image.Image:
-    """Return the Custom Scalars tab once its charts are drawn."""
+    """Return TensorBoard's Custom Scalars tab."""
+    return _drawn(browser, address, "#custom_scalars", curves="path.line")
+
+
+def _runs(browser: Chrome, address: str) -> Image.Image:
+    """Return the charts of the experiment's runs in MLflow."""
+    page = "#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=CHART"
+    picture = _drawn(browser, address, page, curves="path.js-line", size=(2000, 1000))
+    return picture.crop((0, 0, 1485, 1000))  # without its assistant
+
+
+def _drawn(
+    browser: Chrome, address: str, page: str, *, curves: str, size: tuple[int, int] = (_WIDTH, _HEIGHT)
+) -> Image.Image:
+    """Return a page once all its curves are drawn.
+
+    Args:
+        browser: The browser.
+        address: The server's.
+        page: The page's place there.
+        curves: The selector of its curves.
+        size: Of the picture, in pixels.
+    """
     wait = WebDriverWait(browser, _WAIT_SECONDS, poll_frequency=2, ignored_exceptions=[WebDriverException])
     wait.until(lambda _: _answers(address))
-    _screen(browser, scheme="light")  # TensorBoard looks at the scheme when it starts
-    browser.get(f"{address}/#custom_scalars")
+    _screen(browser, scheme="light", size=size)  # a page may look at the scheme when it starts
+    browser.get(f"{address}/{page}")
     counts = [0]
 
     def are_all_drawn(driver: Chrome) -> bool:
-        counts.append(driver.execute_script(_NUM_CURVES))
+        counts.append(driver.execute_script(_NUM_CURVES, curves))
         return counts[-1] == counts[-2] > 0
 
     wait.until(are_all_drawn)
-    return _screen(browser, scheme="light")
+    return _screen(browser, scheme="light", size=size)
 
 
 _NUM_CURVES = """
 const all = (root) => [...root.querySelectorAll("*")].flatMap((e) => [e, ...(e.shadowRoot ? all(e.shadowRoot) : [])]);
-return all(document).filter((e) => e.matches("path.line") && e.getAttribute("d")?.length > 20).length;
+return all(document).filter((e) => e.matches(arguments[0]) && e.getAttribute("d")?.length > 20).length;
 """
 """How many curves are drawn, below however many shadow roots."""
 

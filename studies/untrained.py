@@ -3,7 +3,8 @@
 python studies/untrained.py
 python studies/untrained.py --architecture conv3 -z 64 --images 10000
 
-Prints the least, the median and the highest of each score over networks with different initial weights.
+Prints the least, the median and the highest of each score over networks with different initial weights, and of each
+mean over factors all of them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def main() -> None:
             scores.setdefault(name, []).append(value)
     print(f"{arguments.networks} untrained networks, {arguments.architecture}, {arguments.latent_size} latents")
     for name, each in scores.items():
-        print(f"{name:24}  {min(each):.4f}  {np.median(each):.4f}  {max(each):.4f}")
+        every = "" if "/" in name else "   " + " ".join(f"{value:.4f}" for value in sorted(each))
+        print(f"{name:24}  {min(each):.4f}  {np.median(each):.4f}  {max(each):.4f}{every}")
 
 
 if __name__ == "__main__":
