@@ -37,7 +37,11 @@ class DataMismatchError(InputError):
     """The images are not those of the sweep, or have changed during training."""
 
 
-_FINAL_ERRORS = (NonFiniteLossError, TrialDiedError, ConfigMismatchError, DataMismatchError)
+class MissingGpuError(InputError):
+    """Ray gave the trial a GPU that torch cannot use."""
+
+
+_FINAL_ERRORS = (NonFiniteLossError, TrialDiedError, ConfigMismatchError, DataMismatchError, MissingGpuError)
 """Errors after which the sweep does not retry a trial."""
 
 
@@ -101,8 +105,19 @@ def _error_to_retry(
 
 
 def device_of_trial() -> str:
-    """Return `cuda` if Ray gave this trial a GPU that torch can use, else `cpu`."""
-    return "cuda" if _resources_of_trial().get("GPU", 0) > 0 and torch.cuda.is_available() else "cpu"
+    """Return `cuda` if Ray gave this trial a GPU, else `cpu`.
+
+    Raises:
+        MissingGpuError: If torch finds no GPU: on a CPU the trial would take many times as long, and nobody would know.
+    """
+    if not _resources_of_trial().get("GPU", 0):
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise MissingGpuError(
+            f"A trial must find the GPU that it was given, but on {socket.gethostname()} torch {torch.__version__} "
+            "finds none: install a build of PyTorch for that machine's GPU and driver, or train on CPUs (--num-gpus 0)."
+        )
+    return "cuda"
 
 
 def threads_of_trial() -> int:

@@ -1,6 +1,6 @@
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +18,22 @@ from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
 from sweeps.storage.trial_folder import TrialFolder
 
+Give = Callable[..., None]
+
+
+@pytest.fixture
+def give(monkeypatch: pytest.MonkeyPatch) -> Give:
+    """Let Ray have given a trial some resources, and torch find a GPU or none."""
+
+    def give(asked: dict[str, float], *, has_cuda: bool) -> None:
+        from ray import tune
+
+        factory = resource_dict_to_pg_factory(asked)
+        monkeypatch.setattr(tune, "get_context", lambda: SimpleNamespace(get_trial_resources=lambda: factory))
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+
+    return give
+
 
 @pytest.fixture
 def resources() -> Iterator[Resources]:
@@ -28,21 +44,25 @@ def resources() -> Iterator[Resources]:
 
 
 @pytest.mark.parametrize(
-    ("asked", "has_cuda", "device"),
-    [({"cpu": 1, "gpu": 0.5}, True, "cuda"), ({"cpu": 1, "gpu": 0.5}, False, "cpu"), ({"cpu": 3}, True, "cpu")],
+    ("asked", "has_cuda", "device"), [({"cpu": 1, "gpu": 0.5}, True, "cuda"), ({"cpu": 3}, True, "cpu")]
 )
 def test_a_trial_uses_the_gpu_and_the_cores_it_was_given_and_no_others(
-    asked: dict[str, float], has_cuda: bool, device: str, monkeypatch: pytest.MonkeyPatch
+    asked: dict[str, float], has_cuda: bool, device: str, give: Give
 ) -> None:
-    from ray import tune
-
     from sweeps import trainable
 
-    factory = resource_dict_to_pg_factory(asked)
-    monkeypatch.setattr(tune, "get_context", lambda: SimpleNamespace(get_trial_resources=lambda: factory))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    give(asked, has_cuda=has_cuda)
     assert trainable.device_of_trial() == device
     assert trainable.threads_of_trial() == asked["cpu"]
+
+
+def test_a_trial_whose_gpu_torch_does_not_find_is_not_trained_on_a_cpu(give: Give) -> None:
+    """Fails where a sweep takes days, since a machine has a build of torch without GPUs."""
+    from sweeps import trainable
+
+    give({"cpu": 1, "gpu": 0.5}, has_cuda=False)
+    with pytest.raises(trainable.MissingGpuError, match="torch .* finds none: install a build"):
+        trainable.device_of_trial()
 
 
 @pytest.mark.slow
