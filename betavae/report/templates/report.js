@@ -44,13 +44,19 @@ function sortBy(table, headers, column) {
   headers[column].setAttribute("aria-sort", descending ? "descending" : "ascending");
 }
 
-// A reader points at a trial, in a figure or at its row: all its marks stand out, and a note says what it is.
+// What only the page of a sweep has: notes on its trials.
 const noteSource = document.getElementById("trial-notes");
-if (noteSource) letPoint(JSON.parse(noteSource.textContent));
-
-function letPoint(notes) {
-  const figures = [...document.querySelectorAll(".figure")];
+if (noteSource) {
+  const notes = JSON.parse(noteSource.textContent);
   const rows = [...document.querySelectorAll("tr[data-trial]")];
+  const showTarget = letModelsLieSideBySide();
+  letReadersPoint(notes, rows, showTarget);
+  letReadersFilter(notes, rows);
+}
+
+// A reader points at a trial, in a figure or at its row: all its marks stand out, and a note says what it is.
+function letReadersPoint(notes, rows, showTarget) {
+  const figures = [...document.querySelectorAll(".figure")];
   const note = document.getElementById("note");
   const marksOf = (root, trial) => [...root.querySelectorAll(".mark")].filter((mark) => mark.dataset.trial === trial);
   const rowOf = (trial) => rows.find((row) => row.dataset.trial === trial);
@@ -62,10 +68,8 @@ function letPoint(notes) {
       lit = trial;
       if (trial) {
         figures.forEach((figure) => marksOf(figure, trial).forEach((mark) => mark.classList.add("lit")));
-        rows.filter((row) => row.dataset.trial === trial).forEach((row) => row.classList.add("lit"));
-        const target = notes[trial]?.model ? "Click or Enter: its model." : rowOf(trial) ? "Click or Enter: its row." : "";
-        note.replaceChildren(Object.assign(document.createElement("b"), { textContent: `Trial ${trial}` }));
-        note.append(`: ${notes[trial]?.text ?? ""}. `, Object.assign(document.createElement("i"), { textContent: target }));
+        rowOf(trial)?.classList.add("lit");
+        describe(trial);
       }
       figures.forEach((figure) => figure.classList.toggle("pointing", trial !== null));
     }
@@ -74,6 +78,14 @@ function letPoint(notes) {
     const { width, height } = note.getBoundingClientRect();
     note.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - width - 4))}px`;
     note.style.top = `${y + 18 + height > innerHeight ? Math.max(4, y - height - 12) : y + 18}px`;
+  }
+
+  function describe(trial) {
+    const [name, hint] = [document.createElement("b"), document.createElement("i")];
+    const target = notes[trial]?.model ? "model" : rowOf(trial) && "row";
+    name.textContent = `Trial ${trial}`;
+    hint.textContent = target ? `Click or Enter: its ${target}.` : "";
+    note.replaceChildren(name, `: ${notes[trial]?.text ?? ""}. `, hint);
   }
 
   // The trial at a point or up to six pixels beside it: a line is thin.
@@ -100,6 +112,17 @@ function letPoint(notes) {
     }
   }
 
+  function goOn(figure, step) {
+    const inFigure = new Set([...figure.querySelectorAll(".mark:not(.out)")].map((mark) => mark.dataset.trial));
+    const trials = Object.keys(notes).filter((trial) => inFigure.has(trial));
+    if (!trials.length) return;
+    const first = step > 0 ? 0 : trials.length - 1;
+    const place = trials.indexOf(lit);
+    const next = trials[place < 0 ? first : (place + step + trials.length) % trials.length];
+    const box = marksOf(figure, next).at(-1).getBoundingClientRect();
+    light(next, { x: box.right, y: box.bottom });
+  }
+
   for (const figure of figures) {
     figure.addEventListener("pointermove", (event) => light(trialNear(event.clientX, event.clientY), event));
     figure.addEventListener("pointerleave", () => light(null));
@@ -112,18 +135,11 @@ function letPoint(notes) {
     });
     figure.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (event.key === "Escape") light(null);
-      else if (event.key === "Enter" && lit) goTo(lit);
-      else if (step) {
+      if (step) {
         event.preventDefault();
-        const inFigure = new Set([...figure.querySelectorAll(".mark:not(.out)")].map((mark) => mark.dataset.trial));
-        const trials = Object.keys(notes).filter((trial) => inFigure.has(trial));
-        const place = trials.indexOf(lit);
-        const next = trials[place < 0 ? (step > 0 ? 0 : trials.length - 1) : (place + step + trials.length) % trials.length];
-        if (next === undefined) return;
-        const box = marksOf(figure, next).at(-1).getBoundingClientRect();
-        light(next, { x: box.right, y: box.bottom });
-      }
+        goOn(figure, step);
+      } else if (event.key === "Escape") light(null);
+      else if (event.key === "Enter" && lit) goTo(lit);
     });
   }
   for (const row of rows) {
@@ -131,42 +147,54 @@ function letPoint(notes) {
     row.addEventListener("pointerleave", () => light(null));
     row.addEventListener("focusin", () => light(row.dataset.trial));
   }
+}
 
-  // The filter keeps trials of which every phrase is said: in the row, or in words as `beta 4`.
+// The filter keeps trials of which every phrase is said: in the row, or in words as `beta 4`.
+function letReadersFilter(notes, rows) {
   const filter = document.getElementById("filter");
-  const numShown = document.getElementById("num-shown");
-  const texts = new Map(rows.map((row) => [row.dataset.trial, [notes[row.dataset.trial]?.text ?? "",
-    ...[...row.cells].map((cell) => cell.textContent)].join(" ; ").replaceAll(" = ", " ").toLowerCase()]));
+  const textOf = (row) => [notes[row.dataset.trial]?.text ?? "", ...[...row.cells].map((cell) => cell.textContent)];
+  const plain = (text) => text.replaceAll(" = ", " ").toLowerCase();
+  const texts = new Map(rows.map((row) => [row.dataset.trial, plain(textOf(row).join(" ; "))]));
   filter.addEventListener("input", () => {
-    const phrases = filter.value.replaceAll("=", " ").replace(/ +/g, " ").toLowerCase().split(",").map((phrase) => phrase.trim()).filter(Boolean);
-    const patterns = phrases.map((phrase) => new RegExp(`(?<![\\w.])${RegExp.escape?.(phrase)
-      ?? phrase.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?![\\w.]*[\\w])`));
+    const phrases = filter.value.split(",").map((phrase) => phrase.replace(/[\s=]+/g, " ").trim().toLowerCase());
+    const escaped = phrases.filter(Boolean).map((phrase) => phrase.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+    // `beta 4` is in neither `beta 4.5` nor `beta 48`
+    const patterns = escaped.map((phrase) => new RegExp(`(?<![\\w.])${phrase}(?![\\w.]*\\w)`));
     const isOut = (trial) => texts.has(trial) && !patterns.every((pattern) => pattern.test(texts.get(trial)));
     rows.forEach((row) => (row.hidden = isOut(row.dataset.trial)));
     document.querySelectorAll(".mark").forEach((mark) => mark.classList.toggle("out", isOut(mark.dataset.trial)));
     const num = rows.filter((row) => !row.hidden).length;
-    numShown.value = phrases.length ? `${num} of ${rows.length}` : "";
+    document.getElementById("num-shown").value = patterns.length ? `${num} of ${rows.length}` : "";
   });
+}
 
-  // Models that are chosen lie side by side, and the others are hidden.
+// Models that are chosen lie side by side, and the others are hidden. Returns the function that shows a link's target.
+function letModelsLieSideBySide() {
   const boxes = [...document.querySelectorAll(".choose input")];
-  const showModels = () => {
+
+  function showModels() {
     const chosen = boxes.filter((box) => box.checked).map((box) => box.value);
     document.querySelector(".models").classList.toggle("beside", chosen.length > 1);
-    document.querySelectorAll(".model").forEach((model) => (model.hidden = chosen.length > 0 && !chosen.includes(model.id)));
-  };
-  boxes.forEach((box) => box.addEventListener("change", showModels));
+    for (const model of document.querySelectorAll(".model")) {
+      model.hidden = chosen.length > 0 && !chosen.includes(model.id);
+    }
+  }
+
   // A link leads to its model although others are chosen, also where the address names it already.
-  const showTarget = (hash = location.hash) => {
+  function showTarget(hash = location.hash) {
     const target = document.getElementById(decodeURIComponent(hash.slice(1)));
-    if (!target) return;
-    if (target.hidden) {
+    if (target?.hidden) {
       boxes.forEach((box) => (box.checked = false));
       showModels();
     }
-    target.scrollIntoView();
-  };
-  document.querySelectorAll('a[href^="#"]').forEach((link) => link.addEventListener("click", () => showTarget(link.hash)));
-  addEventListener("hashchange", () => showTarget());
+    target?.scrollIntoView();
+  }
+
+  boxes.forEach((box) => box.addEventListener("change", showModels));
   if (boxes.length) showModels(); // a browser may have kept the boxes over a reload
+  for (const link of document.querySelectorAll('a[href^="#"]')) {
+    link.addEventListener("click", () => showTarget(link.hash));
+  }
+  addEventListener("hashchange", () => showTarget());
+  return showTarget;
 }
