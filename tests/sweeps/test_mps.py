@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import wait_for
+from running import command_of, wait_for
 
 from sweeps import mps
 from sweeps.mps import multi_process_service
@@ -69,9 +69,9 @@ def test_a_service_that_does_not_end_is_killed(log: Path, monkeypatch: pytest.Mo
     with multi_process_service() as runs:
         assert runs
         folder = os.environ["CUDA_MPS_PIPE_DIRECTORY"]
-    left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
-    assert folder not in left
-    assert "sleep 98765" not in left
+    left = [command_of(int(path.name)) for path in Path("/proc").glob("[0-9]*")]
+    assert left
+    assert not [command for command in left if folder in command or "sleep 98765" in command]
 
 
 def test_it_ends_when_the_process_that_started_it_is_killed(log: Path) -> None:
@@ -102,7 +102,8 @@ def test_it_does_without_where_there_is_none(
     assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
 
 
-def test_it_does_without_a_program_that_ends_at_once(log: Path) -> None:
+def test_it_does_without_a_program_that_ends_at_once(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mps, "_START_SECONDS", 0.2)
     program = log.parent / "bin" / "nvidia-cuda-mps-control"
     program.write_text("#!/bin/sh\nexit 1\n")
     with multi_process_service() as runs:
