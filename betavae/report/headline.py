@@ -32,7 +32,7 @@ class Headline:
     """The finding of a sweep.
 
     Attributes:
-        claim: The setting that came first, and its lead.
+        claim: The setting that came first. It "wins" only where a test says so.
         certainty: How far that can be believed.
     """
 
@@ -100,19 +100,20 @@ def _chosen(settings: Sequence[Setting], names: Sequence[str], *, rule: str) -> 
 
 def _compare(settings: Sequence[Setting], names: Sequence[str]) -> Headline:
     first, second = settings[:2]
-    label, lead = score_label(first.trials), first.median - second.median
-    what = describe_config(first.config, names)
+    label, what = score_label(first.trials), describe_config(first.config, names)
     over = f"{_seeds(first)} against {_seeds(second)}" if first.num_seeds != second.num_seeds else _seeds(first)
     if min(first.num_seeds, second.num_seeds) == 1:
         return Headline(
-            f"{what} ranks first with {_with_article(label)} of {first.median:.3f}, {lead:.3f} ahead of the next.",
+            f"{what} ranks first with {_with_article(label)} of {first.median:.3f}; the next has {second.median:.3f}.",
             f"{over[0].upper()}{over[1:]}: a rank, not a result. Another seed can reverse it; train the best settings "
             "again with several seeds before you believe it.",
         )
-    test = _tested(first, second)
+    test, other = _tested(first, second), describe_config(second.config, names)
+    medians = f"{first.median:.3f} against {second.median:.3f} of {other}"
     return Headline(
-        f"{what} {'wins' if test.is_decided else 'leads'} by {lead:.3f} over {over}: a median {label} of "
-        f"{first.median:.3f} against {second.median:.3f} of {describe_config(second.config, names)}.",
+        f"{what} wins by {first.median - second.median:.3f} over {over}: a median {label} of {medians}."
+        if test.is_decided
+        else f"{what} has the highest median {label} over {over}, {medians}.",
         f"{test.sentence} The same runs chose it, as the best of {len(settings)} settings, which flatters it.",
     )
 

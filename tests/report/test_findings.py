@@ -18,7 +18,7 @@ NAMES = ("shape", "scale", "orientation", "posX", "posY")
 def test_one_seed_is_a_rank_and_no_result(make_sweep) -> None:
     trials = read_sweep(make_sweep({"a": {"migs": [0.25], "beta": 8.0}, "b": {"migs": [0.21]}})).trials
     found = headline(trials)
-    assert found.claim == "beta = 8 ranks first with a MIG of 0.250, 0.040 ahead of the next."
+    assert found.claim == "beta = 8 ranks first with a MIG of 0.250; the next has 0.210."
     assert found.certainty.startswith("One seed: a rank, not a result.")
     assert found.certainty.endswith("2 of 2 trials did not run to their end; they are ranked by fewer steps.")
 
@@ -31,12 +31,20 @@ def test_one_seed_is_a_rank_and_no_result(make_sweep) -> None:
             "beta = 8 wins by 0.200 over 5 seeds",
             "in 100% of the pairs of their runs (p = 0.0079)",
         ),
-        ([0.29, 0.31, 0.28, 0.27, 0.50], "beta = 8 leads by 0.010 over 5 seeds", "do not separate the two"),
+        (
+            [0.29, 0.31, 0.28, 0.27, 0.50],
+            "beta = 8 has the highest median MIG over 5 seeds, 0.300 against 0.290",
+            "do not separate the two",
+        ),
         # all 10 pairs, but 2 of 21 splits are as far apart
-        ([0.10, 0.12], "beta = 8 leads by 0.190 over 5 seeds against 2 seeds", "(p = 0.095): the luck of the seeds"),
+        (
+            [0.10, 0.12],
+            "beta = 8 has the highest median MIG over 5 seeds against 2 seeds, 0.300",
+            "(p = 0.095): the luck of the seeds",
+        ),
         (
             [0.10],
-            "beta = 8 ranks first with a MIG of 0.300, 0.200 ahead",
+            "beta = 8 ranks first with a MIG of 0.300; the next has 0.100",
             "5 seeds against one seed: a rank, not a result",
         ),
     ],
@@ -54,18 +62,28 @@ def test_with_seeds_the_medians_are_compared(make_sweep, other: list[float], cla
 
 
 @pytest.mark.parametrize(
-    ("differences", "verb", "mean", "p"),
+    ("differences", "claim", "mean", "p"),
     [
         # all of one sign: 2 of 2**6 choices of signs are as far from 0
-        ([0.02, 0.01, 0.02, 0.03, 0.02, 0.02], "wins", "6 of them, by +0.020 on average", "p = 0.031): more than"),
+        ([0.02, 0.01, 0.02, 0.03, 0.02, 0.02], "wins by", "6 of them, by +0.020 on average", "p = 0.031): more than"),
         # 2 of 2**5: the smallest p that there is
-        ([0.02, 0.01, 0.02, 0.03, 0.02], "leads", "5 of them, by +0.020 on average", "p = 0.062): the luck"),
+        (
+            [0.02, 0.01, 0.02, 0.03, 0.02],
+            "has the highest median MIG",
+            "5 of them, by +0.020 on average",
+            "p = 0.062): the luck",
+        ),
         # one large loss: a mean of 0
-        ([-0.25, 0.05, 0.05, 0.05, 0.05, 0.05], "leads", "5 of them, by +0.000 on average", "p = 1): the luck"),
+        (
+            [-0.25, 0.05, 0.05, 0.05, 0.05, 0.05],
+            "has the highest median MIG",
+            "5 of them, by +0.000 on average",
+            "p = 1): the luck",
+        ),
     ],
 )
 def test_settings_of_the_same_seeds_are_compared_in_pairs(
-    make_sweep, differences: list[float], verb: str, mean: str, p: str
+    make_sweep, differences: list[float], claim: str, mean: str, p: str
 ) -> None:
     """The seeds differ more than the settings do. Fails if the pairs are lost: as two groups p is above 0.5."""
     trials = {}
@@ -74,7 +92,7 @@ def test_settings_of_the_same_seeds_are_compared_in_pairs(
         trials[f"8-{seed}"] = {"migs": [base + difference], "beta": 8.0, "seed": seed}
         trials[f"4-{5 - seed}"] = {"migs": [base], "beta": 4.0, "seed": seed}
     found = headline(read_sweep(make_sweep(trials)).trials)
-    assert found.claim.startswith(f"beta = 8 {verb} by")
+    assert found.claim.startswith(f"beta = 8 {claim}")
     assert f"Both have the same {len(differences)} seeds, and are compared in pairs" in found.certainty
     assert f"{mean} (paired permutation test, {p}" in found.certainty
     assert ("With 5 pairs p is at least 0.062" in found.certainty) == (len(differences) == 5)
@@ -84,7 +102,7 @@ def test_a_second_seed_of_the_best_setting_is_no_rival(make_sweep) -> None:
     """Fails if "the next" is taken from the trials: the lead is over the next setting, by medians."""
     trials = {"a": {"migs": [0.5], "beta": 8.0, "seed": 1}, "b": {"migs": [0.4], "beta": 8.0, "seed": 2}}
     found = headline(read_sweep(make_sweep(trials | {"c": {"migs": [0.2], "beta": 4.0}})).trials)
-    assert found.claim == "beta = 8 ranks first with a MIG of 0.450, 0.250 ahead of the next."
+    assert found.claim == "beta = 8 ranks first with a MIG of 0.450; the next has 0.200."
 
 
 def test_a_lone_trial_is_no_result(make_sweep) -> None:
