@@ -262,7 +262,7 @@ def test_the_ranking_score_has_its_name_everywhere(make_blocks_sweep) -> None:
     write_report(sweep, sweep.folder / "report", data={"blocks": Blocks()}, num_best=1, importances={})
     page = (sweep.folder / "report" / "index.html").read_text()
     summary = json.loads((sweep.folder / "report" / "summary.json").read_text())
-    assert summary["claim"].startswith("beta = 8 ranks first with a MIG, equal mass of 0.650, 0.450 ahead")
+    assert summary["claim"].startswith("beta = 8 ranks first with a MIG, equal mass of 0.650; the next has 0.200")
     assert (summary["rank_by"], summary["settings"][0]["best_scores"]) == ("mig_quantile", [0.7, 0.6])
     assert "<dt>best MIG, equal mass</dt><dd>0.700</dd>" in page
     assert "<button>median MIG, equal mass</button>" in page
