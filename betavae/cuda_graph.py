@@ -96,7 +96,6 @@ class StepGraph:
                 self._result = self._act(self._inputs)
         except Exception as error:  # whatever the loss of an extension may raise
             raise CaptureError(str(error).partition("\n")[0].rstrip(".")) from error
-        self._inputs.end_capture()
         return graph
 
 
@@ -109,7 +108,6 @@ class _GraphInputs(StepInputs):
         self._functions: list[Callable[[int], Any]] = []
         self._memory: list[Tensor] = []
         self._num_given = 0
-        self._is_capturing = False
 
     def set(self, step: int) -> None:
         """Make the memory hold what the functions make of a step."""
@@ -119,17 +117,13 @@ class _GraphInputs(StepInputs):
             memory.copy_(value) if isinstance(value, Tensor) else memory.fill_(value)
 
     def begin_capture(self) -> None:
-        """Refuse new inputs, and any use of the step's number, which would stay as it is now."""
-        self._is_capturing, self.step, self._num_given = True, _NoStep(), 0  # type: ignore[assignment]
-
-    def end_capture(self) -> None:
-        """End what `begin_capture` began."""
-        self._is_capturing = False
+        """Refuse new inputs until `set`, and any use of the step's number, which would stay as it is now."""
+        self.step, self._num_given = _NoStep(), 0  # type: ignore[assignment]
 
     def of_step(self, function: Callable[[int], Any]) -> Tensor:
         """Return the memory of an input: that of the same place in the order of the first step."""
         if self._num_given == len(self._memory):
-            if self._is_capturing:
+            if isinstance(self.step, _NoStep):
                 raise CaptureError("the step takes other inputs than at first")
             value = function(self.step)
             # on the device: a graph would hold a number of the CPU as it is now

@@ -38,8 +38,9 @@ def pairs_of(folder: Path) -> list[tuple[str, Score, Score]]:
         for known in checkpoints.values():
             if EXACT in known.scores:
                 dataset = trial.config.dataset
-                images = data.setdefault(dataset.name, dataset.open())
-                part = take_score(PART, load_model(known.folder), images, dataset=dataset)
+                if dataset.name not in data:
+                    data[dataset.name] = dataset.open()
+                part = take_score(PART, load_model(known.folder), data[dataset.name], dataset=dataset)
                 name = f"{known.folder.parent.name}/{known.folder.name}"
                 pairs.append((name, known.scores[EXACT], part))
                 print(f"{name}  {known.scores[EXACT].value:.4f}  {part.value:.4f}", flush=True)

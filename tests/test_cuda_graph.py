@@ -53,7 +53,6 @@ def test_a_capture_takes_the_inputs_of_the_first_step_and_no_others() -> None:
     assert inputs.of_step(float) is known
     with pytest.raises(CaptureError, match="other inputs than at first"):
         inputs.of_step(float)
-    inputs.end_capture()
     inputs.set(7)
     assert known.item() == 7.0
 
