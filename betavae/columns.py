@@ -14,6 +14,9 @@ from betavae.parts import Parameter, field_of_part, parameters_of, split_field
 FINAL = "final/"
 """Before the name of a score of a trial's last evaluation, where another may be shown beside it."""
 
+BEST = "best/"
+"""Before the name of a score of a trial's best evaluation, where another may be shown beside it."""
+
 _LOSS = "loss/"
 _WEIGHT = "weight/"
 _NATS = "_nats"
@@ -54,6 +57,9 @@ def report_column(name: str) -> Column:
     if name.startswith(FINAL):
         column = report_column(name.removeprefix(FINAL))
         return replace(column, name=name, label=f"{column.label} at the end", symbol=f"{column.symbol} at the end")
+    if name.startswith(BEST):
+        column = report_column(name.removeprefix(BEST))
+        return replace(column, name=name, label=f"best {column.label}", symbol=f"best {column.symbol}")
     if name.startswith(_LOSS):
         term = name.removeprefix(_LOSS)
         symbol = term.removesuffix(_NATS)

@@ -20,14 +20,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
+from betavae.columns import report_column
 from betavae.config import PARTS, TrialConfig, parameters_by_name
 from betavae.files import replace_json
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.report.comparison_plots import confirmation_points
-from betavae.report.confirmation import confirmed, final_values
+from betavae.report.confirmation import confirmed
 from betavae.report.palette import RC_PARAMS
 from betavae.report.seed_study import medians, reproduced
 from betavae.report.settings import Setting, setting_values, settings_of
+from sweeps.choosing import rated_by_score
+from sweeps.options.options import ReportOptions
 
 _RECORDED = ("versions", "git", "data", "resources", "start", "end")
 """What a number depends on, of `sweep.json`."""
@@ -35,6 +38,7 @@ _RECORDED = ("versions", "git", "data", "resources", "start", "end")
 _SHOWN_FIELDS = ("objective", "beta", "latent_size", "batch_size")
 """Fields that the figure names each configuration by."""
 
+_EXACT = "mig_exact"
 _SEARCH_SCORE = "search_score_selected_with_labels"
 
 
@@ -44,8 +48,8 @@ class Recorded:
 
     Attributes:
         config: With seed 0.
-        final_scores: `mig` of each new seed at the end of training.
-        search_score: The highest `mig` that the search saw.
+        final_scores: `mig_exact` of each new seed at the end of training.
+        search_score: The median `mig_exact` in the search; None if the configuration was chosen by another score.
     """
 
     config: TrialConfig
@@ -66,7 +70,8 @@ def collected(sweep: Sweep) -> dict[str, Any]:
     """
     name = sweep.folder.name
     seed_study = reproduced(sweep.trials)
-    confirmations = confirmed(sweep.trials, sweep.confirming)
+    options = ReportOptions(select=sweep.select)
+    confirmations = confirmed(rated_by_score(sweep.trials, options), sweep.confirming, score=options.chosen_by_score)
     complete = [trial for trial in sweep.trials if trial.is_complete]
     unselected = [] if seed_study or confirmations else settings_of(complete)
     return {
@@ -89,16 +94,16 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def confirmed_in(results: Mapping[str, Any]) -> list[Recorded]:
-    """Return the configurations that were confirmed by `mig`, the highest median first."""
+    """Return the configurations that were confirmed, the highest median of `mig_exact` first."""
     names = {*PARTS, *parameters_by_name()}
     confirmations = [
         Recorded(
             TrialConfig.from_dict({name: value for name, value in one.items() if name in names}),
-            tuple(one["mig"]),
-            one[_SEARCH_SCORE],
+            tuple(one[_EXACT]),
+            one[_SEARCH_SCORE] if one.get("score") == _EXACT else None,
         )
         for one in results["configurations"]
-        if _SEARCH_SCORE in one and "mig" in one
+        if _SEARCH_SCORE in one and None not in one.get(_EXACT, [None])
     ]
     return sorted(confirmations, key=lambda one: one.median, reverse=True)
 
@@ -115,7 +120,7 @@ def main() -> None:
         results = merged(results, collected(read_sweep(folder)))
     replace_json(arguments.json, results)
     with matplotlib.rc_context(RC_PARAMS):
-        figure = confirmation_points(confirmed_in(results), _SHOWN_FIELDS)
+        figure = confirmation_points(confirmed_in(results), _SHOWN_FIELDS, label=report_column(_EXACT).label)
         figure.savefig(arguments.figure, dpi=200, facecolor="white")
 
 
@@ -124,7 +129,7 @@ def _at_the_end(setting: Setting) -> dict[str, Any]:
     return {
         "seeds": list(setting.seeds),
         "mig": [trial.reports[-1]["mig"] for trial in setting.trials],
-        "mig_exact": list(final_values(setting.trials, "mig_exact")),
+        "mig_exact": [trial.final_score("mig_exact") for trial in setting.trials],
         "medians": medians(setting.trials, "mig"),
     }
 

@@ -22,7 +22,6 @@ from betavae.columns import field_column, report_column
 from betavae.parts import parameters_of, split_field
 from betavae.records.sweep import read_sweep
 from betavae.records.trial import Trial
-from betavae.report.confirmation import final_values
 from betavae.report.findings import varied_fields
 from betavae.report.settings import Setting, settings_of
 
@@ -49,7 +48,7 @@ def _row(setting: Setting, varied: Sequence[str]) -> list[str]:
     columns = [field_column(name) for name in parameters_of(type(objective)) if name in varied]
     values = ", ".join(f"{column.label} {column.write(setting.config.value(column.name))}" for column in columns)
     losses = [float(np.median([trial.reports[-1][name] for trial in setting.trials])) for name in LOSSES]
-    scores = [_spread(final_values(setting.trials, name)) for name in SCORES]
+    scores = [_spread([trial.final_score(name) for trial in setting.trials]) for name in SCORES]
     return [objective.name, values, str(setting.num_seeds), *scores, *(f"{loss:.1f}" for loss in losses)]
 
 

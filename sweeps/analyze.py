@@ -140,6 +140,8 @@ def analyze(
             mirror.pull(lambda name: name.endswith(stored_names(rule.files)))
             selection, not_scored = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
             problems += not_scored
+            if selection.score is not None and not selection.scores:
+                selection = None
         models = models_to_score(sweep.with_selection(selection), options)
         taken = take_model_scores(models, data, device=device, mirror=mirror)
         # again, to include the scores that were taken, and what a running sweep has added

@@ -9,6 +9,7 @@ from typing import get_args
 
 from betavae.data import FactorImages
 from betavae.errors import InputError
+from betavae.metrics import METRICS
 from betavae.metrics.registry import is_likelihood
 from betavae.records.sweep import Selection
 from betavae.records.trial import Trial, by_dataset
@@ -47,9 +48,26 @@ def default_among(trials: Sequence[Trial]) -> Among:
     return "setting" if counts and min(counts.values()) > 1 else "all"
 
 
-def compared_trials(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials of each data set that ran all their steps; if fewer than two did, all that have not failed."""
-    return [trial for group in by_dataset(trials).values() for trial in _compared_in(group)]
+def rated_by_score(trials: Sequence[Trial], options: ReportOptions) -> Sequence[Trial]:
+    """Return trials with the score that chooses models, as far as their checkpoints hold it.
+
+    Where another rule chooses, or none does, the trials are returned as they are.
+    """
+    rule = rule_of(options, trials)
+    if not isinstance(rule, ScoreRule):
+        return trials
+    return selection_of(rule, rule.choose(compared_trials(trials, rule)).scores).rated(trials)
+
+
+def compared_trials(trials: Sequence[Trial], rule: Rule | None = None) -> list[Trial]:
+    """Return the trials of each data set that ran all their steps; if fewer than two did, all that have not failed.
+
+    A score of final models alone is not taken of any whose training has not ended, whatever their number.
+    """
+    groups = by_dataset(trials).values()
+    if isinstance(rule, ScoreRule) and rule.needs_factors and not METRICS[rule.name].is_live:
+        return [trial for group in groups for trial in group if trial.status == "finished"]
+    return [trial for group in groups for trial in _compared_in(group)]
 
 
 def _compared_in(trials: Sequence[Trial]) -> list[Trial]:
@@ -72,7 +90,7 @@ def choose_models(
     Returns:
         The rule's scores, and a sentence for each trial whose model could not be scored.
     """
-    compared = compared_trials(trials)
+    compared = compared_trials(trials, rule)
     problems: list[str] = []
     if isinstance(rule, ScoreRule):
         models = [ScoredModel(trial.trial_id, trial.final_checkpoint, (rule.name,)) for trial in compared]
@@ -84,17 +102,26 @@ def choose_models(
             bar.begin(f"choice among {len(compared)} models", rule.label)
         choice = rule.choose(compared, device=device, on_progress=bar.advance)
     problems += _unscored(rule, trials, compared, choice.scores)
-    return Selection(rule.label, rule.needs_factors, choice.scores), [*problems, *choice.problems]
+    return selection_of(rule, choice.scores), [*problems, *choice.problems]
+
+
+def selection_of(rule: Rule, scores: Mapping[str, float]) -> Selection:
+    """Return how models are chosen by a rule, with its scores by trial."""
+    return Selection(rule.label, rule.needs_factors, scores, rule.name if isinstance(rule, ScoreRule) else None)
 
 
 def _unscored(rule: Rule, trials: Sequence[Trial], compared: Sequence[Trial], scores: Mapping[str, float]) -> list[str]:
     """Return a sentence for each data set of which a rule has scored no model."""
     names = list(by_dataset(trials))
     groups = {name: by_dataset(compared).get(name, []) for name in names}
+    reason = (
+        "it is taken of models whose trial ran to its end."
+        if isinstance(rule, ScoreRule)
+        else "it compares final models with one another, or with the other seeds of their setting."
+    )
     return [
         f"{rule.label} scored none of {counted(len(group), 'model')}{f' of {name}' if len(names) > 1 else ''}, so they "
-        f"rank by {trials[0].rank_by}: it compares final models with one another, or with the other seeds of their "
-        "setting."
+        f"rank by {trials[0].rank_by}: {reason}"
         for name, group in groups.items()
         if not any(trial.trial_id in scores for trial in group)
     ]

@@ -87,8 +87,9 @@ def _models_of_part(sweep: Sweep, options: ReportOptions) -> list[ScoredModel]:
         for rank, trial in enumerate(ranked(sweep.trials))
         if (scores := _scores_of(rank, options))
     ]
+    chosen_by = () if sweep.chosen_by_score is None else (sweep.chosen_by_score,)
     for rank, confirmation in enumerate(confirmed(sweep.trials, sweep.confirming)):
-        if scores := _scores_of(rank, options):
+        if scores := tuple(dict.fromkeys((*chosen_by, *_scores_of(rank, options)))):
             models += [_final_model(trial, scores) for trial in confirmation.trials]
     return models
 

@@ -25,6 +25,7 @@ from betavae.process import available_cores
 from betavae.records.sweep import name_in_sweep
 from betavae.text import one_line, printable
 from sweeps.analyze import analyze
+from sweeps.choosing import rated_by_score
 from sweeps.cluster import (
     Resources,
     available_gpus,
@@ -211,9 +212,14 @@ def sweep(
         )
         print(plan, flush=True)
     results = run_stages(folder, known_trials=known_trials, data=data, resources=resources, interruption=interruption)
-    trials = results.search.trials.read
+    trials = rated_by_score(results.search.trials.read, options.report)
     folder.note_end(results.trials, completion=results.completion, lost_trials=results.lost_trials)
-    parts = Results.by_dataset(options.space.names_of("dataset"), trials, results.confirmation.trials.read)
+    parts = Results.by_dataset(
+        options.space.names_of("dataset"),
+        trials,
+        results.confirmation.trials.read,
+        chosen_by=options.report.chosen_by_score,
+    )
     print("\n".join(part.tables(root=folder.mirror.local) for part in parts))
     if interruption.signal is not None or not (all(results.completion.values()) or results.lost_trials):
         print(f"interrupted; resume with: {folder.resume_command}", file=sys.stderr)

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from betavae.columns import (
+    BEST,
     OBJECTIVE_PARAMETERS,
     Column,
     derived_fields,
     describe_objectives,
     field_column,
     has_several_objectives,
+    report_column,
     report_columns,
     shown_fields,
     table_fields,
@@ -92,36 +94,51 @@ class Results:
     """The trials of one data set, as they are printed at the end of a sweep.
 
     Attributes:
-        trials: Of the search.
+        trials: Of the search, with the score that chooses models, if one does.
         confirmations: The highest median first.
         reproductions: The settings of the seed study.
         dataset: The data set's name, if the sweep has several; else empty.
+        chosen_by: The name of the score of final models that chooses models; None if trials rank by their best
+            evaluation.
     """
 
     trials: Sequence[Trial]
     confirmations: Sequence[Confirmed]
     reproductions: Sequence[Reproduced]
     dataset: str = ""
+    chosen_by: str | None = None
 
     @classmethod
-    def by_dataset(cls, names: Sequence[str], trials: Sequence[Trial], confirming: Sequence[Trial]) -> list[Results]:
+    def by_dataset(
+        cls, names: Sequence[str], trials: Sequence[Trial], confirming: Sequence[Trial], *, chosen_by: str | None = None
+    ) -> list[Results]:
         """Return the results of each data set.
 
         Args:
             names: The names of the sweep's data sets.
-            trials: Of the search.
+            trials: As the attribute, of all data sets.
             confirming: Of the confirmation.
+            chosen_by: As the attribute.
         """
         stages = [by_dataset(trials), by_dataset(confirming)]
         groups = [[stage.get(name, []) for stage in stages] for name in names]
         return [
-            cls(searched, confirmed(searched, again), reproduced(searched), name if len(names) > 1 else "")
+            cls(
+                searched,
+                confirmed(searched, again, score=chosen_by),
+                reproduced(searched),
+                name if len(names) > 1 else "",
+                chosen_by if any(trial.choice is not None for trial in searched) else None,
+            )
             for name, (searched, again) in zip(names, groups, strict=True)
         ]
 
     def tables(self, *, root: Path) -> str:
         """Return all tables, below the data set's name if the sweep has several; paths are relative to `root`."""
-        tables = [*([f"\n{self.dataset}"] if self.dataset else []), format_table(self.trials, root=root)]
+        tables = [
+            *([f"\n{self.dataset}"] if self.dataset else []),
+            format_table(self.trials, root=root, chosen_by=self.chosen_by),
+        ]
         if self.reproductions:
             tables.append(format_seed_study_table(self.reproductions))
         if self.confirmations:
@@ -133,30 +150,41 @@ class Results:
         if not any(trial.reports for trial in self.trials):
             return ""
         of = f"{self.dataset}, " if self.dataset else ""
-        return f"best       {of}{_describe_best(self.trials, self.confirmations)}"
+        return f"best       {of}{_describe_best(self.trials, self.confirmations, self.chosen_by)}"
 
 
-def format_table(trials: Sequence[Trial], *, root: Path) -> str:
+def format_table(trials: Sequence[Trial], *, root: Path, chosen_by: str | None = None) -> str:
     """Return the trials of one data set that have a score, best first, as aligned text.
 
-    All numbers of a row come from one evaluation: the trial's best.
+    All numbers of a row come from one evaluation: the trial's best, or its last if the score that chooses models has
+    been taken of that. Then the best ranking score has a column of its own.
+
+    Args:
+        trials: Any.
+        root: Paths are relative to this folder.
+        chosen_by: The name of the score that chooses models; None if trials rank by their best evaluation.
     """
     scored_trials = ranked(trials)
     if not scored_trials:
         return "no trial has a score"
     configs, rank_by = [trial.config for trial in scored_trials], scored_trials[0].rank_by
-    columns = report_columns({name: None for trial in scored_trials for name in trial.best or {}}, rank_by=rank_by)
-    score_columns = [column for column in columns if column.name.partition("/")[0] == rank_by]
+    names = {name: None for trial in scored_trials for name in trial.chosen_report or {}}
+    columns = report_columns(names, rank_by=chosen_by or rank_by)
+    score_columns = [column for column in columns if column.name.partition("/")[0] == (chosen_by or rank_by)]
+    best_columns = [] if chosen_by is None else [report_column(f"{BEST}{rank_by}")]
     other_columns = [column for column in columns if column.name.startswith("loss/") or column.higher_is_better is None]
     if has_several_objectives(configs):  # a term of one objective would be a dash in most rows
-        other_columns = [c for c in other_columns if all(c.name in (trial.best or {}) for trial in scored_trials)]
+        other_columns = [
+            c for c in other_columns if all(c.name in (trial.chosen_report or {}) for trial in scored_trials)
+        ]
     fields = _Fields.of(configs)
     rows = [
-        [column.symbol for column in (*score_columns, *fields.columns)]
-        + ["step", *(column.symbol for column in other_columns), "best checkpoint"]
+        [column.symbol for column in (*score_columns, *best_columns, *fields.columns)]
+        + ["step", *(column.symbol for column in other_columns)]
+        + ["best checkpoint" if chosen_by is None else "checkpoint"]
     ]
     for trial, cells in zip(scored_trials, fields.cells, strict=True):
-        rows.append(_row(trial, score_columns, cells, other_columns, root))
+        rows.append(_row(trial, [*score_columns, *best_columns], cells, other_columns, root))
     return _align(rows)
 
 
@@ -168,9 +196,9 @@ def format_confirmation_table(confirmations: Sequence[Confirmed], trials: Sequen
         trials: The search's, whose varied fields are shown.
     """
     fields = _Fields.of([*(confirmation.config for confirmation in confirmations), *(trial.config for trial in trials)])
-    rank_by = confirmations[0].trials[0].rank_by
+    score = confirmations[0].score
     symbols = [column.symbol for column in fields.columns]
-    header = ["median", "quartiles", "search", *symbols, f"{rank_by} of each new seed"]
+    header = ["median", "quartiles", "search", *symbols, f"{score} of each new seed"]
     rows = [
         [
             f"{confirmation.median:.4f}",
@@ -182,8 +210,8 @@ def format_confirmation_table(confirmations: Sequence[Confirmed], trials: Sequen
         for confirmation, cells in zip(confirmations, fields.cells, strict=False)  # those of trials follow
     ]
     return (
-        f"\nconfirmation: {rank_by} at the end of training, with seeds that took no part in the selection\n"
-        f"search: the score of the configuration in the search, {labels_of_ranking(rank_by)}\n{_align([header, *rows])}"
+        f"\nconfirmation: {score} at the end of training, with seeds that took no part in the selection\n"
+        f"search: the score of the configuration in the search, {labels_of_ranking(score)}\n{_align([header, *rows])}"
     )
 
 
@@ -201,19 +229,26 @@ def format_seed_study_table(reproductions: Sequence[Reproduced]) -> str:
     return f"\nThe seed study, medians over the seeds:\n{_align(rows)}\n{textwrap.fill(explain(reproductions), 120)}"
 
 
-def _describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed]) -> str:
+def _describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed], chosen_by: str | None) -> str:
     """Return the best result: the best confirmed configuration, or else the best trial of the search."""
     configs = [trial.config for trial in trials]
     if confirmations:
         first = confirmations[0]
         search_score = ""
         if first.search_score is not None:
-            labels = labels_of_ranking(first.trials[0].rank_by)
+            labels = labels_of_ranking(first.score)
             search_score = f" ({first.search_score:.3f} in the search, selected {labels})"
-        score = f"median {first.trials[0].rank_by} {first.median:.3f} over {counted(first.num_seeds, 'new seed')}"
+        score = f"median {first.score} {first.median:.3f} over {counted(first.num_seeds, 'new seed')}"
         return f"{describe_config(first.config, configs)}: {score}{search_score}"
     scored_trials = ranked(trials)
     best, median = scored_trials[0], float(np.median([trial.last_score for trial in scored_trials]))
+    if best.choice is not None:
+        rated = [trial.choice for trial in scored_trials if trial.choice is not None]
+        return (
+            f"{one_line(best.trial_id)}, {chosen_by} {best.choice:.3f} at its end, the highest of {len(rated)}, "
+            f"selected {labels_of_ranking(chosen_by or best.rank_by)} (their median {np.median(rated):.3f}): "
+            f"{describe_config(best.config, configs)}, seed {best.config.seed}"
+        )
     return (
         f"{one_line(best.trial_id)}, {best.rank_by} {best.score:.3f}, selected "
         f"{labels_of_ranking(best.rank_by)} (median final score of all trials {median:.3f}): "
@@ -345,12 +380,13 @@ class _Fields:
 def _row(
     trial: Trial, score_columns: Sequence[Column], cells: Sequence[str], other_columns: Sequence[Column], root: Path
 ) -> list[str]:
-    best, checkpoint = trial.best or {}, trial.best_checkpoint
+    report, checkpoint = trial.chosen_report or {}, trial.chosen_checkpoint
+    numbers = {**report, f"{BEST}{trial.rank_by}": trial.score}
     return [
-        *(column.write(best.get(column.name)) for column in score_columns),
+        *(column.write(numbers.get(column.name)) for column in score_columns),
         *cells,
-        f"{best['step']}",
-        *(column.write(best.get(column.name)) for column in other_columns),
+        f"{report['step']}",
+        *(column.write(report.get(column.name)) for column in other_columns),
         one_line(str(checkpoint.folder.relative_to(root))) if checkpoint else "-",
     ]
 

@@ -190,9 +190,10 @@ def _write_trial(
     migs: list[float],
     error: str | None = None,
     stopped: bool = False,
+    exact: float | None = None,
     **values: Any,
 ) -> None:
-    """A trial that is scored every 100 of its steps, with a checkpoint of its best."""
+    """A trial that is scored every 100 of its steps, with a checkpoint of its best, and `mig_exact` of its end."""
     defaults = {"latent_size": 3, "lr": 1e-3, "steps": 200, "eval_every": 100}
     config = TrialConfig.from_dict(({} if "objective" in values else {"beta": 4.0}) | defaults | values)
     folder.mkdir(parents=True)
@@ -201,6 +202,8 @@ def _write_trial(
     reports = [_report(100 * count, mig, factors) for count, mig in enumerate(migs, start=1)]
     if "images" in values:
         reports = [report | _own_rows(report["mig"] / 2) for report in reports]
+    if exact is not None:
+        reports[-1] |= {"mig_exact": exact, **{f"mig_exact/{name}": exact for name in factors}}
     (folder / "result.json").write_text("".join(json.dumps(report) + "\n" for report in reports))
     if stopped:
         (folder / "outcome.json").write_text('{"status": "stopped"}')

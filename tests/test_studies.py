@@ -228,8 +228,20 @@ def test_results_keep_the_studies_that_are_not_here(make_sweep) -> None:
     assert results["seed_study"] == [{"study": "elsewhere"}]
     kept = merged(json.loads((ROOT / "docs" / "results.json").read_text()), mine)  # the one that is there
     assert {"beta-vae", name} <= {one["study"] for one in kept["configurations"]}
-    (drawn,) = confirmed_in(mine)
-    assert (drawn.final_scores, drawn.median, drawn.search_score) == ((0.3, 0.1), pytest.approx(0.2), 0.4)
+    assert confirmed_in(mine) == []  # no exact score has been taken
+
+
+def test_the_figure_of_results_is_of_the_exact_score(make_sweep) -> None:
+    """Fails if it shows the score of a search that chose by another beside it."""
+    searched = {"a": {"migs": [0.1, 0.4], "exact": 0.5}}
+    confirming = {f"{seed}": {"migs": [0.2, 0.3], "exact": exact, "seed": seed} for seed, exact in ((1, 0.3), (2, 0.4))}
+    folder = make_sweep(searched, confirming=confirming)
+    (drawn,) = confirmed_in(collected(read_sweep(folder)))
+    assert (drawn.final_scores, drawn.search_score) == ((0.3, 0.4), None)  # in the order of `mig`, by which it chose
+    record = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps(record | {"options": {"report": {"select": "mig_exact"}}}))
+    (drawn,) = confirmed_in(collected(read_sweep(folder)))
+    assert (drawn.final_scores, drawn.median, drawn.search_score) == ((0.4, 0.3), pytest.approx(0.35), 0.5)
 
 
 def test_a_study_that_chose_nothing_is_recorded_as_it_ended(make_sweep) -> None:

@@ -27,11 +27,13 @@ class Selection:
         label: The rule's name in tables and figures.
         needs_factors: Whether the rule looks at factors.
         scores: The rule's score of each trial of the search, by identifier.
+        score: The name of the score that the rule is; None for a rule that compares models with one another.
     """
 
     label: str
     needs_factors: bool
     scores: Mapping[str, float]
+    score: str | None = None
 
     def rated(self, trials: Iterable[Trial]) -> list[Trial]:
         """Return trials of the search with their score by the rule as their `choice`."""
@@ -101,6 +103,11 @@ class Sweep:
     def rank_by(self) -> str:
         """The name of the score that ranks its trials."""
         return rank_by_of(self.record)
+
+    @property
+    def chosen_by_score(self) -> str | None:
+        """The name of the score of final models that chooses models; None if the rule is another, or there is none."""
+        return None if self.selection is None else self.selection.score
 
     @property
     def has_ended(self) -> bool:

@@ -107,6 +107,13 @@ class Trial:
         checkpoints = self._read_checkpoints()
         return next((checkpoint for checkpoint in checkpoints if checkpoint.scores.step == self.step), None)
 
+    def final_score(self, name: str) -> float | None:
+        """Return a score of the final model, from the last report or its checkpoint; None if neither has it."""
+        if self.reports and name in self.reports[-1]:
+            return float(self.reports[-1][name])
+        checkpoint = self.final_checkpoint
+        return checkpoint.scores[name].value if checkpoint is not None and name in checkpoint.scores else None
+
     @property
     def chosen_report(self) -> Report | None:
         """The report of the model that stands for the trial; None before the first report."""

@@ -72,7 +72,7 @@ def card_text(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, data: Facto
     environment.filters["text"] = markdown  # for all texts of a sweep's files
     environment.filters["yaml"] = _yaml
     config, scores = TrialConfig.read(checkpoint.folder / CONFIG_FILE), checkpoint.scores
-    confirmations = confirmed(sweep.trials, sweep.confirming)
+    confirmations = confirmed(sweep.trials, sweep.confirming, score=sweep.chosen_by_score)
     return environment.from_string(template).render(
         config=config,
         model=_describe_part(config.objective),

@@ -112,7 +112,7 @@ def agreements(sweep: Sweep) -> list[RuleAgreement]:
         return []
     trials = [trial for trial in ranked(sweep.trials) if trial.choice is not None]
     names = [name for name, metric in METRICS.items() if metric.needs_factors and metric.higher_is_better]
-    known = {name: _final_scores(trials, name) for name in names if METRICS[name].label != selection.label}
+    known = {name: _final_scores(trials, name) for name in names if name != selection.score}
     return [
         _agreement(name, trials, scores)
         for name, scores in known.items()
@@ -164,15 +164,9 @@ def bootstrap_interval(
 
 
 def _final_scores(trials: Sequence[Trial], name: str) -> dict[str, float]:
-    """Return a score of each final model that has it, from the last report or the checkpoint."""
-    found = {}
-    for trial in trials:
-        checkpoint = trial.final_checkpoint
-        if name in trial.reports[-1]:
-            found[trial.trial_id] = float(trial.reports[-1][name])
-        elif checkpoint is not None and name in checkpoint.scores:
-            found[trial.trial_id] = checkpoint.scores[name].value
-    return found
+    """Return a score of each final model that has it, by trial."""
+    scores = {trial.trial_id: trial.final_score(name) for trial in trials}
+    return {trial_id: score for trial_id, score in scores.items() if score is not None}
 
 
 def _failed(trials: Sequence[Trial], scores: dict[str, float]) -> set[str]:

@@ -33,7 +33,7 @@ class FinalScores(Protocol):
 
     @property
     def final_scores(self) -> Sequence[float]:
-        """The ranking score of each new seed at the end of its training."""
+        """The score of each new seed at the end of its training."""
         ...
 
     @property
@@ -43,7 +43,7 @@ class FinalScores(Protocol):
 
     @property
     def search_score(self) -> float | None:
-        """The highest score that the search saw."""
+        """The score of the configuration in the search."""
         ...
 
 

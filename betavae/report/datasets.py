@@ -12,7 +12,7 @@ from betavae.data import Dataset
 from betavae.parts import parameters_of, split_field
 from betavae.records.trial import Trial, by_dataset
 from betavae.report.findings import describe_config, varied_fields
-from betavae.report.settings import Setting, setting_values, settings_of
+from betavae.report.settings import Setting, median_of, quartiles_of, setting_values, settings_of
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,20 @@ def setting_rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
             **setting_values(setting.config),
             "rank": rank,
             "seeds": setting.num_seeds,
-            f"{setting.trials[0].rank_by}_median": setting.median,
-            f"{setting.trials[0].rank_by}_first_quartile": setting.quartiles[0],
-            f"{setting.trials[0].rank_by}_third_quartile": setting.quartiles[1],
+            **_spread("choice", setting.scores if setting.is_rated else ()),
+            **_spread(setting.trials[0].rank_by, setting.best_scores),
         }
         for group in by_dataset(trials).values()
         for rank, setting in enumerate(settings_of(group), start=1)
     ]
+
+
+def _spread(name: str, scores: Sequence[float]) -> dict[str, float]:
+    """Return the median and quartiles of scores by name; nothing for none."""
+    if not scores:
+        return {}
+    first, third = quartiles_of(scores)
+    return {f"{name}_median": median_of(scores), f"{name}_first_quartile": first, f"{name}_third_quartile": third}
 
 
 def _by_selection(trials: Sequence[Trial]) -> dict[Dataset, list[Trial]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from betavae.columns import report_column
 from betavae.records.sweep import Selection
 from betavae.records.trial import Trial, ranked
 from betavae.report.choice import labels_of_ranking
@@ -22,7 +23,7 @@ from betavae.report.comparison import (
 )
 from betavae.report.confirmation import Confirmed
 from betavae.report.findings import describe_config, score_label, varied_fields
-from betavae.report.settings import Setting, settings_of
+from betavae.report.settings import Setting, median_of, settings_of
 
 _SIGNIFICANT = 0.05
 
@@ -54,11 +55,11 @@ def headline(
         return _confirmed(trials, confirmations)
     settings, names = settings_of(trials), varied_fields(trials)
     if len(settings) == 1:
-        finding = _alone(settings[0])
-    elif selection is not None and settings[0].is_rated:
+        finding = _alone(settings[0], label=_label(settings[0], selection))
+    elif selection is not None and selection.score is None and settings[0].is_rated:
         finding = _chosen(settings, names, rule=selection.label)
     else:
-        finding = _compare(settings, names)
+        finding = _compare(settings, names, label=_label(settings[0], selection))
     num_cut = sum(not trial.is_complete for trial in trials if trial.reports)
     if not num_cut:
         return finding
@@ -69,8 +70,13 @@ def headline(
     )
 
 
-def _alone(setting: Setting) -> Headline:
-    described, label = describe_config(setting.config, ()), score_label(setting.trials)
+def _label(setting: Setting, selection: Selection | None) -> str:
+    """Return the label of the scores by which settings are compared."""
+    return selection.label if selection is not None and setting.is_rated else score_label(setting.trials)
+
+
+def _alone(setting: Setting, *, label: str) -> Headline:
+    described = describe_config(setting.config, ())
     if setting.num_seeds == 1:
         return Headline(
             f"{described} has {_with_article(label)} of {setting.median:.3f}.",
@@ -86,21 +92,26 @@ def _alone(setting: Setting) -> Headline:
 def _chosen(settings: Sequence[Setting], names: Sequence[str], *, rule: str) -> Headline:
     """Return what a rule chose, and the place that this has among all settings by the ranking score."""
     first, second = settings[:2]
-    label, merit = score_label(first.trials), first.merit[1]
-    score = f"{merit:.3f}" if first.num_seeds == 1 else f"a median of {merit:.3f} over {_seeds(first)}"
-    next_best = f"; the next, {describe_config(second.config, names)}, has {second.merit[1]:.3f}"
-    place = 1 + sum(other.median > first.median for other in settings)
-    median = label if first.num_seeds == 1 else f"median {label}"
+    label, best = score_label(first.trials), median_of(first.best_scores)
+    score = f"{first.median:.3f}" if first.num_seeds == 1 else f"a median of {first.median:.3f} over {_seeds(first)}"
+    next_best = f"; the next, {describe_config(second.config, names)}, has {second.median:.3f}"
+    place = 1 + sum(median_of(other.best_scores) > best for other in settings)
+    median = label if len(first.trials) == 1 else f"median {label}"
     return Headline(
         f"{rule} chooses {describe_config(first.config, names)}, with {score}.",
         f"It compares models at the end of training{next_best if second.is_rated else ''}. By its {median}, "
-        f"{first.median:.3f}, the setting is number {place} of {len(settings)}.",
+        f"{best:.3f}, the setting is number {place} of {len(settings)}.",
     )
 
 
-def _compare(settings: Sequence[Setting], names: Sequence[str]) -> Headline:
+def _compare(settings: Sequence[Setting], names: Sequence[str], *, label: str) -> Headline:
     first, second = settings[:2]
-    label, what = score_label(first.trials), describe_config(first.config, names)
+    what = describe_config(first.config, names)
+    if first.is_rated and not second.is_rated:
+        return Headline(
+            f"{what} alone has {_with_article(label)}: {first.median:.3f}, over {_seeds(first)}.",
+            "No model of another setting was trained to its end, so none has this score.",
+        )
     over = f"{_seeds(first)} against {_seeds(second)}" if first.num_seeds != second.num_seeds else _seeds(first)
     if min(first.num_seeds, second.num_seeds) == 1:
         return Headline(
@@ -133,10 +144,10 @@ class _Test:
 
 def _tested(first: Setting, second: Setting) -> _Test:
     """Test two settings in pairs where they have the same seeds, else as two groups."""
-    differences = paired_differences(first.seeds, first.best_scores, second.seeds, second.best_scores)
+    differences = paired_differences(first.seeds, first.scores, second.seeds, second.scores)
     if differences is not None:
         return _tested_in_pairs(differences)
-    p, wins = permutation_p(first.best_scores, second.best_scores), share_of_wins(first.best_scores, second.best_scores)
+    p, wins = permutation_p(first.scores, second.scores), share_of_wins(first.scores, second.scores)
     is_decided = p < _SIGNIFICANT and wins > 0.5
     return _Test(
         is_decided,
@@ -171,7 +182,7 @@ def _verdict(is_decided: bool) -> str:
 
 def _confirmed(trials: Sequence[Trial], confirmations: Sequence[Confirmed]) -> Headline:
     first, names = confirmations[0], varied_fields(trials)
-    what, label = describe_config(first.config, names), score_label(first.trials)
+    what, label = describe_config(first.config, names), report_column(first.score).label
     failed = f" ({first.num_failed} more failed)" if first.num_failed else ""
     if first.num_seeds == 1:
         return Headline(
@@ -192,7 +203,7 @@ def _certainty(trials: Sequence[Trial], confirmations: Sequence[Confirmed], name
     if first.search_score is not None:
         curse = first.search_score - first.median
         sentences.append(
-            f"The search had promised {first.search_score:.3f}, selected {labels_of_ranking(first.trials[0].rank_by)}: "
+            f"The search had promised {first.search_score:.3f}, selected {labels_of_ranking(first.score)}: "
             f"{abs(curse):.3f} "
             f"{'more' if curse > 0 else 'less'}."
         )

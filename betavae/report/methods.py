@@ -91,7 +91,7 @@ class BestValue:
     Attributes:
         method: The method.
         value: The value.
-        scores: The ranking score of each seed at the end of training; the highest first.
+        scores: The score of each seed that ranks the methods, at the end of training; the highest first.
         medians: Medians of the other quantities over the seeds, by name.
     """
 
@@ -118,7 +118,8 @@ class MethodComparison:
     Attributes:
         field: The field whose values are the methods: `objective`.
         methods: In the order of their table, or of their names.
-        scores: The scores that every model has: the ranking score first, then those of which a higher value is better.
+        scores: The scores that every model has: the one that ranks the methods first, then those of which a higher
+            value is better.
         others: The total correlation, the KL and the reconstruction, as far as every model has them.
         num_left_out: Number of trials that did not run to their end; they are not compared.
         num_stopped: Number of those that a stopping rule stopped.
@@ -133,15 +134,15 @@ class MethodComparison:
 
     @property
     def ranking(self) -> Quantity:
-        """The ranking score at the end of training."""
+        """The score that ranks the methods, at the end of training."""
         return self.scores[0]
 
     def best_values(self) -> list[BestValue]:
-        """Return the best value of each method by its median ranking score, the highest median first."""
+        """Return the best value of each method by its median, the highest median first."""
         return sorted(map(self._best_value, self.methods), key=lambda best: best.median, reverse=True)
 
     def shares(self) -> VarianceShares | None:
-        """Return the shares of method, value and seed in the spread of the ranking score; see `variance_shares`."""
+        """Return the shares of method, value and seed in the spread of the score that ranks; see `variance_shares`."""
         return variance_shares([[self.ranking.of(value.trials) for value in method.values] for method in self.methods])
 
     def _best_value(self, method: Method) -> BestValue:
@@ -153,11 +154,14 @@ class MethodComparison:
         return BestValue(method, best, tuple(scores), medians)
 
 
-def compare_methods(trials: Sequence[Trial], *, field: str = "objective") -> MethodComparison | None:
+def compare_methods(
+    trials: Sequence[Trial], *, field: str = "objective", score: str | None = None
+) -> MethodComparison | None:
     """Compare the models of a sweep by method, each at the end of its training.
 
     Args:
         trials: Those that did not run to their end are left out: fewer steps are no fair comparison.
+        score: The name of the score that ranks the methods, if every model has it; else their ranking score does.
         field: The field whose values are the methods.
 
     Returns:
@@ -172,7 +176,7 @@ def compare_methods(trials: Sequence[Trial], *, field: str = "objective") -> Met
     return MethodComparison(
         field,
         tuple(methods),
-        _scores(compared),
+        _scores(compared, score),
         _others(compared),
         num_left_out=len(trials) - len(complete),
         num_stopped=sum(trial.status == "stopped" for trial in trials),
@@ -218,14 +222,15 @@ def _order(value: Any) -> tuple[bool, Any]:
     return (False, ()) if value is None else (True, order_of(value))
 
 
-def _scores(trials: Sequence[Trial]) -> tuple[Quantity, ...]:
-    """Return the ranking score, and the other scores that all of these trials have."""
+def _scores(trials: Sequence[Trial], score: str | None) -> tuple[Quantity, ...]:
+    """Return the score that ranks the methods, then the other scores that all of these trials have."""
     rank_by = trials[0].rank_by
     at_end = [name for name in METRICS if name != rank_by and all(name in trial.reports[-1] for trial in trials)]
     on_request = [name for name in METRICS if name not in (rank_by, *at_end)]
     others = [*(_reported(name, trials) for name in at_end), *(_requested(name, trials) for name in on_request)]
     is_known = [bool(each.column.higher_is_better) and len(each.numbers) == len(trials) for each in others]
-    return (_reported(rank_by, trials), *itertools.compress(others, is_known))
+    known = (_reported(rank_by, trials), *itertools.compress(others, is_known))
+    return tuple(sorted(known, key=lambda quantity: quantity.column.name != score))  # stable: the others stay in order
 
 
 def _others(trials: Sequence[Trial]) -> tuple[Quantity, ...]:

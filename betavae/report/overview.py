@@ -58,6 +58,11 @@ class DatasetFinding:
         """Which rule chose the models."""
         return describe_rule(self.part)
 
+    @property
+    def confirmed_label(self) -> str:
+        """The label of the score that was confirmed; empty without a confirmation."""
+        return report_column(self.confirmations[0].score).label if self.confirmations else ""
+
     def describe(self, confirmation: Confirmed) -> str:
         """Return a confirmed configuration in words."""
         return describe_config(confirmation.config, varied_fields(self.part.trials))
@@ -94,7 +99,8 @@ def render_overview(
         not_compared=NOT_COMPARED,
         state=describe_state(sweep),
         problems=problems,
-        label=report_column(sweep.rank_by).label,
+        label=report_column(sweep.rank_by).label if sweep.selection is None else sweep.selection.label,
+        methods_label=report_column(sweep.chosen_by_score or sweep.rank_by).label,
         ranking_labels=labels_of_ranking(sweep.rank_by),
         is_ruled=sweep.selection is not None,
         dataset_names=sweep.dataset_names,

@@ -17,7 +17,7 @@ from betavae.records.sweep import Sweep
 from betavae.records.trial import Trial, ranked
 from betavae.report import choice_plots, comparison_plots, model_plots, plots
 from betavae.report.choice import LEAST_SEEDS, agreements, describe_rule, flagged, labels_of_ranking
-from betavae.report.confirmation import Confirmed, confirmed, requested_metrics
+from betavae.report.confirmation import Confirmed
 from betavae.report.diagnosis import diagnose_factors, diagnose_latents, diagnose_position
 from betavae.report.field_axis import TrialColors, compared_axes
 from betavae.report.findings import (
@@ -38,7 +38,7 @@ from betavae.report.portrait import NUM_COLUMNS, Latent, Portrait
 from betavae.report.provenance import describe_method, describe_metrics, describe_scores, provenance
 from betavae.report.score_table import agreement, describe_agreement, score_columns, scored_models
 from betavae.report.seed_study import explain, reproduced
-from betavae.report.settings import settings_of
+from betavae.report.settings import median_of, quartiles_of, settings_of
 from betavae.report.table import Row, heading, page_columns, page_rows
 from betavae.report.trial_notes import anchor_of, trial_notes
 from betavae.samples import TRAVERSAL_RANGE
@@ -61,6 +61,7 @@ def render_page(
     sweep: Sweep,
     *,
     rows: Sequence[Row],
+    confirmations: Sequence[Confirmed],
     portraits: Sequence[Portrait],
     data: Mapping[str, FactorImages],
     importances: Importances,
@@ -74,6 +75,7 @@ def render_page(
     Args:
         sweep: All trials are of one data set, and at least one has a score.
         rows: From `table_rows`.
+        confirmations: The highest median first.
         portraits: The models to show, the best first.
         data: The whole sets, by the name of the data set.
         importances: See `importance_bars`; may be empty.
@@ -84,7 +86,7 @@ def render_page(
             folder above.
     """
     method, varied = describe_method(portraits, sweep.rank_by), varied_fields(sweep.trials)
-    rows, confirmations = page_rows(sweep, rows), confirmed(sweep.trials, sweep.confirming)
+    rows, confirmations = page_rows(sweep, rows), list(confirmations)
     columns = page_columns(sweep, rows)
     settings, seed_study = settings_of(sweep.trials), reproduced(sweep.trials)
     return template("report.html").render(
@@ -102,7 +104,12 @@ def render_page(
         problems=problems,
         numbers=page_numbers(sweep, confirmations, portraits),
         confirmations=confirmations,
-        requested=_requested_columns(confirmations, sweep.rank_by),
+        other_columns=_other_columns(confirmations),
+        confirmed_label="" if not confirmations else report_column(confirmations[0].score).label,
+        chosen_by_score=sweep.chosen_by_score is not None,
+        median_of=median_of,
+        quartiles_of=quartiles_of,
+        compared_label=report_column(sweep.rank_by).label if sweep.selection is None else sweep.selection.label,
         methods=None if methods is None else method_section(methods, folder / "figures"),
         methods_pending=PENDING if methods is None and compares_methods(sweep) else "",
         max_listed=MAX_LISTED,
@@ -145,12 +152,13 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _requested_columns(confirmations: Sequence[Confirmed], rank_by: str) -> list[Column]:
-    """Return the scores on request that have been taken of every seed of some configuration."""
+def _other_columns(confirmations: Sequence[Confirmed]) -> list[Column]:
+    """Return the other scores that have been taken of every seed of some configuration."""
+    names = dict.fromkeys(name for confirmation in confirmations for name in confirmation.other_scores)
     return [
         report_column(name)
-        for name in requested_metrics(rank_by)
-        if any(confirmation.requested_median(name) is not None for confirmation in confirmations)
+        for name in names
+        if any(confirmation.other_median(name) is not None for confirmation in confirmations)
     ]
 
 
@@ -258,11 +266,11 @@ def _factor_pictures(portraits: Sequence[Portrait], folder: Path) -> list[Pictur
 def _confirmation_pictures(confirmations: Sequence[Confirmed], varied: Sequence[str], folder: Path) -> list[Picture]:
     if not confirmations:
         return []
-    rank_by = confirmations[0].trials[0].rank_by
-    label = report_column(rank_by).label
+    score = confirmations[0].score
+    label = report_column(score).label
     caption = (
-        f"{label} at the end of training with new seeds: a point each, a bar at the median. Diamond: the best score "
-        f"that the search saw of the configuration, selected {labels_of_ranking(rank_by)}."
+        f"{label} at the end of training with new seeds: a point each, a bar at the median. Diamond: the score of the "
+        f"configuration in the search, selected {labels_of_ranking(score)}."
     )
     figure = comparison_plots.confirmation_points(confirmations, varied, label=label)
     return [save_picture(folder, "confirmation", figure, caption=caption)]

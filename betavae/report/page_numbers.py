@@ -43,7 +43,7 @@ def page_numbers(sweep: Sweep, confirmations: Sequence[Confirmed], portraits: Se
     chosen = trials[0].chosen_report
     assert chosen is not None  # a ranked trial has a score
     return [
-        *_confirmed_numbers(label, confirmations),
+        *_confirmed_numbers(confirmations),
         *_choice_numbers(sweep.selection, trials, label),
         PageNumber(
             f"best {label}" if sweep.selection is None else f"{label} of the chosen",
@@ -69,14 +69,14 @@ def _choice_numbers(selection: Selection | None, trials: Sequence[Trial], label:
     return [PageNumber(f"{selection.label} of the chosen", f"{trials[0].choice:.3f}", method)]
 
 
-def _confirmed_numbers(label: str, confirmations: Sequence[Confirmed]) -> list[PageNumber]:
+def _confirmed_numbers(confirmations: Sequence[Confirmed]) -> list[PageNumber]:
     if not confirmations:
         return []
     first = confirmations[0]
     method = f"median over {first.num_seeds} new seeds, each at the end of its training"
-    numbers = [PageNumber(f"confirmed {label}", f"{first.median:.3f}", method)]
-    for name in requested_metrics(first.trials[0].rank_by):
-        median = first.requested_median(name)
+    numbers = [PageNumber(f"confirmed {report_column(first.score).label}", f"{first.median:.3f}", method)]
+    for name in first.other_scores:
+        median = first.other_median(name)
         if median is not None:
             numbers.append(PageNumber(f"confirmed {report_column(name).label}", f"{median:.3f}", "the same models"))
     return numbers

@@ -209,7 +209,7 @@ def _mark_medians(axes: Axes, axis: FieldAxis, trials: Sequence[Trial]) -> None:
     for setting in settings_of(trials):
         if setting.num_seeds > 1:
             place = axis.places(axis.values_of(setting.trials[:1]))
-            axes.plot(place, [setting.median], marker="_", markersize=16, markeredgewidth=2, color=INK)
+            axes.plot(place, [median_of(setting.best_scores)], marker="_", markersize=16, markeredgewidth=2, color=INK)
 
 
 def _status_legend(axes: Axes, trials: Sequence[Trial]) -> None:

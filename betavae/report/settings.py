@@ -29,17 +29,22 @@ class SeedGroup(ABC):
     @property
     @abstractmethod
     def scores(self) -> tuple[float, ...]:
-        """The ranking score of each trial; the highest first."""
+        """The score of each trial by which groups are compared; the highest first."""
+
+    @property
+    def counted(self) -> tuple[Trial, ...]:
+        """The trials of `scores`, in their order."""
+        return self.trials
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
-        """The seed of each trial, in the order of `scores`."""
-        return tuple(trial.config.seed for trial in self.trials)
+        """The seed of each trial of `counted`."""
+        return tuple(trial.config.seed for trial in self.counted)
 
     @property
     def num_seeds(self) -> int:
-        """Number of trials."""
-        return len(self.trials)
+        """Number of trials of `counted`."""
+        return len(self.counted)
 
     @property
     def median(self) -> float:
@@ -55,33 +60,38 @@ class SeedGroup(ABC):
 class Setting(SeedGroup):
     """One configuration of the search, and its trials that have a score."""
 
-    @property
+    @cached_property
+    def counted(self) -> tuple[Trial, ...]:
+        """The trials whose models the rule that chooses models has scored; all, if it has scored none."""
+        return tuple(trial for trial in self.trials if trial.choice is not None) or self.trials
+
+    @cached_property
     def scores(self) -> tuple[float, ...]:
-        """The scores whose median and quartiles are shown: `best_scores`."""
-        return self.best_scores
+        """The score of each counted trial by the rule that chooses models; if it has scored none, `best_scores`."""
+        rated = tuple(trial.choice for trial in self.counted if trial.choice is not None)
+        return rated or self.best_scores
 
     @cached_property
     def best_scores(self) -> tuple[float, ...]:
-        """The best ranking score of each trial, selected with labels; the highest first."""
+        """The best ranking score of each trial, in the order of `trials`."""
         return tuple(trial.score for trial in self.trials)
 
     @property
     def merit(self) -> tuple[bool, float]:
-        """What orders settings of one data set: `is_rated`, and the median by the rule, or else of the scores."""
-        chosen = [trial.choice for trial in self.trials if trial.choice is not None]
-        return self.is_rated, median_of(chosen) if chosen else self.median
+        """What orders settings of one data set: `is_rated`, and the median."""
+        return self.is_rated, self.median
 
     @property
     def is_rated(self) -> bool:
         """Whether the rule that chooses models has scored one of its models."""
-        return any(trial.choice is not None for trial in self.trials)
+        return self.counted[0].choice is not None
 
 
 def settings_of(trials: Sequence[Trial]) -> list[Setting]:
     """Group the trials of one data set that have a score by their configuration without its seed.
 
-    The highest median comes first: of the scores by the rule that chooses models, if there is one, else of `scores`.
-    Settings of which no trial is scored by the rule come last.
+    The highest median of `scores` comes first. Settings of which the rule that chooses models has scored none come
+    last.
     """
     settings = [Setting(config, tuple(group.values())) for config, group in by_setting(ranked(trials)).items()]
     return sorted(settings, key=lambda setting: setting.merit, reverse=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from betavae.columns import (
+    BEST,
     FINAL,
     OBJECTIVE_PARAMETERS,
     Column,
@@ -43,7 +44,7 @@ def table_rows(sweep: Sweep) -> list[Row]:
     """Return a row per trial that has started: the ranked ones, then those without a score, which have no rank.
 
     All scores and losses of a row are of one evaluation: the trial's best by the ranking score; the last, if a rule has
-    scored the final model.
+    scored the final model. Then the best ranking score has a column of its own.
     """
     scored = ranked(sweep.trials)
     others = [trial for trial in sweep.trials if not trial.reports]
@@ -79,7 +80,12 @@ def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
     is_mixed = has_several_objectives(configs)
     names = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
     reported = report_columns(names, rank_by=sweep.rank_by)
-    shown = {sweep.rank_by, MigExact.name, *(name for trial in sweep.trials for name in trial.best or {})}
+    chosen_by = sweep.chosen_by_score
+    shown = {
+        sweep.rank_by,
+        *({MigExact.name} - {chosen_by}),
+        *(name for trial in sweep.trials for name in trial.best or {}),
+    }
     scores = [column for column in reported if column.name in METRICS and column.name in shown]
     factors = [column for column in reported if column.name.startswith(f"{sweep.rank_by}/")]
     losses = [column for column in reported if column.name.startswith("loss/")]
@@ -91,7 +97,8 @@ def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
         place = [column.name for column in fields].index("objective") + 1
         fields, derived = [*fields[:place], OBJECTIVE_PARAMETERS, *fields[place:]], []
     choice = [] if sweep.selection is None else [Column(_CHOICE, sweep.selection.label, sweep.selection.label, ".4f")]
-    finals = [] if sweep.selection is not None else _final_columns(sweep.rank_by, names)
+    is_ruled = sweep.selection is not None
+    finals = [report_column(f"{BEST}{sweep.rank_by}")] if is_ruled else _final_columns(sweep.rank_by, names)
     columns = [_RANK, _TRIAL, *choice, *scores, *finals, *fields, _STATUS, _STEP, *factors, *losses, *derived]
     return [column for column in columns if column.name in names]
 
@@ -104,7 +111,7 @@ def _final_columns(rank_by: str, names: Sequence[str]) -> list[Column]:
 
 def heading(column: Column) -> str:
     """Return the head of a page's column: the label of a score, the symbol of anything else."""
-    return column.label if column.name.removeprefix(FINAL) in METRICS else column.symbol
+    return column.label if column.name.removeprefix(FINAL).removeprefix(BEST) in METRICS else column.symbol
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -134,6 +141,7 @@ def _row(sweep: Sweep, trial: Trial, rank: int | None) -> Row:
         **report,
         **_requested_scores(trial),
         **_final_scores(trial),
+        **({} if sweep.selection is None or not trial.reports else {f"{BEST}{trial.rank_by}": trial.score}),
         **trial.config.to_dict(),
         **trial.config.derived(),
         "last_step": trial.step,

@@ -150,8 +150,8 @@ def _content(
         importances,
         problems=[*part.unreadable, *problems, *damaged, *differences(part, portraits, data)],
         rows=table_rows(part),
-        methods=compare_methods(part.trials),
-        confirmations=confirmed(part.trials, part.confirming),
+        methods=compare_methods(part.trials, score=part.chosen_by_score),
+        confirmations=confirmed(part.trials, part.confirming, score=part.chosen_by_score),
     )
 
 
@@ -164,6 +164,7 @@ def _write_page(content: _Content, folder: Path, *, num_datasets: int = 1) -> No
     page = render_page(
         content.part,
         rows=content.rows,
+        confirmations=content.confirmations,
         portraits=content.portraits,
         data=content.data,
         importances=content.importances,
@@ -284,6 +285,7 @@ def _summary(content: _Content) -> dict[str, Any]:
         "certainty": finding.certainty,
         "ended": part.has_ended,
         "rank_by": part.rank_by,
+        "chosen_by": None if part.selection is None else part.selection.label,
         "problems": list(content.problems),
         "settings": [
             {
@@ -291,6 +293,7 @@ def _summary(content: _Content) -> dict[str, Any]:
                 "median": setting.median,
                 "quartiles": list(setting.quartiles),
                 "seeds": list(setting.seeds),
+                "scores": list(setting.scores),
                 "best_scores": list(setting.best_scores),
             }
             for setting in settings_of(part.trials)

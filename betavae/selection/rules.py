@@ -80,7 +80,7 @@ class Rule(ABC):
 
 
 class ScoreRule(Rule):
-    """A score of the final model, as its checkpoint holds it.
+    """A score of the final model, as its trial's last report or its checkpoint holds it.
 
     Args:
         metric: A name in `METRICS`.
@@ -93,10 +93,9 @@ class ScoreRule(Rule):
             self.files = (CODES_FILE, MODEL_FILE)  # from which the score is taken
 
     def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
-        """Return the scores that final checkpoints hold."""
-        checkpoints = [(trial.trial_id, trial.final_checkpoint) for trial in trials]
-        scores = {trial_id: checkpoint.scores for trial_id, checkpoint in checkpoints if checkpoint is not None}
-        return Choice({trial_id: each[self.name].value for trial_id, each in scores.items() if self.name in each})
+        """Return the scores that are known."""
+        known = {trial.trial_id: trial.final_score(self.name) for trial in trials}
+        return Choice({trial_id: score for trial_id, score in known.items() if score is not None})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.metadata import SESSION_END_INFO_TAG, create_su
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from torch.utils.tensorboard.summary import custom_scalars, hparams, image, scalar, text
 
-from betavae.columns import FINAL, report_column, shown_fields
+from betavae.columns import BEST, FINAL, report_column, shown_fields
 from betavae.config import PARTS, TrialConfig
 from betavae.metrics import METRICS, live_metrics
 from betavae.objectives import OBJECTIVES
@@ -125,7 +125,7 @@ class TensorBoardLog(Logger):
             return {}
         last, rank_by = outcome.reports[-1], self.context.stage.rank_by
         names = dict.fromkeys((rank_by, *_live_scores(self.context), *self.context.options.final_scores))
-        return {f"{FINAL}{name}": last[name] for name in names if name in last} | {f"best/{rank_by}": outcome.score}
+        return {f"{FINAL}{name}": last[name] for name in names if name in last} | {f"{BEST}{rank_by}": outcome.score}
 
     def _compared_numbers(self, config: TrialConfig) -> list[str]:
         """Return the names of the reported numbers that the HParams tab shows."""

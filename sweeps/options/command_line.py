@@ -82,6 +82,8 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         options = replace(options, sweep=replace(options.sweep, data_root=data_root))
     if options.report.is_label_free and origins.get("rank_by", "default") == "default":
         options = replace(options, search=replace(options.search, rank_by=Elbo.name))
+    if {origins.get(name, "default") for name in ("select", "rank_by")} == {"default"}:
+        options = replace(options, report=replace(options.report, select=options.choosing_score))
     with errors_naming_flags():
         for name in values:
             if name in options.space.axes:

@@ -200,7 +200,8 @@ class ReportOptions:
     """Rule that chooses models: those that are confirmed, exported, shown and called best. Without labels: `udr` and
     `udr-lasso` choose models that encode images as others do, `model-centrality` models whose latents identify those of
     others, `elbo` models that explain images. Then nothing in the sweep looks at a factor. With labels: a score of the
-    models at their end, such as `mig_exact`. Default: the highest score of `--rank-by` during training."""
+    models at their end, such as `mig_exact`. Default: the first of `--final-scores`. If there is none, or `--rank-by`
+    is given: the highest score of `--rank-by` during training."""
 
     udr_among: Among | None = option(None, resume="fixed")
     """With `--select udr`: compare a model with the other seeds of its `setting`, or with `all` other models. Default:
@@ -236,6 +237,11 @@ class ReportOptions:
             raise InputError(f"--select must be one of {', '.join(rule_names())}, but got {self.select!r}.")
         if self.udr_among is not None and self.select not in (UdrRule.name, UdrLassoRule.name):
             raise InputError("--udr-among needs --select udr or udr-lasso; leave it out, or give that too.")
+
+    @property
+    def chosen_by_score(self) -> str | None:
+        """The name of the score of final models that chooses models; None if the rule is another, or there is none."""
+        return self.select if self.select in METRICS else None
 
     @property
     def is_label_free(self) -> bool:
@@ -341,11 +347,21 @@ class Options:
     @property
     def final_scores(self) -> tuple[str, ...]:
         """The names of the scores that are taken of a final model alone."""
-        names = self.search.final_scores
-        if names is None:
-            exact = MigExactPart.name if self.sweep.preset in _SHORT_PRESETS else _EXACT
-            names = () if self.report.is_label_free else (exact,)
-        return tuple(name for name in names if name not in self.live_scores)
+        return tuple(name for name in self._named_final_scores if name not in self.live_scores)
+
+    @property
+    def choosing_score(self) -> str | None:
+        """The default of `--select`: the first of the final scores by which models can be chosen; None if none can."""
+        return next((name for name in self._named_final_scores if name in rule_names()), None)
+
+    @property
+    def _named_final_scores(self) -> tuple[str, ...]:
+        """`--final-scores`, or its default."""
+        if self.search.final_scores is not None:
+            return self.search.final_scores
+        if self.report.is_label_free:
+            return ()
+        return (MigExactPart.name if self.sweep.preset in _SHORT_PRESETS else _EXACT,)
 
     def check_label_free(self, dataset: str) -> None:
         """Refuse options that need factors.

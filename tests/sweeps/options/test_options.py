@@ -1,5 +1,6 @@
 """Every option of `--help` does something: what it changes, or the test that sees it."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,3 +199,32 @@ def test_the_exact_score_is_taken_of_final_models_unless_asked_otherwise(
 def test_a_final_score_that_cannot_be_is_refused(words: str) -> None:
     with pytest.raises(InputError, match="--final-scores must be"):
         parse_options(words.split(), gpus_found=0).check()
+
+
+@pytest.mark.parametrize(
+    ("words", "select"),
+    [
+        ([], "mig_exact_part"),
+        (["--preset", "full"], "mig_exact"),
+        (["--final-scores", "irs", "dci"], "irs"),
+        (["--final-scores", "total_correlation", "dci"], "dci"),  # of the first a lower value is better
+        (["--final-scores"], None),
+        (["--rank-by", "mig"], None),
+        (["--select", "mig"], "mig"),
+        (["--live-scores", "mig_exact_part"], "mig_exact_part"),
+    ],
+)
+def test_models_are_chosen_by_the_first_final_score_unless_asked_otherwise(
+    words: list[str], select: str | None
+) -> None:
+    options = parse_options(words, gpus_found=0)
+    options.check()
+    assert options.report.select == select
+    recorded = json.loads(json.dumps(options_to_dict(options)))
+    assert options_from_dict(recorded).report.select == select  # for a resume, and the report
+
+
+def test_a_record_of_an_earlier_version_chooses_as_that_version_did() -> None:
+    groups = options_to_dict(parse_options([], gpus_found=0))
+    del groups["search"]["final_scores"], groups["report"]["select"]
+    assert options_from_dict(groups).report.select is None
