@@ -90,7 +90,7 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         key: [one for one in known.get(key, []) if one["study"] not in new["studies"]] + new[key]
         for key in ("configurations", "seed_study")
     }
-    return {"studies": {**known.get("studies", {}), **new["studies"]}, **lists}
+    return {**known, "studies": {**known.get("studies", {}), **new["studies"]}, **lists}
 
 
 def confirmed_in(results: Mapping[str, Any]) -> list[Recorded]:

@@ -1,6 +1,7 @@
 """The documentation: its examples run, its commands are accepted, and its links lead somewhere."""
 
 import doctest
+import json
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from nbclient import NotebookClient
 from official_files import write_own_file
 from pictures import SHA256, SOURCES, sources_sha256
 from PIL import Image
+from tables import DOCUMENT, RESULTS, tables_of
 
 from betavae.config import PARTS, parameters_by_name
 from betavae.parts import field_of_part, parameters_of
@@ -191,6 +193,18 @@ def test_a_sweep_over_the_parts_that_design_adds_is_ranked_and_logged(my_lab: No
     header = next(line for line in output.splitlines() if line.split()[:1] == ["best_latent"]).split()
     assert header[1:5] == ["side", "x", "y", "beta"]
     assert len((tmp_path / "lab" / "reports.jsonl").read_text().splitlines()) == 3
+
+
+def test_the_tables_of_the_results_are_there_as_values() -> None:
+    """`python studies/tables.py` copies them."""
+    assert json.loads(RESULTS.read_text())["tables"] == tables_of(DOCUMENT.read_text())
+
+
+def test_a_table_is_read_with_its_heading_numbers_and_texts() -> None:
+    text = "## One *part*\n\n| name | `mig` |\n|---|---|\n| **a, b** | 1,024 |\n| | .5 |\n\ntext | with a bar\n"
+    assert tables_of(text) == [
+        {"heading": "One *part*", "columns": ["name", "mig"], "rows": [["a, b", 1024.0], ["", 0.5]]}
+    ]
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -11,7 +11,15 @@ PRESETS: dict[PresetName, Options] = {
     "quick": Options(
         search=SearchOptions(scheduler="asha"),
         space=Space(
-            {"beta": (16.0, 8.0), "latent_size": (5, 10), "lr": (1e-3, 7e-4), "steps": (3_500,), "batch_size": (16,)}
+            {
+                "objective": ("beta-tcvae",),
+                "beta": (16.0, 10.0),
+                "latent_size": (10, 5),
+                "lr": (1e-3, 7e-4),
+                "steps": (2_250,),
+                "batch_size": (64,),
+                "eval_every": (750,),
+            }
         ),
     ),
     "full": Options(
