@@ -76,13 +76,17 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     origins = with_overrides(origins, dict.fromkeys(file_values, _origin("file")))
     origins = with_overrides(origins, dict.fromkeys(line_values, _origin("command line")))
     options = _with_values(base, values)
+    if "eval_every" not in values and "eval_every" in base.space.axes and options.is_evaluated_too_late:
+        axes = {name: axis for name, axis in options.space.axes.items() if name != "eval_every"}
+        options = replace(options, space=Space(axes))  # of the preset, whose trials are longer
+        origins = {name: origin for name, origin in origins.items() if name != "eval_every"}
     if options.sweep.data_root is not None:
         with errors_naming_flags():
             data_root = str(absolute_path("data_root", options.sweep.data_root))
         options = replace(options, sweep=replace(options.sweep, data_root=data_root))
     if options.report.is_label_free and origins.get("rank_by", "default") == "default":
         options = replace(options, search=replace(options.search, rank_by=Elbo.name))
-    if {origins.get(name, "default") for name in ("select", "rank_by")} == {"default"}:
+    if not values.get("resume") and {origins.get(name, "default") for name in ("select", "rank_by")} == {"default"}:
         options = replace(options, report=replace(options.report, select=options.choosing_score))
     with errors_naming_flags():
         for name in values:

@@ -399,6 +399,11 @@ class Options:
         return max(self._numbers("steps"))
 
     @property
+    def is_evaluated_too_late(self) -> bool:
+        """Whether a trial may end before its first evaluation."""
+        return max(self._numbers("eval_every")) > min(self._numbers("steps"))
+
+    @property
     def grace_steps(self) -> int:
         """Steps before which no trial is stopped: `--grace-steps`, or its default for the smallest batch size."""
         grace = self.search.grace_steps

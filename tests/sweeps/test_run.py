@@ -48,7 +48,7 @@ REPOSITORY = Path(__file__).parents[2]
             "--beta four",
             "--beta must be a number or points such as 1@0,16@2000, several of these, or a range",
         ),
-        ("--beta 1@0,16@9000", "--beta must end at step 3500, the trial's last, or before, but"),
+        ("--beta 1@0,16@9000", "--beta must end at step 2250, the trial's last, or before, but"),
         ("--beta", "--beta must be a value, several values, or a range LOW..HIGH, but got nothing"),
         ("--search tpe", "--search must be one of grid, random, optuna, but got 'tpe'"),
         ("--loggers paper", "--loggers must be some of terminal, tensorboard, wandb, mlflow, but got 'paper'"),

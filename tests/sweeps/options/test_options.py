@@ -228,3 +228,26 @@ def test_a_record_of_an_earlier_version_chooses_as_that_version_did() -> None:
     groups = options_to_dict(parse_options([], gpus_found=0))
     del groups["search"]["final_scores"], groups["report"]["select"]
     assert options_from_dict(groups).report.select is None
+
+
+def test_a_sweep_that_ranks_by_its_best_evaluations_is_resumed_as_such(make_sweep: Callable[..., Path]) -> None:
+    folder = make_sweep({"a": {"migs": [0.1]}})
+    record = json.loads((folder / "sweep.json").read_text())
+    options = parse_options(["--rank-by", "mig"], gpus_found=0)
+    (folder / "sweep.json").write_text(json.dumps(record | {"options": options_to_dict(options)}))
+    assert parse_options(["--resume", str(folder)], gpus_found=0).report.select is None
+
+
+@pytest.mark.parametrize(
+    ("words", "eval_every"),
+    [
+        ("--preset methods-small", 500),
+        ("--preset methods-small --steps 6000", 500),
+        ("--preset methods-small --steps 100", 25),
+        ("--preset methods-small --steps 100 --eval-every 50", 50),
+    ],
+)
+def test_the_evaluations_of_a_preset_come_before_the_end_of_shorter_trials(words: str, eval_every: int) -> None:
+    options = parse_options(words.split(), gpus_found=0)
+    options.check()
+    assert {trial.config.eval_every for trial in planned_trials(options)} == {eval_every}

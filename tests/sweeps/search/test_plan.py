@@ -167,7 +167,7 @@ def test_options_survive_the_record() -> None:
     [
         ("--beta 1 5", "--beta must stay 1 4 10 in this sweep, but got 1 5"),
         ("--scheduler median", "--scheduler must stay asha in this sweep, but got median"),
-        ("--steps 7", "--steps must stay 3500 in this sweep, but got 7"),
+        ("--steps 7", "--steps must stay 2250 in this sweep, but got 7"),
         ("--architecture conv3", "--architecture must stay burgess in this sweep, but got conv3"),
         ("--trials 2", "--trials must stay unset in this sweep, but got 2"),
         ("--repeats 2", "--repeats must stay unset in this sweep, but got 2"),
