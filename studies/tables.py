@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # this checkout's packages, not any installed ones
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.files import replace_json
 
+ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT, RESULTS = ROOT / "docs" / "results.md", ROOT / "docs" / "results.json"
 
 _NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d*\.?\d+)")

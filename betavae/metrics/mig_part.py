@@ -30,7 +30,7 @@ class MigExactPart(MigExact):
     """
 
     name = "mig_exact_part"
-    label = "exact MIG of a part"
+    label = "exact MIG (screen)"
     is_cheap = True
     seconds = 2.0
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from betavae.report.choice import RuleAgreement
 from betavae.report.field_axis import TrialColors
 from betavae.report.marks import mark
-from betavae.report.palette import INK
+from betavae.report.palette import INK, score_axis
 
 _WIDTH, _HEIGHT = 3.4, 3.1  # inches, of a panel
 _MAX_PANELS = 3
@@ -33,7 +33,7 @@ def choice_scatter(agreements: Sequence[RuleAgreement], *, label: str) -> Figure
             mark(axes.scatter(trial.choice, score, color=color, s=28, alpha=0.85, linewidths=0), trial)
         axes.scatter(of_rule[:1], agreement.scores[:1], s=120, facecolors="none", edgecolors=INK, linewidths=1.4)
         axes.set_xlabel(label)
-        axes.set_ylabel(agreement.column.label)
-        axes.set_ylim(bottom=min(0.0, *agreement.scores))
+        axes.margins(x=0.15)  # room for the ring
+        score_axis(axes, agreement.column.label, scores=agreement.scores)
     colors.draw_legend(figure, list(panels), shown[0].trials)
     return figure

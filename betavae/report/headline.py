@@ -63,10 +63,13 @@ def headline(
     num_cut = sum(not trial.is_complete for trial in trials if trial.reports)
     if not num_cut:
         return finding
+    if selection is not None and selection.score is not None and settings[0].is_rated:
+        consequence = f"they have no {selection.label}, and come last."
+    else:
+        consequence = "they are ranked by fewer steps."
     return Headline(
         finding.claim,
-        f"{finding.certainty} {num_cut} of {len(ranked(trials))} trials did not run to their end; they are ranked by "
-        "fewer steps.",
+        f"{finding.certainty} {num_cut} of {len(ranked(trials))} trials did not run to their end; {consequence}",
     )
 
 

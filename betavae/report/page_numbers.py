@@ -42,16 +42,17 @@ def page_numbers(sweep: Sweep, confirmations: Sequence[Confirmed], portraits: Se
     label, trials = report_column(sweep.rank_by).label, ranked(sweep.trials)
     chosen = trials[0].chosen_report
     assert chosen is not None  # a ranked trial has a score
+    num_compared = len(trials) if sweep.selection is None else len(sweep.selection.scores)
     return [
         *_confirmed_numbers(confirmations),
         *_choice_numbers(sweep.selection, trials, label),
         PageNumber(
             f"best {label}" if sweep.selection is None else f"{label} of the chosen",
             f"{chosen[sweep.rank_by]:.3f}",
-            f"trial {trials[0].trial_id} at step {chosen['step']}, the best of {len(trials)}; selected "
+            f"trial {trials[0].trial_id} at step {chosen['step']}, the best of {num_compared}; selected "
             f"{labels_of_choice(sweep)}",
         ),
-        *_requested_numbers(portraits, sweep.rank_by),
+        *_requested_numbers(portraits, sweep),
         PageNumber(
             f"median {label}",
             f"{median_of([trial.last_score for trial in trials]):.3f}",
@@ -82,10 +83,10 @@ def _confirmed_numbers(confirmations: Sequence[Confirmed]) -> list[PageNumber]:
     return numbers
 
 
-def _requested_numbers(portraits: Sequence[Portrait], rank_by: str) -> list[PageNumber]:
-    """Return each score that is taken on request, of the best model of which it has been taken."""
+def _requested_numbers(portraits: Sequence[Portrait], sweep: Sweep) -> list[PageNumber]:
+    """Return each score on request but that which chose models, of the best model of which it has been taken."""
     numbers = []
-    for name in requested_metrics(rank_by):
+    for name in [name for name in requested_metrics(sweep.rank_by) if name != sweep.chosen_by_score]:
         scored = [portrait for portrait in portraits if name in portrait.scores]
         if scored:
             score, ordered = scored[0].scores[name], describe_ordered(scored[0].scores[name], scored[0].space)

@@ -81,11 +81,7 @@ def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
     names = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
     reported = report_columns(names, rank_by=sweep.rank_by)
     chosen_by = sweep.chosen_by_score
-    shown = {
-        sweep.rank_by,
-        *({MigExact.name} - {chosen_by}),
-        *(name for trial in sweep.trials for name in trial.best or {}),
-    }
+    shown = {sweep.rank_by, MigExact.name, *(name for trial in sweep.trials for name in trial.best or {})} - {chosen_by}
     scores = [column for column in reported if column.name in METRICS and column.name in shown]
     factors = [column for column in reported if column.name.startswith(f"{sweep.rank_by}/")]
     losses = [column for column in reported if column.name.startswith("loss/")]

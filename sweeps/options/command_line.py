@@ -71,23 +71,16 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         check_no_secrets(words)
         file_values = _parse(_sweep_parser(), words)
     values = with_overrides(file_values, line_values)
-    base = _base_options(values, gpus_found=gpus_found)
-    origins: Mapping[str, Origin] = base.origins
+    options = _with_values(_base_options(values, gpus_found=gpus_found), values)
+    origins: Mapping[str, Origin] = options.origins
     origins = with_overrides(origins, dict.fromkeys(file_values, _origin("file")))
     origins = with_overrides(origins, dict.fromkeys(line_values, _origin("command line")))
-    options = _with_values(base, values)
-    if "eval_every" not in values and "eval_every" in base.space.axes and options.is_evaluated_too_late:
-        axes = {name: axis for name, axis in options.space.axes.items() if name != "eval_every"}
-        options = replace(options, space=Space(axes))  # of the preset, whose trials are longer
-        origins = {name: origin for name, origin in origins.items() if name != "eval_every"}
     if options.sweep.data_root is not None:
         with errors_naming_flags():
             data_root = str(absolute_path("data_root", options.sweep.data_root))
         options = replace(options, sweep=replace(options.sweep, data_root=data_root))
-    if options.report.is_label_free and origins.get("rank_by", "default") == "default":
-        options = replace(options, search=replace(options.search, rank_by=Elbo.name))
-    if not values.get("resume") and {origins.get(name, "default") for name in ("select", "rank_by")} == {"default"}:
-        options = replace(options, report=replace(options.report, select=options.choosing_score))
+    if "resume" not in values:
+        options = _with_choice(options, origins)
     with errors_naming_flags():
         for name in values:
             if name in options.space.axes:
@@ -327,7 +320,22 @@ def _with_values(base: Options, values: Mapping[str, Any]) -> Options:
     groups = {group: _group_with_values(getattr(base, group), values) for group in GROUPS}
     names = [name for name in (*PARTS, *parameters_by_name()) if name != "seed"]
     axes: dict[str, Axis] = {name: value for name, value in values.items() if name in names or split_field(name)[0]}
-    return replace(base, **groups, space=Space(with_overrides(base.space.axes, axes)))
+    options = replace(base, **groups, space=Space(with_overrides(base.space.axes, axes)))
+    if "eval_every" in values or "eval_every" not in base.space.axes or not options.is_evaluated_too_late:
+        return options
+    space = Space({name: axis for name, axis in options.space.axes.items() if name != "eval_every"})
+    origins = {name: origin for name, origin in options.origins.items() if name != "eval_every"}
+    return replace(options, space=space, origins=origins)  # the trials of the preset are longer
+
+
+def _with_choice(options: Options, origins: Mapping[str, Origin]) -> Options:
+    """Return options with the defaults of `--rank-by` and `--select`, which follow from other options."""
+    ranking, choosing = (origins.get(name, "default") for name in ("rank_by", "select"))
+    if options.report.is_label_free and ranking == "default":
+        return replace(options, search=replace(options.search, rank_by=Elbo.name))
+    if ranking == choosing == "default":
+        return replace(options, report=replace(options.report, select=options.choosing_score))
+    return options
 
 
 def _check_owned(space: Space, name: str) -> None:
