@@ -179,7 +179,8 @@ def format_table(trials: Sequence[Trial], *, root: Path, chosen_by: str | None =
         ]
     fields = _Fields.of(configs)
     rows = [
-        [column.symbol for column in (*score_columns, *best_columns, *fields.columns)]
+        [chosen_by if column.name == chosen_by else column.symbol for column in score_columns]
+        + [column.symbol for column in (*best_columns, *fields.columns)]
         + ["step", *(column.symbol for column in other_columns)]
         + ["best checkpoint" if chosen_by is None else "checkpoint"]
     ]

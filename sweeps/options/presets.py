@@ -99,10 +99,10 @@ PRESETS: dict[PresetName, Options] = {
 }
 """Options by preset.
 
-quick: `python sweeps/run.py`. Eight trials, 7 min 19 s on two cores in float32, best `mig` 0.227. The values come from
-a small scan at beta 16 and 48,000 images: ten runs with batches of 16 had a median `mig` of 0.15 and a maximum of 0.36;
-one run with batches of 32 had 0.15; two with batches of 8 had 0.10 and 0.02. The larger beta comes first, since ASHA
-never stops the first trials at a rung.
+quick: `python sweeps/run.py`. Eight trials, 6 min 48 s on two cores, best `mig_exact` 0.328 (0.194 with an earlier choice,
+a plain beta-VAE in batches of 16). A beta-TCVAE learns soonest in batches of 64 and 128 with a beta of 10 to 24
+(docs/results.md). The larger beta and latent size come first, since ASHA never stops the first trials at a rung. The
+first rung is at 48,000 images.
 full: `python sweeps/run.py --preset full`. 60 trials with the training lengths and model sizes of Locatello et al.
 2019; not yet run on a GPU.
 seed-study: `python sweeps/run.py --preset seed-study`. Five seeds of each beta, trained for 20 epochs of the first

@@ -107,7 +107,7 @@ def test_the_printed_table_ranks_by_the_score_and_shows_the_best_seen(sweep: Swe
     header, first, *_, last = (
         row.split() for row in format_table(trials, root=sweep.folder, chosen_by="mig_exact").splitlines()
     )
-    assert header[:2] == ["exact", "MIG"]
+    assert header[:2] == ["mig_exact", "shape"]
     assert first[0].startswith("0.45")
     assert last[0] == "-"
     (results,) = Results.by_dataset(["dsprites"], trials, [], chosen_by="mig_exact")
