@@ -28,6 +28,7 @@ from sweeps.search.space import (
     Axis,
     Space,
     axis_text,
+    ends,
     parameter_of_axis,
     parse_axis,
     value_text,
@@ -321,7 +322,8 @@ def _with_values(base: Options, values: Mapping[str, Any]) -> Options:
     names = [name for name in (*PARTS, *parameters_by_name()) if name != "seed"]
     axes: dict[str, Axis] = {name: value for name, value in values.items() if name in names or split_field(name)[0]}
     options = replace(base, **groups, space=Space(with_overrides(base.space.axes, axes)))
-    if "eval_every" in values or "eval_every" not in base.space.axes or not options.is_evaluated_too_late:
+    own = base.space.axes.get("eval_every")
+    if own is None or "eval_every" in values or "steps" not in values or max(ends(own)) <= min(ends(values["steps"])):
         return options
     space = Space({name: axis for name, axis in options.space.axes.items() if name != "eval_every"})
     origins = {name: origin for name, origin in options.origins.items() if name != "eval_every"}

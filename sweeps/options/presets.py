@@ -99,8 +99,8 @@ PRESETS: dict[PresetName, Options] = {
 }
 """Options by preset.
 
-quick: `python sweeps/run.py`. Eight trials, 6 min 48 s on two cores, best `mig_exact` 0.328 (0.194 with an earlier choice,
-a plain beta-VAE in batches of 16). A beta-TCVAE learns soonest in batches of 64 and 128 with a beta of 10 to 24
+quick: `python sweeps/run.py`. Eight trials, 6 min 48 s on two cores, best `mig_exact` 0.328 (0.194 with an earlier
+choice, a plain beta-VAE in batches of 16). A beta-TCVAE learns soonest in batches of 64 and 128 with a beta of 10 to 24
 (docs/results.md). The larger beta and latent size come first, since ASHA never stops the first trials at a rung. The
 first rung is at 48,000 images.
 full: `python sweeps/run.py --preset full`. 60 trials with the training lengths and model sizes of Locatello et al.

@@ -58,7 +58,7 @@ def test_equal_spaces_have_equal_axes_however_they_are_given() -> None:
     shared = parse(f"{BETAS} --beta 1 4").space
     assert parse(f"{BETAS} --beta-vae.beta 1 4 --beta-tcvae.beta 1 4").space == shared
     assert parse(f"{BETAS} --beta 1 4 --beta-tcvae.beta 1 4").space == shared
-    assert parse("--beta-vae.beta 1 4").space == parse("--beta 1 4").space
+    assert parse("--beta-tcvae.beta 1 4").space == parse("--beta 1 4").space
     split = parse(f"{BETAS} --beta 1 4 --beta-tcvae.beta 2").space
     assert "beta" not in split.axes
     assert (split.axes["beta-vae.beta"], split.axes["beta-tcvae.beta"]) == ((1.0, 4.0), (2.0,))
@@ -115,14 +115,14 @@ def test_each_axis_has_the_origin_of_its_values() -> None:
         ("--annealed-vae.c_max 3", "--annealed-vae.c_max is not an option (did you mean --annealed-vae.c-max?)"),
         (
             "--factor-vae.gamma 3",
-            "--factor-vae.gamma needs --objective factor-vae, but got beta-vae; leave --factor-vae.gamma out, or add "
+            "--factor-vae.gamma needs --objective factor-vae, but got beta-tcvae; leave --factor-vae.gamma out, or add "
             "factor-vae to --objective.",
         ),
         (
             "--beta-vae.beta 3 --beta-vae.beta 4",
             "--beta-vae.beta must be given once, with all of its values, but is given twice.",
         ),
-        ("--beta 3 --beta-vae.beta 4", "--beta has no effect beside --beta-vae.beta; leave --beta out."),
+        ("--beta 3 --beta-tcvae.beta 4", "--beta has no effect beside --beta-tcvae.beta; leave --beta out."),
         ("--beta-vae.beta", "--beta-vae.beta must be a value, several values, or a range LOW..HIGH, but got nothing."),
         ("--beta-vae.beta x", "--beta-vae.beta must be a number or points such as"),
         (f"{BETAS} --beta-tcvae.beta 3 0", "--beta-tcvae.beta must be positive and finite, but got 0.0."),
@@ -158,7 +158,7 @@ def test_a_file_gives_axes_of_parts_as_names_or_as_tables(text: str, tmp_path: P
         ('"vae.gamma" = 3', "--vae.gamma must begin with the name of a part"),
         ("[beta-vae]\ngamma = 3", "beta-vae has no gamma; it has beta."),
         ('beta-vae.beta = 3\n"beta-vae.beta" = 4', "--beta-vae.beta must be given once"),
-        ("[factor-vae]\ngamma = 3", "--factor-vae.gamma needs --objective factor-vae, but got beta-vae"),
+        ("[factor-vae]\ngamma = 3", "--factor-vae.gamma needs --objective factor-vae, but got beta-tcvae"),
     ],
 )
 def test_a_wrong_axis_of_a_part_in_a_file_is_refused(text: str, message: str, tmp_path: Path) -> None:

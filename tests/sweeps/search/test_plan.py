@@ -76,7 +76,7 @@ def test_a_record_of_an_earlier_version_names_no_likelihood_and_means_bernoulli(
 def test_a_schedule_lies_outside_a_range_of_numbers() -> None:
     space = asked("--beta 1..16 --search random --trials 2").space
     assert space.scheduled_names() == []
-    config = TrialConfig.from_dict({"beta": "12@0,4@70", "latent_size": 5})
+    config = TrialConfig.from_dict({"objective": "beta-tcvae", "beta": "12@0,4@70", "latent_size": 5})
     assert "beta 12@0,4@70, not 1..16" in space.mismatch(config)
 
 
