@@ -26,12 +26,17 @@ def trial_notes(sweep: Sweep, portraits: Sequence[Portrait], varied: Sequence[st
     """
     anchors = {name_in_sweep(portrait.trial): anchor_of(portrait) for portrait in reversed(portraits)}
     named = {name_in_sweep(trial): trial for trial in (*sweep.trials, *sweep.confirming)}
-    return {name: {"text": _describe(trial, varied), "model": anchors.get(name, "")} for name, trial in named.items()}
+    label = "" if sweep.selection is None else sweep.selection.label
+    return {
+        name: {"text": _describe(trial, varied, label), "model": anchors.get(name, "")} for name, trial in named.items()
+    }
 
 
-def _describe(trial: Trial, varied: Sequence[str]) -> str:
+def _describe(trial: Trial, varied: Sequence[str], choice_label: str) -> str:
     setting = describe_config(trial.config, varied)
-    return ". ".join(filter(None, [_score(trial), setting, f"Seed {trial.config.seed}, {trial.status}"]))
+    choice = "" if trial.choice is None else f"{choice_label} {trial.choice:.4f}"
+    scores = ", ".join(filter(None, [choice, _score(trial)]))
+    return ". ".join(filter(None, [scores, setting, f"Seed {trial.config.seed}, {trial.status}"]))
 
 
 def _score(trial: Trial) -> str:
