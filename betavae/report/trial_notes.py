@@ -27,9 +27,8 @@ def trial_notes(sweep: Sweep, portraits: Sequence[Portrait], varied: Sequence[st
     anchors = {name_in_sweep(portrait.trial): anchor_of(portrait) for portrait in reversed(portraits)}
     named = {name_in_sweep(trial): trial for trial in (*sweep.trials, *sweep.confirming)}
     label = "" if sweep.selection is None else sweep.selection.label
-    return {
-        name: {"text": _describe(trial, varied, label), "model": anchors.get(name, "")} for name, trial in named.items()
-    }
+    texts = {name: _describe(trial, varied, label) for name, trial in named.items()}
+    return {name: {"text": text, "model": anchors.get(name, "")} for name, text in texts.items()}
 
 
 def _describe(trial: Trial, varied: Sequence[str], choice_label: str) -> str:

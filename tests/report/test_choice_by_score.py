@@ -12,6 +12,7 @@ from betavae.records.sweep import Sweep, read_sweep
 from betavae.report.confirmation import confirmed
 from betavae.report.headline import headline
 from betavae.report.settings import settings_of
+from betavae.report.trial_notes import trial_notes
 from betavae.report.write import write_report
 from sweeps.choosing import rated_by_score
 from sweeps.options.options import ReportOptions
@@ -114,6 +115,12 @@ def test_the_printed_table_ranks_by_the_score_and_shows_the_best_seen(sweep: Swe
     assert (
         "b5, mig_exact 0.450 at its end, the highest of 12, selected with labels (their median 0.375)" in results.best()
     )
+
+
+def test_a_trial_that_is_pointed_at_names_the_score_that_chose(sweep: Sweep) -> None:
+    notes = trial_notes(sweep, [], ["beta"])
+    assert notes["b5"]["text"] == f"{LABEL} 0.4500, MIG 0.4000. beta = 4. Seed 5, finished"
+    assert notes["c0"]["text"] == "MIG 0.9000. beta = 1. Seed 0, stopped"
 
 
 def test_a_sweep_without_the_score_ranks_as_before(make_sweep: MakeSweep) -> None:
