@@ -33,8 +33,8 @@ def run_ours(results: str) -> None:
     """Run the sweep's command, without the report."""
     betas = " ".join(map(str, BETAS))
     options = (
-        f"--beta {betas} -z 10 --lr 1e-3 --batch-size 64 --steps {STEPS} --scheduler none --num-gpus 0 "
-        f"--num-cpus {NUM_WORKERS} --results {results} --name ours --no-report"
+        f"--objective beta-vae --beta {betas} -z 10 --lr 1e-3 --batch-size 64 --steps {STEPS} --scheduler none "
+        f"--num-gpus 0 --num-cpus {NUM_WORKERS} --results {results} --name ours --no-report"
     )
     _run([sys.executable, str(REPOSITORY / "sweeps" / "run.py"), *options.split()])
 

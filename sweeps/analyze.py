@@ -27,7 +27,7 @@ from betavae.report.export import Export, best_checkpoints, check_export, export
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
 from betavae.text import one_line
-from sweeps.choosing import as_among, choose_models, rule_of
+from sweeps.choosing import as_among, choose_models, files_to_read, rule_of, scores_now
 from sweeps.model_scores import models_to_score, take_model_scores
 from sweeps.options.command_line import parse_analysis_options
 from sweeps.options.fields import errors_naming_flags
@@ -137,7 +137,8 @@ def analyze(
         rule = rule_of(options, sweep.trials)
         selection: Selection | None = None
         if rule is not None:
-            mirror.pull(lambda name: name.endswith(stored_names(rule.files)))
+            files = stored_names(files_to_read(rule, sweep.trials))
+            mirror.pull(lambda name: name.endswith(files))
             selection, not_scored = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
             problems += not_scored
             if selection.score is not None and not selection.scores:
@@ -145,7 +146,8 @@ def analyze(
         models = models_to_score(sweep.with_selection(selection), options)
         taken = take_model_scores(models, data, device=device, mirror=mirror)
         # again, to include the scores that were taken, and what a running sweep has added
-        sweep = read_sweep(mirror.local).with_scores(taken.unwritten).with_selection(selection)
+        sweep = read_sweep(mirror.local).with_scores(taken.unwritten)
+        sweep = sweep.with_selection(scores_now(selection, sweep.trials))
         report = write_report(
             sweep,
             report_folder,

@@ -42,6 +42,15 @@ def as_among(text: str | None) -> Among | None:
     return next((among for among in get_args(Among) if among == text), None)
 
 
+def files_to_read(rule: Rule, trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Return the files of checkpoints that a rule reads, apart from records: none if it is a score that all have."""
+    return () if isinstance(rule, ScoreRule) and not _without(rule, compared_trials(trials, rule)) else rule.files
+
+
+def _without(rule: ScoreRule, trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for trial in trials if trial.final_score(rule.name) is None]
+
+
 def default_among(trials: Sequence[Trial]) -> Among:
     """Return `setting` if every setting of the compared trials has two of them or more, else `all`."""
     counts = Counter(trial.setting for trial in compared_trials(trials))
@@ -49,14 +58,23 @@ def default_among(trials: Sequence[Trial]) -> Among:
 
 
 def rated_by_score(trials: Sequence[Trial], options: ReportOptions) -> Sequence[Trial]:
-    """Return trials with the score that chooses models, as far as their checkpoints hold it.
+    """Return trials with the score that chooses models, as far as their reports and checkpoints hold it now.
 
     Where another rule chooses, or none does, the trials are returned as they are.
     """
     rule = rule_of(options, trials)
     if not isinstance(rule, ScoreRule):
         return trials
+    trials = [replace(trial) for trial in trials]  # which reads checkpoints again
     return selection_of(rule, rule.choose(compared_trials(trials, rule)).scores).rated(trials)
+
+
+def scores_now(selection: Selection | None, trials: Sequence[Trial]) -> Selection | None:
+    """Return a selection with the scores of trials that have ended since, if a score of final models chooses."""
+    if selection is None or selection.score is None:
+        return selection
+    rule = ScoreRule(selection.score)
+    return replace(selection, scores={**rule.choose(compared_trials(trials, rule)).scores, **selection.scores})
 
 
 def compared_trials(trials: Sequence[Trial], rule: Rule | None = None) -> list[Trial]:
@@ -93,7 +111,8 @@ def choose_models(
     compared = compared_trials(trials, rule)
     problems: list[str] = []
     if isinstance(rule, ScoreRule):
-        models = [ScoredModel(trial.trial_id, trial.final_checkpoint, (rule.name,)) for trial in compared]
+        lacking = _without(rule, compared)
+        models = [ScoredModel(trial.trial_id, trial.final_checkpoint, (rule.name,)) for trial in lacking]
         taken = take_model_scores(models, data, device=device, mirror=mirror)
         # again from their files, to which the scores were written, or could not be
         compared, problems = [replace(trial, unkept=taken.unwritten) for trial in compared], taken.problems
@@ -123,5 +142,5 @@ def _unscored(rule: Rule, trials: Sequence[Trial], compared: Sequence[Trial], sc
         f"{rule.label} scored none of {counted(len(group), 'model')}{f' of {name}' if len(names) > 1 else ''}, so they "
         f"rank by {trials[0].rank_by}: {reason}"
         for name, group in groups.items()
-        if not any(trial.trial_id in scores for trial in group)
+        if group and not any(trial.trial_id in scores for trial in group)
     ]

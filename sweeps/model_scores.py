@@ -88,8 +88,11 @@ def _models_of_part(sweep: Sweep, options: ReportOptions) -> list[ScoredModel]:
         if (scores := _scores_of(rank, options))
     ]
     chosen_by = () if sweep.chosen_by_score is None else (sweep.chosen_by_score,)
-    for rank, confirmation in enumerate(confirmed(sweep.trials, sweep.confirming)):
-        if scores := tuple(dict.fromkeys((*chosen_by, *_scores_of(rank, options)))):
+    finished = [trial for trial in sweep.confirming if trial.status == "finished"]
+    is_known = all(trial.final_score(name) is not None for trial in finished for name in chosen_by)
+    score = sweep.chosen_by_score if is_known else None
+    for rank, confirmation in enumerate(confirmed(sweep.trials, sweep.confirming, score=score)):
+        if scores := tuple(dict.fromkeys((*(() if is_known else chosen_by), *_scores_of(rank, options)))):
             models += [_final_model(trial, scores) for trial in confirmation.trials]
     return models
 

@@ -212,8 +212,8 @@ def sweep(
         )
         print(plan, flush=True)
     results = run_stages(folder, known_trials=known_trials, data=data, resources=resources, interruption=interruption)
-    trials = rated_by_score(results.search.trials.read, options.report)
     folder.note_end(results.trials, completion=results.completion, lost_trials=results.lost_trials)
+    trials = rated_by_score(results.search.trials.read, options.report)
     parts = Results.by_dataset(
         options.space.names_of("dataset"),
         trials,

@@ -16,7 +16,7 @@ from betavae.records.sweep import CONFIRM_FOLDER, SEARCH_FOLDER
 from betavae.records.trial import Trial, Trials, num_ended
 from betavae.records.weights import stored_names
 from betavae.text import one_line
-from sweeps.choosing import choose_models, rule_of
+from sweeps.choosing import choose_models, files_to_read, rule_of
 from sweeps.cluster import Resources, running_ray
 from sweeps.interrupts import Interruption, starting_ray
 from sweeps.loggers.base import LogContext
@@ -175,7 +175,7 @@ def _rated(trials: list[Trial], folder: SweepFolder, data: Mapping[str, FactorIm
     rule = rule_of(folder.options.report, trials)
     if rule is None:
         return trials
-    folder.mirror.pull(lambda name: is_record(name) or name.endswith(stored_names(rule.files)))
+    folder.mirror.pull(lambda name: is_record(name) or name.endswith(stored_names(files_to_read(rule, trials))))
     prepare_process(num_threads=available_cores())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     selection, problems = choose_models(trials, rule, data, device=device, mirror=folder.mirror)

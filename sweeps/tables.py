@@ -125,7 +125,7 @@ class Results:
         return [
             cls(
                 searched,
-                confirmed(searched, again, score=chosen_by),
+                confirmed(searched, again, score=chosen_by) or confirmed(searched, again),
                 reproduced(searched),
                 name if len(names) > 1 else "",
                 chosen_by if any(trial.choice is not None for trial in searched) else None,
@@ -169,7 +169,7 @@ def format_table(trials: Sequence[Trial], *, root: Path, chosen_by: str | None =
         return "no trial has a score"
     configs, rank_by = [trial.config for trial in scored_trials], scored_trials[0].rank_by
     names = {name: None for trial in scored_trials for name in trial.chosen_report or {}}
-    columns = report_columns(names, rank_by=chosen_by or rank_by)
+    columns = report_columns([*([] if chosen_by is None else [chosen_by]), *names], rank_by=chosen_by or rank_by)
     score_columns = [column for column in columns if column.name.partition("/")[0] == (chosen_by or rank_by)]
     best_columns = [] if chosen_by is None else [report_column(f"{BEST}{rank_by}")]
     other_columns = [column for column in columns if column.name.startswith("loss/") or column.higher_is_better is None]
@@ -185,7 +185,9 @@ def format_table(trials: Sequence[Trial], *, root: Path, chosen_by: str | None =
         + ["best checkpoint" if chosen_by is None else "checkpoint"]
     ]
     for trial, cells in zip(scored_trials, fields.cells, strict=True):
-        rows.append(_row(trial, [*score_columns, *best_columns], cells, other_columns, root))
+        scores = _scores_of(trial, chosen_by)
+        written = [column.write(scores.get(column.name)) for column in (*score_columns, *best_columns)]
+        rows.append(_row(trial, [*written, *cells], other_columns, root))
     return _align(rows)
 
 
@@ -243,11 +245,11 @@ def _describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed], 
         return f"{describe_config(first.config, configs)}: {score}{search_score}"
     scored_trials = ranked(trials)
     best, median = scored_trials[0], float(np.median([trial.last_score for trial in scored_trials]))
-    if best.choice is not None:
+    if chosen_by is not None and best.choice is not None:
         rated = [trial.choice for trial in scored_trials if trial.choice is not None]
         return (
             f"{one_line(best.trial_id)}, {chosen_by} {best.choice:.3f} at its end, the highest of {len(rated)}, "
-            f"selected {labels_of_ranking(chosen_by or best.rank_by)} (their median {np.median(rated):.3f}): "
+            f"selected {labels_of_ranking(chosen_by)} (their median {np.median(rated):.3f}): "
             f"{describe_config(best.config, configs)}, seed {best.config.seed}"
         )
     return (
@@ -378,13 +380,19 @@ class _Fields:
         return cls(columns, tuple(cells))
 
 
-def _row(
-    trial: Trial, score_columns: Sequence[Column], cells: Sequence[str], other_columns: Sequence[Column], root: Path
-) -> list[str]:
+def _scores_of(trial: Trial, chosen_by: str | None) -> dict[str, float | None]:
+    """Return the scores of a trial's row, without those of the score that chooses if it has not scored the trial."""
+    scores: dict[str, float | None] = {**(trial.chosen_report or {}), f"{BEST}{trial.rank_by}": trial.score}
+    if chosen_by is None:
+        return scores
+    if trial.choice is None:
+        scores = {name: score for name, score in scores.items() if name.partition("/")[0] != chosen_by}
+    return {**scores, chosen_by: trial.choice}
+
+
+def _row(trial: Trial, cells: Sequence[str], other_columns: Sequence[Column], root: Path) -> list[str]:
     report, checkpoint = trial.chosen_report or {}, trial.chosen_checkpoint
-    numbers = {**report, f"{BEST}{trial.rank_by}": trial.score}
     return [
-        *(column.write(numbers.get(column.name)) for column in score_columns),
         *cells,
         f"{report['step']}",
         *(column.write(report.get(column.name)) for column in other_columns),

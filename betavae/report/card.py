@@ -91,7 +91,7 @@ def card_text(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, data: Facto
         card_scores=_card_scores(scores),
         factors=_factors(scores),
         choice=_describe_choice(sweep),
-        rank_by=_code(trial.rank_by),
+        median_of=trial.rank_by,
         origin=f"{sweep.folder.name}/{checkpoint.folder.relative_to(sweep.folder)}",
         command=_describe_command(sweep),
         versions=", ".join(f"{name} {value}" for name, value in sweep.record.get("versions", {}).items()),
@@ -102,7 +102,8 @@ def card_text(sweep: Sweep, trial: Trial, checkpoint: Checkpoint, *, data: Facto
 
 def _describe_choice(sweep: Sweep) -> str:
     """Return how the model was chosen, and whether that looked at factors."""
-    labels, num_trials = labels_of_choice(sweep), len(ranked(sweep.trials))
+    labels, selection = labels_of_choice(sweep), sweep.selection
+    num_trials = len(ranked(sweep.trials)) if selection is None else len(selection.scores)
     origin = "the factors" if labels == "with labels" else "no factor"
     if sweep.selection is None:
         what = f"the best checkpoint of the best of {num_trials} trials, by {_code(sweep.rank_by)}"

@@ -112,6 +112,7 @@ def setting_rows(trials: Sequence[Trial]) -> list[dict[str, Any]]:
             **setting_values(setting.config),
             "rank": rank,
             "seeds": setting.num_seeds,
+            "trials": len(setting.trials),
             **_spread("choice", setting.scores if setting.is_rated else ()),
             **_spread(setting.trials[0].rank_by, setting.best_scores),
         }

@@ -129,7 +129,8 @@ def best_checkpoints(sweep: Sweep) -> dict[str, Checkpoint]:
 def _whole_checkpoint(trial: Trial) -> Checkpoint:
     checkpoint = trial.chosen_checkpoint
     if checkpoint is None:
-        raise CheckpointError(f"{trial.folder} must hold a checkpoint to be exported, but has none that can be read.")
+        wanted = "a checkpoint" if trial.choice is None else "a checkpoint of the end"
+        raise CheckpointError(f"{trial.folder} must hold {wanted} to be exported, but has none that can be read.")
     check_checkpoint(checkpoint.folder, only=(CONFIG_FILE, MODEL_FILE))
     return checkpoint
 

@@ -60,17 +60,21 @@ def headline(
         finding = _chosen(settings, names, rule=selection.label)
     else:
         finding = _compare(settings, names, label=_label(settings[0], selection))
-    num_cut = sum(not trial.is_complete for trial in trials if trial.reports)
+    num_cut = len(_cut(trials))
     if not num_cut:
         return finding
-    if selection is not None and selection.score is not None and settings[0].is_rated:
+    consequence = "they are ranked by fewer steps."
+    if selection is not None and settings[0].is_rated and all(trial.choice is None for trial in _cut(trials)):
         consequence = f"they have no {selection.label}, and come last."
-    else:
-        consequence = "they are ranked by fewer steps."
     return Headline(
         finding.claim,
         f"{finding.certainty} {num_cut} of {len(ranked(trials))} trials did not run to their end; {consequence}",
     )
+
+
+def _cut(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials with a score that did not run to their end."""
+    return [trial for trial in trials if trial.reports and not trial.is_complete]
 
 
 def _label(setting: Setting, selection: Selection | None) -> str:
@@ -112,7 +116,8 @@ def _compare(settings: Sequence[Setting], names: Sequence[str], *, label: str) -
     what = describe_config(first.config, names)
     if first.is_rated and not second.is_rated:
         return Headline(
-            f"{what} alone has {_with_article(label)}: {first.median:.3f}, over {_seeds(first)}.",
+            f"{what} alone has {_with_article(label)}: {first.median:.3f}"
+            f"{'' if first.num_seeds == 1 else f', the median over {_seeds(first)}'}.",
             "No model of another setting was trained to its end, so none has this score.",
         )
     over = f"{_seeds(first)} against {_seeds(second)}" if first.num_seeds != second.num_seeds else _seeds(first)

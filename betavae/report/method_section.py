@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from betavae.columns import Column, has_several_objectives
+from betavae.columns import Column, has_several_objectives, report_column
 from betavae.metrics.total_correlation import TotalCorrelationMetric
 from betavae.objectives import OBJECTIVES
 from betavae.records.sweep import Sweep
@@ -25,7 +25,8 @@ class MethodSection:
     """What the section shows.
 
     Attributes:
-        label: The label of the ranking score.
+        label: The label of the score that ranks the methods.
+        labels: `with labels` or `without labels`, by whether that score looks at factors.
         compared: Which models are compared, in a sentence or two.
         score_pictures: The figure of the scores.
         other_pictures: The figure of the total correlation, the KL and the reconstruction beside the ranking score.
@@ -37,6 +38,7 @@ class MethodSection:
     """
 
     label: str
+    labels: str
     compared: str
     score_pictures: tuple[Picture, ...]
     other_pictures: tuple[Picture, ...]
@@ -63,6 +65,7 @@ def method_section(comparison: MethodComparison, folder: Path) -> MethodSection:
     columns = tuple(quantity.column for quantity in comparison.others)
     return MethodSection(
         label=label,
+        labels=labels_of_ranking(comparison.ranking.column.name),
         compared=_describe_compared(comparison),
         score_pictures=(_score_picture(comparison, folder),),
         other_pictures=(_other_picture(comparison, folder),) if comparison.others else (),
@@ -120,7 +123,7 @@ def _describe_best_checkpoints(comparison: MethodComparison, quantities: tuple[Q
     labels = [quantity.column.label for quantity in quantities if quantity.is_of_best]
     if not labels:
         return []
-    column = comparison.ranking.column
+    column = report_column(comparison.methods[0].trials[0].rank_by)
     chosen = f"chosen {labels_of_ranking(column.name)}"
     return [f"Of the best checkpoint by {column.label}, {chosen}: {', '.join(labels)}."]
 

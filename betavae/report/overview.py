@@ -93,6 +93,7 @@ def render_overview(
     tried = {objective for values in best_values.values() for objective in values}
     portraits = [portrait for finding in findings.values() for portrait in finding.portraits]
     methods = [describe_method(finding.portraits, sweep.rank_by) for finding in findings.values()]
+    rankings = [finding.methods.ranking.column for finding in findings.values() if finding.methods is not None]
     return template("overview.html").render(
         name=sweep.folder.name,
         claim=claim(sweep),
@@ -100,7 +101,8 @@ def render_overview(
         state=describe_state(sweep),
         problems=problems,
         label=report_column(sweep.rank_by).label if sweep.selection is None else sweep.selection.label,
-        methods_label=report_column(sweep.chosen_by_score or sweep.rank_by).label,
+        methods_label=" or ".join(dict.fromkeys(column.label for column in rankings)),
+        methods_labels=labels_of_ranking(rankings[0].name if rankings else sweep.rank_by),
         ranking_labels=labels_of_ranking(sweep.rank_by),
         is_ruled=sweep.selection is not None,
         dataset_names=sweep.dataset_names,

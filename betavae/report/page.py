@@ -123,7 +123,7 @@ def render_page(
         failed_new_seeds=[trial for trial in sweep.confirming if trial.error is not None],
         failed=[row for row in rows if row["error"]],
         trial_notes=trial_notes(sweep, portraits, varied),
-        settings=settings if any(setting.num_seeds > 1 for setting in settings) else [],
+        settings=settings if any(len(setting.trials) > 1 for setting in settings) else [],
         counted=counted,
         describe=lambda setting: describe_config(setting.config, varied),
         pictures=_sweep_pictures(sweep, portraits, importances, folder / "figures"),

@@ -207,7 +207,7 @@ def _median_curve(trials: Sequence[Trial], name: str) -> tuple[list[int], list[f
 
 def _mark_medians(axes: Axes, axis: FieldAxis, trials: Sequence[Trial]) -> None:
     for setting in settings_of(trials):
-        if setting.num_seeds > 1:
+        if len(setting.trials) > 1:
             place = axis.places(axis.values_of(setting.trials[:1]))
             axes.plot(place, [median_of(setting.best_scores)], marker="_", markersize=16, markeredgewidth=2, color=INK)
 

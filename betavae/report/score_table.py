@@ -71,7 +71,7 @@ class Agreement:
 
 
 def scored_models(sweep: Sweep) -> list[ModelScores]:
-    """Return the models of which a score on request has been taken, the best first: each trial's best checkpoint."""
+    """Return the models of which a score on request has been taken, the best first: each trial's chosen one."""
     models = []
     for trial in ranked(sweep.trials):
         checkpoint = trial.chosen_checkpoint

@@ -270,7 +270,8 @@ def _portray_trial(
 ) -> Portrait:
     checkpoint = trial.chosen_checkpoint
     if checkpoint is None:
-        raise CheckpointError(f"{trial.folder} must hold a checkpoint with its scores, but has none that can be read.")
+        wanted = "a checkpoint" if trial.choice is None else "a checkpoint of the end"
+        raise CheckpointError(f"{trial.folder} must hold {wanted} with its scores, but has none that can be read.")
     return portray(trial, checkpoint, title=title, data=data[trial.config.dataset.name], device=device)
 
 

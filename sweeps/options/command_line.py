@@ -8,6 +8,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args
 
 from betavae.config import PARTS, parameters_by_name
@@ -323,11 +324,14 @@ def _with_values(base: Options, values: Mapping[str, Any]) -> Options:
     axes: dict[str, Axis] = {name: value for name, value in values.items() if name in names or split_field(name)[0]}
     options = replace(base, **groups, space=Space(with_overrides(base.space.axes, axes)))
     own = base.space.axes.get("eval_every")
-    if own is None or "eval_every" in values or "steps" not in values or max(ends(own)) <= min(ends(values["steps"])):
+    if own is None or "eval_every" in values or "steps" not in values:
+        return options
+    is_complete = Path(values.get("config", "")).suffix == ".json"  # a record, which has all that is not the default
+    if not is_complete and max(ends(own)) <= min(ends(values["steps"])):
         return options
     space = Space({name: axis for name, axis in options.space.axes.items() if name != "eval_every"})
     origins = {name: origin for name, origin in options.origins.items() if name != "eval_every"}
-    return replace(options, space=space, origins=origins)  # the trials of the preset are longer
+    return replace(options, space=space, origins=origins)  # the trials of the preset are others
 
 
 def _with_choice(options: Options, origins: Mapping[str, Origin]) -> Options:

@@ -164,8 +164,9 @@ class SearchOptions:
     predict the final ranking, or half of all steps if that is less."""
 
     rank_by: str = option(RANK_BY, resume="fixed", metavar="SCORE")
-    """Score that search, stopping rule, ranking and confirmation use: `mig`, `mig_quantile`, or one of `--live-scores`.
-    With a `--select` that looks at no factor, the default is `elbo`."""
+    """Score by which the search and the stopping rule go: `mig`, `mig_quantile`, or one of `--live-scores`. If it is
+    given, and `--select` is not, its highest value during training also chooses, ranks and confirms models. With a
+    `--select` that looks at no factor, the default is `elbo`."""
 
     live_scores: tuple[str, ...] | None = option(None, resume="fixed", metavar="SCORE")
     """Take these scores too at every evaluation, beside `mig`, `mig_quantile` and `active_units`. Seconds of each on
@@ -348,12 +349,14 @@ class Options:
     @property
     def final_scores(self) -> tuple[str, ...]:
         """The names of the scores that are taken of a final model alone."""
-        return tuple(name for name in self._named_final_scores if name not in self.live_scores)
+        chosen_by = self.report.chosen_by_score
+        names = dict.fromkeys([*self._named_final_scores, *([] if chosen_by is None else [chosen_by])])
+        return tuple(name for name in names if name not in self.live_scores and not METRICS[name].is_live)
 
     @property
     def choosing_score(self) -> str | None:
-        """The default of `--select`: the first of the final scores by which models can be chosen; None if none can."""
-        return next((name for name in self._named_final_scores if name in rule_names()), None)
+        """The default of `--select`: the first of the final scores that can choose with labels; None if none can."""
+        return next((n for n in self._named_final_scores if n in rule_names() and METRICS[n].needs_factors), None)
 
     @property
     def _named_final_scores(self) -> tuple[str, ...]:
@@ -520,10 +523,10 @@ parameters, in `space`."""
 
 
 _EXACT = "mig_exact"
+"""The score that `--exact` takes."""
+
 _SHORT_PRESETS = ("quick", "seed-study")
 """Presets whose trials are shorter than the exact score."""
-
-"""The score that `--exact` takes."""
 
 
 def _needs_factors(name: str) -> bool:

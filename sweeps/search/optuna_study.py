@@ -54,7 +54,7 @@ def write_studies(sweep: Sweep, path: Path) -> list[str]:
 
     - State: COMPLETE if it ran all its steps, PRUNED if a stopping rule stopped it, FAIL if it failed, RUNNING if it
       runs or was interrupted.
-    - Value: in a search the highest score, as in the sweep's ranking; in a confirmation the score at the last step. A
+    - Value: in a search the highest ranking score during training; in a confirmation the score at the last step. A
       failed or running trial has none.
     - Parameters: those that the sweep varies, under the names of its axes. Numbers have a range from the smallest to
       the largest value of the axis, on the parameter's scale; names, booleans and axes with a schedule are categories.

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from betavae.errors import InputError
+from betavae.records.record import FORMAT
 from sweeps.options.command_line import parse_options
 from sweeps.options.fields import options_of
 from sweeps.options.options import Options, SweepOptions
@@ -150,6 +151,15 @@ def test_a_name_of_no_study_lists_them(name: str, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="or one of the studies beta-tcvae, .*, beta-vae, search, but "):
         parse("--config", name)
+
+
+def test_a_record_of_an_earlier_version_keeps_its_evaluations(tmp_path: Path) -> None:
+    """The preset had no `eval_every` then."""
+    options = options_to_dict(parse("--preset", "quick", "--steps", "3500", "--eval-every", "875"))
+    del options["space"]["eval_every"]
+    record = tmp_path / "sweep.json"
+    record.write_text(json.dumps({"format": FORMAT, "options": options}))
+    assert parse("--config", record).space.axis("eval_every") == (875,)
 
 
 def test_the_help_names_every_study() -> None:

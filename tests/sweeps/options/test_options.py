@@ -173,7 +173,7 @@ def test_a_record_of_an_earlier_version_takes_no_final_scores() -> None:
     """A resume of such a sweep scores its other trials as it has scored the first."""
     groups = options_to_dict(parse_options([], gpus_found=0))
     assert options_from_dict(groups).final_scores == ("mig_exact_part",)
-    del groups["search"]["final_scores"]
+    del groups["search"]["final_scores"], groups["report"]["select"]
     assert options_from_dict(groups).final_scores == ()
 
 
@@ -185,6 +185,9 @@ def test_a_record_of_an_earlier_version_takes_no_final_scores() -> None:
         (["--select", "udr", "--repeats", "3"], ()),
         (["--final-scores"], ()),
         (["--final-scores", "irs", "dci"], ("irs", "dci")),
+        (["--select", "mig_exact"], ("mig_exact_part", "mig_exact")),  # what chooses is taken
+        (["--select", "dci", "--final-scores"], ("dci",)),
+        (["--select", "mig"], ("mig_exact_part",)),
     ],
 )
 def test_the_exact_score_is_taken_of_final_models_unless_asked_otherwise(
@@ -209,6 +212,7 @@ def test_a_final_score_that_cannot_be_is_refused(words: str) -> None:
         (["--final-scores", "irs", "dci"], "irs"),
         (["--final-scores", "total_correlation", "dci"], "dci"),  # of the first a lower value is better
         (["--final-scores"], None),
+        (["--final-scores", "elbo", "mig_exact"], "mig_exact"),  # the first needs no labels: it is not meant to choose
         (["--rank-by", "mig"], None),
         (["--select", "mig"], "mig"),
         (["--live-scores", "mig_exact_part"], "mig_exact_part"),
