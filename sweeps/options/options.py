@@ -377,8 +377,8 @@ class Options:
             InputError: Naming the option and the score.
         """
         scores = {
-            "--select": [self.report.select or ""],
             "--rank-by": [self.search.rank_by],
+            "--select": [self.report.select or ""],
             "--live-scores": self.search.live_scores or (),
             "--final-scores": self.search.final_scores or (),
             "--scores": self.report.scores or (),

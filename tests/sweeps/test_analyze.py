@@ -98,7 +98,7 @@ def test_the_best_model_is_exported_with_its_card(
     card = (exported / "README.md").read_text()
     assert "| `mig` | 0.4000 |" in card
     assert "| `mig_exact` |" in card
-    assert "The median of all trials, each at its end, is 0.2500." in card  # 0.4 and 0.1: what nobody selected
+    assert "The median `mig` of all trials, each at its end, is 0.2500." in card  # 0.4 and 0.1: what nobody selected
     assert "trained with 2 seeds that took no part in the choice, has a median `mig` of\n  0.2500" in card
     shutil.rmtree(folder)  # what is given away stands alone
     script = (exported / "traverse.py").read_text()

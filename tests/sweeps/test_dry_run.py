@@ -37,7 +37,7 @@ def test_it_says_everything_and_starts_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(socket, "socket", None)  # as any start of Ray would need
-    (tmp_path / "study.toml").write_text("batch_size = 8\n")
+    (tmp_path / "study.toml").write_text("batch_size = 8\nobjective = 'beta-vae'\n")
     before = set(tmp_path.rglob("*"))
     asked = f"{SMALL} --config study.toml --beta 4 --name x -z 3 5 --dry-run --images 700"
     assert main(asked.split()) == DONE
@@ -90,7 +90,7 @@ def test_a_cluster_is_joined_and_asked_but_not_measured(
 @pytest.mark.parametrize(
     ("hopeless", "reason"),
     [
-        ("--beta 1e308", "The loss must be finite, but at step 1 it was: total inf"),
+        ("--objective beta-vae --beta 1e308", "The loss must be finite, but at step 1 it was: total inf"),
         ("--lr 1e30", "The loss must be finite"),
     ],
 )
@@ -186,7 +186,10 @@ def test_each_planned_trial_is_priced_by_its_own_work() -> None:
     )
 
 
-TWO = f"{SMALL} --dataset dsprites blocks --dsprites.images 700 --beta 4 8 -z 3 --lr 1e-3 --confirm 1 --seeds 3"
+TWO = (
+    f"{SMALL} --objective beta-vae --dataset dsprites blocks --dsprites.images 700 --beta 4 8 -z 3 --lr 1e-3 "
+    "--confirm 1 --seeds 3"
+)
 
 
 def test_each_data_set_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:

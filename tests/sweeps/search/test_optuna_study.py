@@ -24,7 +24,7 @@ from sweeps.search.optuna_study import write_studies
 
 SCHEDULE = "12@0,4@70"
 
-COMMON = "-z 3 --lr 1e-3 --steps 200 --eval-every 100"
+COMMON = "--objective beta-vae -z 3 --lr 1e-3 --steps 200 --eval-every 100"
 """Values of every trial of `make_sweep`."""
 
 

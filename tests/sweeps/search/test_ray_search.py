@@ -21,7 +21,8 @@ from sweeps.storage.stage_folder import StageFolder
 
 
 def asked(words: str) -> Options:
-    options = parse_options(f"--seed 3 -z 5 --lr 1e-3 --steps 100 --eval-every 10 {words}".split(), gpus_found=0)
+    fixed = "--seed 3 --objective beta-vae -z 5 --lr 1e-3 --steps 100 --eval-every 10"
+    options = parse_options(f"{fixed} {words}".split(), gpus_found=0)
     options.check()
     return options
 

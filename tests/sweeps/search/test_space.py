@@ -54,8 +54,8 @@ def test_a_grid_is_the_union_of_what_each_part_spans() -> None:
 
 def test_a_parameter_that_no_chosen_part_has_is_refused_by_name() -> None:
     message = (
-        "--gamma needs --objective annealed-vae, factor-vae or gentle, but got beta-vae; leave --gamma out, or choose "
-        "an objective that has it"
+        "--gamma needs --objective annealed-vae, factor-vae or gentle, but got beta-tcvae; leave --gamma out, or "
+        "choose an objective that has it"
     )
     with pytest.raises(InputError, match=re.escape(message)):
         parse_options(["--gamma", "3"], gpus_found=0)
@@ -107,7 +107,7 @@ def test_what_does_not_lie_in_a_space_is_named() -> None:
     other = parse_options(["--beta", "5", "--lr", "1e-3"], gpus_found=0)
     assert other.space.mismatch(trial.config) == "beta 4.0, not 5"
     gentle = parse_options(["--objective", "gentle"], gpus_found=0)
-    assert gentle.space.mismatch(trial.config) == "objective beta-vae, not gentle"
+    assert gentle.space.mismatch(trial.config) == "objective beta-tcvae, not gentle"
     ranged = parse_options(["--beta", "1..5", "--lr", "1e-3", "--search", "random", "--trials", "3"], gpus_found=0)
     assert ranged.space.mismatch(trial.config) == ""
 
