@@ -120,7 +120,8 @@ def main() -> None:
         results = merged(results, collected(read_sweep(folder)))
     replace_json(arguments.json, results)
     with matplotlib.rc_context(RC_PARAMS):
-        figure = confirmation_points(confirmed_in(results), _SHOWN_FIELDS, label=report_column(_EXACT).label)
+        label = report_column(_EXACT).label
+        figure = confirmation_points(confirmed_in(results), _SHOWN_FIELDS, label=label, ceiling=1.0)
         figure.savefig(arguments.figure, dpi=200, facecolor="white")
 
 

@@ -47,13 +47,22 @@ class FinalScores(Protocol):
         ...
 
 
-def confirmation_points(confirmations: Sequence[FinalScores], names: Sequence[str], *, label: str = "MIG") -> Figure:
+def confirmation_points(
+    confirmations: Sequence[FinalScores],
+    names: Sequence[str],
+    *,
+    label: str = "MIG",
+    ceiling: float | None = None,
+    chance: float | None = None,
+) -> Figure:
     """Draw each new seed's score, their median and the search's score, configuration by configuration.
 
     Args:
         confirmations: The highest median first.
         names: Fields in which the configurations differ.
         label: The label of the score.
+        ceiling: The score of a perfect code; None if unknown.
+        chance: The score of codes that know nothing; None if unknown.
     """
     figure = Figure(figsize=(_WIDE, 3.0), layout="constrained")
     axes = figure.subplots()
@@ -72,7 +81,7 @@ def confirmation_points(confirmations: Sequence[FinalScores], names: Sequence[st
     labels = [describe_config(confirmation.config, names).replace(", ", "\n") for confirmation in confirmations]
     axes.set_xticks(range(len(confirmations)), labels)
     axes.set_xlim(-0.6, len(confirmations) - 0.4)
-    score_axis(axes, label, scores=shown)
+    score_axis(axes, label, scores=shown, ceiling=ceiling, chance=chance)
     return figure
 
 

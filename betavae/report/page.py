@@ -272,7 +272,10 @@ def _confirmation_pictures(confirmations: Sequence[Confirmed], varied: Sequence[
         f"{label} at the end of training with new seeds: a point each, a bar at the median. Diamond: the score of the "
         f"configuration in the search, selected {labels_of_ranking(score)}."
     )
-    figure = comparison_plots.confirmation_points(confirmations, varied, label=label)
+    checkpoint = confirmations[0].trials[0].final_checkpoint
+    known = None if checkpoint is None else checkpoint.scores.by_name.get(score)
+    ceiling, chance = (None, None) if known is None else (known.ceiling, known.chance)
+    figure = comparison_plots.confirmation_points(confirmations, varied, label=label, ceiling=ceiling, chance=chance)
     return [save_picture(folder, "confirmation", figure, caption=caption)]
 
 
