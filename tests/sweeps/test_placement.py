@@ -86,7 +86,7 @@ def test_four_trials_at_a_time_on_four_gpus(resources: Resources, tmp_path: Path
         tune.report({"step": 1, "mig": 0.5})
 
     options = parse_options(
-        ["--beta", "4", "-z", "5", "--lr", "1e-3", "--repeats", "8", "--steps", "1", "-b", "1"], gpus_found=0
+        ["--beta", "4", "-z", "5", "--lr", "1e-3", "--repeats", "8", "--steps", "1", "-b", "2"], gpus_found=0
     )
     folder = StageFolder(Mirror(tmp_path / "sweep" / "search"), "mig")
     stage = search_stage(options, folder)
@@ -124,7 +124,7 @@ def test_a_decision_that_cannot_be_written_ends_the_sweep_with_its_reason(
     def report(config: dict[str, Any], *, stage_folder: StageFolder) -> None:
         tune.report({"step": 1, "mig": 0.5})
 
-    options = parse_options(["--beta", "4", "-z", "5", "--lr", "1e-3", "--steps", "2", "-b", "1"], gpus_found=0)
+    options = parse_options(["--beta", "4", "-z", "5", "--lr", "1e-3", "--steps", "2", "-b", "2"], gpus_found=0)
     folder = StageFolder(Mirror(tmp_path / "sweep" / "search"), "mig")
     stage = replace(search_stage(options, folder), rules=StoppingRules(StopAll))
     monkeypatch.setattr(TrialFolder, "stop", _raise_disk_full)
