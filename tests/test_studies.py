@@ -40,11 +40,15 @@ def test_a_study_has_the_configuration_that_was_published_of_it(path: Path) -> N
     results = json.loads((ROOT / "docs" / "results.json").read_text())
     for published in (one for one in results["configurations"] if one["study"] == path.stem):
         values = {name: value for name, value in published.items() if name in planned[0]}
-        assert len(values) == 11
-        assert any(values.items() <= config.items() for config in planned)
-        assert set(published["seeds"]) == set(range(500_000, 500_005))
-        chosen = confirming_trials(options, [TrialConfig.from_dict(values)])
-        assert {trial.config.seed for trial in chosen.values()} == set(published["seeds"])
+        assert len(values) >= 11
+        seeds = {config["seed"] for config in planned if values.items() <= config.items()}
+        assert seeds
+        if "search_score_selected_with_labels" in published:  # it was confirmed
+            assert set(published["seeds"]) == set(range(500_000, 500_005))
+            seeds = {each.config.seed for each in confirming_trials(options, [TrialConfig.from_dict(values)]).values()}
+            assert seeds == set(published["seeds"])
+        else:
+            assert seeds >= set(published["seeds"])
 
 
 def test_repeats_of_a_search_are_those_of_one_space_and_one_rule() -> None:
