@@ -18,6 +18,7 @@ from betavae.likelihoods import LIKELIHOODS, Bernoulli, Likelihood
 from betavae.models import ARCHITECTURES, Architecture, Burgess
 from betavae.objectives import OBJECTIVES, BetaVAE, Objective
 from betavae.parts import Parameter, Part, Table, normalize_parameters, parameter, parameters_of, schedules_of
+from betavae.rotation import check_rotation
 from betavae.schedules import Schedule, Weight, recorded_value, value_at
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -33,7 +34,7 @@ PARTS: Mapping[str, Table[Any]] = {
 RESERVED_NAMES = (*PARTS, "index", "rank", "trial", "status", "step", "last_step", "checkpoint", "error")
 """Names in the flat record of a trial, or in a table of trials, that no parameter may have."""
 
-_UNRECORDED = ("likelihood", "cuda_graph")
+_UNRECORDED = ("likelihood", "cuda_graph", "rotate_until", "rotate_every")
 """Parts and parameters that records of earlier versions lack: their trials have the defaults."""
 
 MAX_SEED = 2**63 - 1
@@ -75,6 +76,13 @@ class TrialConfig:
     """Steps between evaluations, each of which scores the model, reports the scores and writes a checkpoint. Default: a
     quarter of the steps."""
 
+    rotate_until: int = parameter(0, least=0)
+    """Last step at which the latents are rotated to the axes along which they are most independent; 0 for never. It
+    takes no labels."""
+
+    rotate_every: int = parameter(100, least=1, is_tried=False)
+    """Steps between these rotations."""
+
     precision: Precision = parameter("auto", is_tried=False)
     """Arithmetic of the networks: with auto, bfloat16 on a device that computes in it, and float32 on any other."""
 
@@ -112,6 +120,17 @@ class TrialConfig:
                     f"must end at step {self.steps}, the trial's last, or before, but {str(schedule)!r} ends at step "
                     f"{schedule.last_step}.",
                 )
+        if self.rotate_until:
+            self._check_rotation()
+
+    def _check_rotation(self) -> None:
+        if not self.rotate_every <= self.rotate_until <= self.steps:
+            raise ParameterError(
+                "rotate_until",
+                f"must be 0, or from rotate_every ({self.rotate_every}) to steps ({self.steps}), or no rotation takes "
+                f"place as asked, but got {self.rotate_until}.",
+            )
+        _check_rotation_of(self.architecture, self.dataset.image_shape)
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -178,7 +197,8 @@ class TrialConfig:
     def complete(cls, values: Any, path: Path) -> TrialConfig:
         """Build a config from the content of a file, which must hold every parameter.
 
-        A file of an earlier version may lack the likelihood, which is then `bernoulli`, and `cuda_graph`.
+        A file of an earlier version may lack the likelihood, which is then `bernoulli`, `cuda_graph`, and the rotation
+        of latents, of which there was none.
 
         Args:
             values: The content.
@@ -232,6 +252,15 @@ def _check_networks(architecture: Architecture, image_shape: ImageShape) -> None
         raise ParameterError(
             "architecture", f"must take the images, but {architecture.name} does not: {error}"
         ) from error
+
+
+@functools.cache
+def _check_rotation_of(architecture: Architecture, image_shape: ImageShape) -> None:
+    """Refuse an architecture whose latents cannot be rotated."""
+    try:
+        check_rotation(architecture, image_shape)
+    except InputError as error:
+        raise ParameterError("rotate_until", f"must be 0 for {architecture.name}: {error}") from error
 
 
 def default_part(kind: str) -> type[Part]:

@@ -21,17 +21,20 @@ from betavae.errors import InputError
 from betavae.evaluation import evaluate
 from betavae.metrics import Scores
 from betavae.metrics.registry import LIVE
+from betavae.metrics.representation import represent
 from betavae.models import VAE
 from betavae.objectives import Batch, Loss, NonFiniteLossError, Objective
 from betavae.parts import parameters_of
 from betavae.process import computes_in_bfloat16, deterministic_convolutions
 from betavae.records.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
+from betavae.rotation import NUM_IMAGES, check_adversary, independent_axes, rotate_latents
 from betavae.samples import draw_samples
 
 __all__ = ["ImageOrder", "MeanLoss", "NonFiniteLossError", "TrainingRun", "decide_precision"]
 
 _NATS = "_nats"
 _TOTAL = "total_nats"
+_ROTATION_STREAM = 2  # of the seed and a step; the second order of the images has 1
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,8 @@ class TrainingRun:
             ImageOrder(num_images, config.batch_size, seed=config.seed, device=device, is_second=is_second)
             for is_second in (False, True)
         )
+        if config.rotate_until and adversary is not None:
+            check_adversary(adversary, config.latent_size)
         self._generator = torch.Generator(device).manual_seed(_torch_seed(config.seed))
         self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr_at(0), fused=True)
         self._adversary_optimizer = None if adversary is None else _adversary_optimizer(adversary, config.objective)
@@ -310,7 +315,19 @@ class TrainingRun:
         self._set_lr()
         terms = self._replay() if self._graph is not None else self._update(StepInputs(self.step))
         self.step += 1
+        if self.step <= self.config.rotate_until and self.step % self.config.rotate_every == 0:
+            self._rotate()
         return terms
+
+    def _rotate(self) -> None:
+        """Rotate the latents to independent axes, as some images of the training set show them."""
+        num_images = self._order.num_images
+        drawn = np.random.default_rng([self.config.seed, self.step, _ROTATION_STREAM])
+        indices = drawn.choice(num_images, min(NUM_IMAGES, num_images), replace=False)
+        codes = represent(self.model, self._data, indices=indices, device=self._device).mean
+        if np.isfinite(codes).all():  # otherwise the run is refused at the end of `advance`
+            optimizers = [each for each in (self._optimizer, self._adversary_optimizer) if each is not None]
+            rotate_latents(self.model, independent_axes(codes), adversary=self.adversary, optimizers=optimizers)
 
     def _replay(self) -> Float[Tensor, " terms"]:
         """Run the step by its graph; without any from now on, if it cannot be captured."""

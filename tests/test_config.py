@@ -173,10 +173,11 @@ def test_a_file_must_hold_every_parameter(tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_earlier_version_lacks_later_options(tmp_path: Path) -> None:
-    """Fails where sweeps from before there were likelihoods or CUDA graphs cannot be read, resumed or scored."""
+    """Fails where sweeps from before likelihoods, CUDA graphs or rotations cannot be read, resumed or scored."""
     values = TrialConfig(seed=3).to_dict()
     assert values.pop("likelihood") == "bernoulli"
     assert values.pop("cuda_graph") is True
+    assert (values.pop("rotate_until"), values.pop("rotate_every")) == (0, 100)
     write_json(tmp_path / "config.json", values)
     assert TrialConfig.read(tmp_path / "config.json") == TrialConfig(seed=3, likelihood=Bernoulli())
     write_json(tmp_path / "config.json", values | {"likelihood": "gaussian"})
