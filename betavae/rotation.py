@@ -81,7 +81,8 @@ def _fourth_cumulant(
 ) -> Float[np.ndarray, " angles"]:
     """Return the fourth cumulant of x * first + y * second, of the joint cumulants from (4, 0) to (0, 4)."""
     powers = np.stack((x**4, 4 * x**3 * y, 6 * x**2 * y**2, 4 * x * y**3, y**4))
-    return np.einsum("i,ij->j", cumulants, powers)
+    fourth: Float[np.ndarray, " angles"] = np.einsum("i,ij->j", cumulants, powers)
+    return fourth
 
 
 @torch.no_grad()
