@@ -39,7 +39,7 @@ from sweeps.options.options import Options
 from sweeps.search.plan import num_configurations, num_trials, trial_config
 from sweeps.search.space import Axis, Branch, Point, Range, axis_text, ends
 
-_SHARED_PARAMETERS = ("steps", "batch_size")
+_SHARED_PARAMETERS = ("steps", "batch_size", "rotate_until")
 """Parameters that the plan always states, in the line of what all trials share."""
 
 
@@ -322,12 +322,13 @@ def _is_ordered(axis: object) -> bool:
 
 
 def _describe_shared(options: Options) -> str:
-    """Return what all trials have in common: parts, number of steps and batch size."""
+    """Return what all trials have in common: parts, number of steps and batch size, and whether latents are rotated."""
     parts = [names[0] for kind in PARTS if len(names := options.space.names_of(kind)) == 1]
     axes = {name: options.space.axis(name) for name in _SHARED_PARAMETERS}
-    steps, batch = (axis[0] if isinstance(axis, tuple) and len(axis) == 1 else None for axis in axes.values())
+    steps, batch, rotated = (axis[0] if isinstance(axis, tuple) and len(axis) == 1 else None for axis in axes.values())
     count = "" if steps is None else f"{steps} "
-    return ", ".join([*parts, f"{count}steps of {'a varied number of' if batch is None else batch} images"])
+    rotation = [f"latents rotated until step {rotated}"] if rotated else []
+    return ", ".join([*parts, f"{count}steps of {'a varied number of' if batch is None else batch} images", *rotation])
 
 
 def _describe_scored(data: Mapping[str, FactorImages]) -> str:

@@ -10,9 +10,11 @@ from betavae.records.trial import Trial
 from betavae.report.confirmation import confirmed
 from betavae.report.seed_study import Reproduced
 from sweeps.loggers.terminal_log import _describe_config
+from sweeps.options.command_line import parse_options
 from sweeps.tables import (
     Results,
     _describe_scored,
+    _describe_shared,
     format_confirmation_table,
     format_seed_study_table,
     format_table,
@@ -112,3 +114,12 @@ def test_the_plan_counts_the_scored_images_of_each_data_set() -> None:
     assert _describe_scored({"dsprites": sprites, "blocks": Blocks()}) == (
         "10,000 images of the whole dsprites and 72 images of the whole blocks"
     )
+
+
+def test_the_plan_says_whether_latents_are_rotated() -> None:
+    lines = [
+        _describe_shared(parse_options(f"--steps 9000 -b 16 {words}".split(), gpus_found=0))
+        for words in ("", "--rotate-until 2000", "--rotate-until 0 2000")
+    ]
+    assert lines[0].endswith("9000 steps of 16 images")
+    assert lines[1:] == [f"{lines[0]}, latents rotated until step 2000", lines[0]]
