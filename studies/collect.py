@@ -1,4 +1,4 @@
-"""Adds studies to the raw numbers of docs/results.md, and draws the configurations that were confirmed.
+"""Adds studies to the raw numbers of docs/results.md, and draws the configurations with several new seeds.
 
 python studies/collect.py results/beta-vae results/beta-tcvae --json docs/results.json --figure docs/results.png
 
@@ -38,18 +38,22 @@ _RECORDED = ("versions", "git", "data", "resources", "start", "end")
 _SHOWN_FIELDS = ("objective", "beta", "latent_size", "batch_size")
 """Fields that the figure names each configuration by."""
 
+_LEAST_SEEDS = 5
+"""Seeds of a configuration without a confirmation from which the figure draws it."""
+
 _EXACT = "mig_exact"
 _SEARCH_SCORE = "search_score_selected_with_labels"
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One configuration of `results.json` that was confirmed: what its figure needs.
+    """One configuration of `results.json` with several new seeds: what its figure needs.
 
     Attributes:
         config: With seed 0.
         final_scores: `mig_exact` of each new seed at the end of training.
-        search_score: The median `mig_exact` in the search; None if the configuration was chosen by another score.
+        search_score: The median `mig_exact` in the search; None if the configuration was chosen by another score, or
+            without a search.
     """
 
     config: TrialConfig
@@ -94,16 +98,19 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def confirmed_in(results: Mapping[str, Any]) -> list[Recorded]:
-    """Return the configurations that were confirmed, the highest median of `mig_exact` first."""
+    """Return the configurations with new seeds, the highest median of `mig_exact` first.
+
+    These are the confirmed ones, and those of a study that had no search but five seeds or more.
+    """
     names = {*PARTS, *parameters_by_name()}
     confirmations = [
         Recorded(
             TrialConfig.from_dict({name: value for name, value in one.items() if name in names}),
             tuple(one[_EXACT]),
-            one[_SEARCH_SCORE] if one.get("score") == _EXACT else None,
+            one.get(_SEARCH_SCORE) if one.get("score") == _EXACT else None,
         )
         for one in results["configurations"]
-        if _SEARCH_SCORE in one and None not in one.get(_EXACT, [None])
+        if (_SEARCH_SCORE in one or len(one["seeds"]) >= _LEAST_SEEDS) and None not in one.get(_EXACT, [None])
     ]
     return sorted(confirmations, key=lambda one: one.median, reverse=True)
 

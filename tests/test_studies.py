@@ -248,6 +248,14 @@ def test_the_figure_of_results_is_of_the_exact_score(make_sweep) -> None:
     assert (drawn.final_scores, drawn.median, drawn.search_score) == ((0.4, 0.3), pytest.approx(0.35), 0.5)
 
 
+@pytest.mark.parametrize("num_seeds", [4, 5])
+def test_the_figure_of_results_has_studies_of_new_seeds_without_a_search(make_sweep, num_seeds: int) -> None:
+    trials = {str(seed): {"migs": [0.2, 0.3], "exact": 0.1 * (1 + seed), "seed": seed} for seed in range(num_seeds)}
+    drawn = confirmed_in(collected(read_sweep(make_sweep(trials))))
+    assert [one.search_score for one in drawn] == ([None] if num_seeds == 5 else [])
+    assert all(sorted(one.final_scores) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5]) for one in drawn)
+
+
 def test_a_study_that_chose_nothing_is_recorded_as_it_ended(make_sweep) -> None:
     """Fails where the best report is taken in place of the last."""
     (one,) = collected(read_sweep(make_sweep({"a": {"migs": [0.4, 0.1]}})))["configurations"]
