@@ -14,11 +14,11 @@ import torch
 from betavae.data import DATASETS, Dataset, DSpritesDataset, ImageShape
 from betavae.errors import InputError, ParameterError, UnknownNameError
 from betavae.files import read_json
+from betavae.latent_rotation import check_layers
 from betavae.likelihoods import LIKELIHOODS, Bernoulli, Likelihood
 from betavae.models import ARCHITECTURES, Architecture, Burgess
 from betavae.objectives import OBJECTIVES, BetaVAE, Objective
 from betavae.parts import Parameter, Part, Table, normalize_parameters, parameter, parameters_of, schedules_of
-from betavae.rotation import check_rotation
 from betavae.schedules import Schedule, Weight, recorded_value, value_at
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -77,11 +77,11 @@ class TrialConfig:
     quarter of the steps."""
 
     rotate_until: int = parameter(0, least=0)
-    """Last step at which the latents are rotated to the axes along which they are most independent; 0 for never. It
-    takes no labels."""
+    """Rotate the latents, every `rotate_every` steps up to this step, to the axes along which they are most
+    independent; 0 for never. No label is used."""
 
-    rotate_every: int = parameter(100, least=1, is_tried=False)
-    """Steps between these rotations."""
+    rotate_every: int = parameter(100, least=1)
+    """Steps between two rotations of the latents."""
 
     precision: Precision = parameter("auto", is_tried=False)
     """Arithmetic of the networks: with auto, bfloat16 on a device that computes in it, and float32 on any other."""
@@ -124,13 +124,18 @@ class TrialConfig:
             self._check_rotation()
 
     def _check_rotation(self) -> None:
+        """Refuse a rotation that would never take place, or that the networks do not allow."""
         if not self.rotate_every <= self.rotate_until <= self.steps:
             raise ParameterError(
                 "rotate_until",
-                f"must be 0, or from rotate_every ({self.rotate_every}) to steps ({self.steps}), or no rotation takes "
-                f"place as asked, but got {self.rotate_until}.",
+                f"must be 0 (never), or at least rotate_every ({self.rotate_every}) and at most steps ({self.steps}), "
+                f"but got {self.rotate_until}; give values such as 0 1500, or a range that starts at rotate_every.",
             )
-        _check_rotation_of(self.architecture, self.dataset.image_shape)
+        if self.latent_size < 2:
+            raise ParameterError(
+                "latent_size", f"must be at least 2 where latents are rotated, but got {self.latent_size}."
+            )
+        _check_layers_of(self.architecture, self.dataset.image_shape, self.objective, self.latent_size)
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -255,12 +260,17 @@ def _check_networks(architecture: Architecture, image_shape: ImageShape) -> None
 
 
 @functools.cache
-def _check_rotation_of(architecture: Architecture, image_shape: ImageShape) -> None:
-    """Refuse an architecture whose latents cannot be rotated."""
+def _check_layers_of(
+    architecture: Architecture, image_shape: ImageShape, objective: Objective, latent_size: int
+) -> None:
+    """Refuse networks whose latents cannot be rotated."""
     try:
-        check_rotation(architecture, image_shape)
+        with torch.device("meta"):
+            networks = architecture.networks(latent_size, image_shape)
+            check_layers(*networks, objective.adversary(latent_size, None), latent_size)
     except InputError as error:
-        raise ParameterError("rotate_until", f"must be 0 for {architecture.name}: {error}") from error
+        name = f"{architecture.name} with {objective.name}"
+        raise ParameterError("rotate_until", f"must be 0 for {name}: {error}") from error
 
 
 def default_part(kind: str) -> type[Part]:

@@ -19,6 +19,7 @@ from betavae.cuda_graph import CaptureError, StepGraph, StepInputs
 from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.evaluation import evaluate
+from betavae.latent_rotation import NUM_IMAGES, check_rotation, independent_axes, rotate_latents
 from betavae.metrics import Scores
 from betavae.metrics.registry import LIVE
 from betavae.metrics.representation import represent
@@ -27,7 +28,6 @@ from betavae.objectives import Batch, Loss, NonFiniteLossError, Objective
 from betavae.parts import parameters_of
 from betavae.process import computes_in_bfloat16, deterministic_convolutions
 from betavae.records.checkpoint import CONFIG_FILE, load_model, read_training, write_checkpoint
-from betavae.rotation import NUM_IMAGES, check_adversary, independent_axes, rotate_latents
 from betavae.samples import draw_samples
 
 __all__ = ["ImageOrder", "MeanLoss", "NonFiniteLossError", "TrainingRun", "decide_precision"]
@@ -141,8 +141,6 @@ class TrainingRun:
             ImageOrder(num_images, config.batch_size, seed=config.seed, device=device, is_second=is_second)
             for is_second in (False, True)
         )
-        if config.rotate_until and adversary is not None:
-            check_adversary(adversary, config.latent_size)
         self._generator = torch.Generator(device).manual_seed(_torch_seed(config.seed))
         self._optimizer = torch.optim.Adam(model.parameters(), lr=config.lr_at(0), fused=True)
         self._adversary_optimizer = None if adversary is None else _adversary_optimizer(adversary, config.objective)
@@ -175,6 +173,8 @@ class TrainingRun:
             generator=weights,
         )
         adversary = config.objective.adversary(config.latent_size, weights)  # after the model, which keeps its weights
+        if config.rotate_until:
+            check_rotation(model, adversary)
         return cls(
             config,
             data,
@@ -223,7 +223,7 @@ class TrainingRun:
     def advance(self, num_steps: int) -> MeanLoss:
         """Train for `num_steps` steps, and return their mean loss.
 
-        The losses stay on the device until the last step, so that the loop never waits for the device.
+        The losses stay on the device until the last step, so that the loop waits for the device at rotations alone.
 
         Raises:
             NonFiniteLossError: If the loss of a step, or a weight after the last step, is not finite; the message
@@ -316,10 +316,10 @@ class TrainingRun:
         terms = self._replay() if self._graph is not None else self._update(StepInputs(self.step))
         self.step += 1
         if self.step <= self.config.rotate_until and self.step % self.config.rotate_every == 0:
-            self._rotate()
+            self.rotate()
         return terms
 
-    def _rotate(self) -> None:
+    def rotate(self) -> None:
         """Rotate the latents to independent axes, as some images of the training set show them."""
         num_images = self._order.num_images
         drawn = np.random.default_rng([self.config.seed, self.step, _ROTATION_STREAM])

@@ -9,13 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from betavae.config import TrialConfig
 from betavae.data import FactorImages
 from betavae.errors import InputError
 from betavae.evaluation import metrics_of
+from betavae.latent_rotation import NUM_IMAGES
 from betavae.process import available_cores, prepare_process
 from betavae.training import NonFiniteLossError, TrainingRun
 from sweeps.cluster import Resources, cluster_cores_and_gpus
@@ -32,6 +33,9 @@ _SIZE_ERRORS = (RuntimeError, MemoryError, OverflowError, TypeError)
 
 _NUM_LISTED = 8
 
+_TRAINED_PER_ENCODED = 3
+"""Images that are encoded in the time in which one is trained on, roughly."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -41,6 +45,7 @@ class Cost:
         config: The trial's configuration.
         images_per_second: Speed of training.
         evaluation_seconds: Time of one evaluation.
+        rotation_seconds: Time of one rotation of the latents; 0 if the trial has none.
         final_seconds: Time of the scores that the last evaluation takes beside these, by their numbers of images.
         checkpoint_bytes: Size of one checkpoint.
     """
@@ -48,6 +53,7 @@ class Cost:
     config: TrialConfig
     images_per_second: float
     evaluation_seconds: float
+    rotation_seconds: float
     final_seconds: float
     checkpoint_bytes: int
 
@@ -62,7 +68,8 @@ class Cost:
         images = config.steps * config.batch_size
         num_evaluations = math.ceil(config.steps / config.eval_every)
         training_seconds = images * relative_cost / self.images_per_second
-        return training_seconds + num_evaluations * self.evaluation_seconds + self.final_seconds
+        rotation_seconds = config.rotate_until // config.rotate_every * self.rotation_seconds
+        return training_seconds + rotation_seconds + num_evaluations * self.evaluation_seconds + self.final_seconds
 
 
 def measure_costs(options: Options, data: Mapping[str, FactorImages], *, device: str) -> dict[str, Cost]:
@@ -98,12 +105,16 @@ def _measure_or_refuse(config: TrialConfig, options: Options, data: Mapping[str,
 
 def _measure(config: TrialConfig, data: FactorImages, *, evaluation: Evaluation, device: str, num_threads: int) -> Cost:
     prepare_process(num_threads=num_threads)
-    run = TrainingRun.start(config, data, device=device)
+    run = TrainingRun.start(replace(config, rotate_until=0), data, device=device)
     run.advance(2)  # warm up: the first steps initialise and compile
     start, first_step = time.perf_counter(), run.step
     while time.perf_counter() - start < _CALIBRATION_SECONDS:
         run.advance(2)
     images_per_second = (run.step - first_step) * config.batch_size / (time.perf_counter() - start)
+    start = time.perf_counter()
+    if config.rotate_until:
+        run.rotate()
+    rotation_seconds = time.perf_counter() - start
     start = time.perf_counter()
     scores = run.evaluate(evaluation.metrics, has_factors=evaluation.has_factors)
     evaluation_seconds = time.perf_counter() - start
@@ -115,7 +126,7 @@ def _measure(config: TrialConfig, data: FactorImages, *, evaluation: Evaluation,
     assert scores.codes is not None
     shares = [len(rows.indices) / len(scores.codes.rows) for _, rows in final.values()]
     final_seconds = evaluation_seconds * sum(shares) + sum(metric.seconds for metric, _ in final.values())
-    return Cost(config, images_per_second, evaluation_seconds, final_seconds, size)
+    return Cost(config, images_per_second, evaluation_seconds, rotation_seconds, final_seconds, size)
 
 
 def estimate(arguments: Sequence[str]) -> str:
@@ -256,7 +267,8 @@ def _configs(options: Options) -> list[TrialConfig]:
 
 def _work(config: TrialConfig) -> float:
     """Return the work of a trial, in images of a beta-VAE."""
-    return config.steps * config.batch_size * config.objective.relative_cost
+    rotations = config.rotate_until // config.rotate_every * NUM_IMAGES / _TRAINED_PER_ENCODED
+    return config.steps * config.batch_size * config.objective.relative_cost + rotations
 
 
 def _largest(axis: Axis) -> object:

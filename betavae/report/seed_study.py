@@ -29,6 +29,7 @@ _PUBLISHED_CONFIG = {
     "images": 10_000,
     "batch_size": 64,
     "lr": 1e-3,
+    "rotate_until": 0,
 }
 """The study's configuration in all but beta, seed and steps; its images were the first in file order."""
 

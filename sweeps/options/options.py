@@ -504,6 +504,8 @@ class Options:
             )
         self._check_used("sampler", self.search.search == "optuna", "--search optuna")
         self._check_used("grace_steps", self.search.scheduler != "none", "a --scheduler")
+        is_rotated = any(ends(self.space.axis("rotate_until") or (0,)))
+        self._check_used("rotate_every", is_rotated, "--rotate-until")
 
     def _check_used(self, name: str, is_used: bool, needed: str) -> None:
         """Refuse an option that is given and would do nothing."""

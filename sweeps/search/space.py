@@ -352,13 +352,23 @@ def draw_point(space: Space, generator: np.random.Generator) -> Point:
 
 
 def _corners(branch: Branch) -> Iterator[Point]:
-    """Yield the points that differ from the first in the ends of two axes, to find values that exclude one another."""
+    """Yield the points that differ from the first in two axes, to find values that exclude one another.
+
+    They have the ends of axes, and the second whole number of a range: `rotate_until` may be 0, but not 1.
+    """
     first = {**branch.parts, **{name: ends(axis)[0] for name, axis in branch.axes.items()}}
     yield first
-    axes = [[(name, value) for value in ends(axis)] for name, axis in branch.axes.items()]
+    axes = [[(name, value) for value in _extremes(name, axis)] for name, axis in branch.axes.items()]
     for one_axis, other_axis in itertools.combinations(axes, 2):
         for pair in itertools.product(one_axis, other_axis):
             yield {**first, **dict(pair)}
+
+
+def _extremes(name: str, axis: Axis) -> Values:
+    values = ends(axis)
+    if isinstance(axis, Range) and parameter_of_axis(name).kind is int:
+        return tuple(sorted({axis.low, min(axis.low + 1, axis.high), axis.high}))
+    return values
 
 
 def _parse_value(parameter: Parameter, word: str) -> Any:

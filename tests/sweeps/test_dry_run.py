@@ -1,6 +1,7 @@
 import json
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,12 +179,34 @@ def test_each_planned_trial_is_priced_by_its_own_work() -> None:
     assert config.objective.relative_cost == 1.8
     images = config.steps * config.batch_size
     cost = Cost(
-        config, images_per_second=images / 180, evaluation_seconds=0.0, final_seconds=0.0, checkpoint_bytes=10**6
+        config,
+        images_per_second=images / 180,
+        evaluation_seconds=0.0,
+        rotation_seconds=0.0,
+        final_seconds=0.0,
+        checkpoint_bytes=10**6,
     )
     resources = Resources(num_gpus=0, num_cpus=1, trials_per_gpu=1)
     assert describe_costs(options, {"dsprites": cost}, resources=resources).startswith(
         "at most 8 min: trials run 1 at a time and take 100 s to 3 min each, if they do not slow each other\n"
     )
+
+
+def test_rotations_cost_their_time() -> None:
+    """Fails if the estimate of a trial leaves them out, or if a trial without any is measured in place of one with."""
+    options = parse_options(f"{SMALL} --steps 400 --rotate-until 0 300 -z 3 --lr 1e-3".split(), gpus_found=0)
+    config = costliest(options)
+    assert config.rotate_until == 300
+    cost = Cost(
+        config,
+        images_per_second=float(config.batch_size),
+        evaluation_seconds=0.0,
+        rotation_seconds=5.0,
+        final_seconds=0.0,
+        checkpoint_bytes=1,
+    )
+    assert cost.seconds == pytest.approx(400 + 3 * 5)
+    assert cost.seconds_of(replace(config, rotate_until=0)) == pytest.approx(400)
 
 
 TWO = (
@@ -203,6 +226,7 @@ def test_each_data_set_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
             config,
             config.steps * config.batch_size / seconds,
             evaluation_seconds=0.0,
+            rotation_seconds=0.0,
             final_seconds=0.0,
             checkpoint_bytes=size,
         )

@@ -110,7 +110,7 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "data_file": ("", "test_own_data.test_a_file_is_swept_confirmed_and_reported"),
     "image_size": ("", "test_own_file.test_a_file_with_images_of_another_size_is_refused"),
     "rotate_until": ("--rotate-until 1000", trials),
-    "rotate_every": ("--rotate-every 50 --rotate-until 1000", trials),
+    "rotate_every": ("--rotate-until 1000 --rotate-every 50", trials),
     "precision": ("--precision float32", trials),
     "compile": ("--compile", trials),
     "cuda_graph": ("--cuda-graph false", trials),
