@@ -54,6 +54,9 @@ def _read(path: Path) -> dict[str, Any]:
     search = options.get("search")
     if isinstance(search, dict) and search.get("search") != "optuna":
         search.pop("sampler", None)  # a record holds every option, also one that has no effect and would be refused
+    space = options.get(_SPACE)
+    if isinstance(space, dict) and space.get("rotate_until") == [0]:
+        space.pop("rotate_every", None)  # the same
     return options
 
 
