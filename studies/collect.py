@@ -35,7 +35,7 @@ from sweeps.options.options import ReportOptions
 _RECORDED = ("versions", "git", "data", "resources", "start", "end")
 """What a number depends on, of `sweep.json`."""
 
-_SHOWN_FIELDS = ("objective", "beta", "latent_size", "batch_size")
+_SHOWN_FIELDS = ("objective", "beta", "latent_size", "batch_size", "rotate_until")
 """Fields that the figure names each configuration by."""
 
 _LEAST_SEEDS = 5

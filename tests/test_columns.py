@@ -26,6 +26,11 @@ GAMMAS = [
 ]
 
 
+def test_a_rotation_that_all_trials_have_is_shown() -> None:
+    assert "rotate_until" not in shown_fields([TrialConfig(), TrialConfig(seed=1)])
+    assert "rotate_until" in shown_fields([TrialConfig(rotate_until=1500), TrialConfig(rotate_until=1500, seed=1)])
+
+
 def test_a_parameter_is_tried_if_it_differs_within_a_part() -> None:
     """Neither two defaults of one name nor a parameter that the other objective lacks is tried."""
     assert tried_fields(GAMMAS) == ["objective", "gamma", "c_max", "lr"]

@@ -150,7 +150,9 @@ def test_a_study_is_found_by_its_name_and_a_file_of_the_name_comes_first(
 @pytest.mark.parametrize("name", ["beta-gamma", "../studies/beta-vae", "beta-vae.toml"])
 def test_a_name_of_no_study_lists_them(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="or one of the studies beta-tcvae, .*, beta-vae, beta-vae-relaxed, search, but "):
+    with pytest.raises(
+        InputError, match="or one of the studies beta-tcvae, .*, beta-vae, beta-vae-relaxed, search, but "
+    ):
         parse("--config", name)
 
 
