@@ -108,6 +108,15 @@ def test_a_graph_is_given_images_that_are_drawn_anew(dataset: str) -> None:
     assert_same_weights(run, train(replace(config, cuda_graph=False)))
 
 
+@pytest.mark.parametrize("objective", ["beta-vae", "factor-vae"])
+def test_a_graph_goes_on_with_rotated_weights(objective: str) -> None:
+    """The latents are rotated before the step is captured, and between replays."""
+    config = config_of(objective, rotate_until=8, rotate_every=2)
+    run = train(config)
+    assert run._graph is not None
+    assert_same_weights(run, train(replace(config, cuda_graph=False)))
+
+
 def test_a_graph_follows_schedules() -> None:
     config = config_of("beta-vae", beta="1@0,16@30", lr="1e-4@5,1e-3@15")
     run, other = train(config), train(replace(config, cuda_graph=False))
