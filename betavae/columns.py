@@ -169,12 +169,16 @@ def has_several_objectives(configs: Iterable[TrialConfig]) -> bool:
 def shown_fields(configs: Sequence[TrialConfig]) -> list[str]:
     """Return the fields that a table shows: those that differ, the objectives' parameters, and those always shown.
 
-    Where latents are rotated, their rotation is shown too: such a model is another than its objective's alone.
+    A parameter such as the rotation of latents is shown where it is not the default.
     """
-    always = {name for name, each in parameters_of(TrialConfig).items() if each.limits.is_shown}
+    always = {
+        name
+        for name, each in parameters_of(TrialConfig).items()
+        if each.limits.is_shown
+        or (each.limits.is_shown_if_set and any(config.value(name) != each.default for config in configs))
+    }
     objectives = {name for config in configs for name in parameters_of(type(config.objective))}
-    rotation = {"rotate_until"} if any(config.rotate_until for config in configs) else set()
-    return _ordered({*always, *objectives, *rotation, *tried_fields(configs)})
+    return _ordered({*always, *objectives, *tried_fields(configs)})
 
 
 def table_fields(configs: Sequence[TrialConfig]) -> list[str]:

@@ -76,7 +76,7 @@ class TrialConfig:
     """Steps between evaluations, each of which scores the model, reports the scores and writes a checkpoint. Default: a
     quarter of the steps."""
 
-    rotate_until: int = parameter(0, least=0)
+    rotate_until: int = parameter(0, least=0, is_shown_if_set=True)
     """Rotate the latents, every `rotate_every` steps up to this step, to the axes along which they are most
     independent; 0 for never. No label is used."""
 
@@ -151,6 +151,15 @@ class TrialConfig:
     def lr_at(self, step: int) -> float:
         """Return the learning rate at a step."""
         return value_at(self.lr, step)
+
+    @property
+    def num_rotations(self) -> int:
+        """How often the latents are rotated."""
+        return self.rotate_until // self.rotate_every
+
+    def is_rotated_after(self, step: int) -> bool:
+        """Return whether the latents are rotated after so many steps."""
+        return 0 < step <= self.rotate_until and step % self.rotate_every == 0
 
     def scheduled_values(self, step: int) -> dict[str, float]:
         """Return the values at a step of the parameters that change over training, by name."""

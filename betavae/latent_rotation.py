@@ -18,6 +18,12 @@ NUM_IMAGES = 10_000
 """Number of images whose codes decide a rotation. The angle of two uniform latents then has an error of a degree."""
 
 _ANGLES = np.radians(np.arange(-44.5, 45.5, 0.5))
+_BINOMIALS = np.array((1, 4, 6, 4, 1))[:, None]
+_POWERS = np.arange(5)[:, None]
+_WEIGHTS = [  # of the joint cumulants (4, 0) to (0, 4) of a pair in those of the first and of the second, turned
+    _BINOMIALS * x ** (4 - _POWERS) * y**_POWERS
+    for x, y in ((np.cos(_ANGLES), np.sin(_ANGLES)), (-np.sin(_ANGLES), np.cos(_ANGLES)))
+]
 _MAX_SWEEPS = 20
 _LEAST_GAIN = 1e-4  # less than half a degree of two uniform latents
 _NOISE = 24.0  # variance of the fourth cumulant of standard normal values, times their number
@@ -77,21 +83,11 @@ def _best_angle(first: Float[np.ndarray, " images"], second: Float[np.ndarray, "
             fourth[2, 2] - 3 * b * b,
         )
     )
-    cos, sin = np.cos(_ANGLES), np.sin(_ANGLES)
-    contrast = _fourth_cumulant(cumulants, cos, sin) ** 2 + _fourth_cumulant(cumulants, -sin, cos) ** 2
+    contrast = sum((cumulants @ weights) ** 2 for weights in _WEIGHTS)
     best, unturned = int(contrast.argmax()), cumulants[0] ** 2 + cumulants[4] ** 2
     noise = _NOISE / len(first) * max(a, b) ** 4
     is_gain = contrast[best] > unturned * (1 + _LEAST_GAIN) and contrast[best] > _LEAST_SIGNAL * noise
     return float(_ANGLES[best]) if is_gain else 0.0
-
-
-def _fourth_cumulant(
-    cumulants: Float[np.ndarray, " 5"], x: Float[np.ndarray, " angles"], y: Float[np.ndarray, " angles"]
-) -> Float[np.ndarray, " angles"]:
-    """Return the fourth cumulant of x * first + y * second, of the joint cumulants from (4, 0) to (0, 4)."""
-    powers = np.stack((x**4, 4 * x**3 * y, 6 * x**2 * y**2, 4 * x * y**3, y**4))
-    fourth: Float[np.ndarray, " angles"] = np.einsum("i,ij->j", cumulants, powers)
-    return fourth
 
 
 @torch.no_grad()

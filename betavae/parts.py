@@ -47,6 +47,7 @@ class Limits:
         letter: The short option on the command line; none if empty.
         is_tried: Whether the parameter is part of what a trial tries; False if it only says how the trial runs.
         is_shown: Whether tables show it even where all trials share a value, as they do an objective's parameters.
+        is_shown_if_set: The same, where a trial has another value than the default.
     """
 
     least: float | None = None
@@ -58,6 +59,7 @@ class Limits:
     letter: str = ""
     is_tried: bool = True
     is_shown: bool = False
+    is_shown_if_set: bool = False
 
 
 def parameter(default: Any, **limits: Any) -> Any:

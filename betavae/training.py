@@ -315,7 +315,7 @@ class TrainingRun:
         self._set_lr()
         terms = self._replay() if self._graph is not None else self._update(StepInputs(self.step))
         self.step += 1
-        if self.step <= self.config.rotate_until and self.step % self.config.rotate_every == 0:
+        if self.config.is_rotated_after(self.step):
             self.rotate()
         return terms
 

@@ -68,7 +68,7 @@ class Cost:
         images = config.steps * config.batch_size
         num_evaluations = math.ceil(config.steps / config.eval_every)
         training_seconds = images * relative_cost / self.images_per_second
-        rotation_seconds = config.rotate_until // config.rotate_every * self.rotation_seconds
+        rotation_seconds = config.num_rotations * self.rotation_seconds
         return training_seconds + rotation_seconds + num_evaluations * self.evaluation_seconds + self.final_seconds
 
 
@@ -267,7 +267,7 @@ def _configs(options: Options) -> list[TrialConfig]:
 
 def _work(config: TrialConfig) -> float:
     """Return the work of a trial, in images of a beta-VAE."""
-    rotations = config.rotate_until // config.rotate_every * NUM_IMAGES / _TRAINED_PER_ENCODED
+    rotations = config.num_rotations * NUM_IMAGES / _TRAINED_PER_ENCODED
     return config.steps * config.batch_size * config.objective.relative_cost + rotations
 
 

@@ -40,7 +40,7 @@ from sweeps.search.plan import num_configurations, num_trials, trial_config
 from sweeps.search.space import Axis, Branch, Point, Range, axis_text, ends
 
 _SHARED_PARAMETERS = ("steps", "batch_size", "rotate_until")
-"""Parameters that the plan always states, in the line of what all trials share."""
+"""Parameters of the line of what all trials share."""
 
 
 def describe_plan(
