@@ -171,14 +171,13 @@ def shown_fields(configs: Sequence[TrialConfig]) -> list[str]:
 
     A parameter such as the rotation of latents is shown where it is not the default.
     """
-    always = {
-        name
-        for name, each in parameters_of(TrialConfig).items()
-        if each.limits.is_shown
-        or (each.limits.is_shown_if_set and any(config.value(name) != each.default for config in configs))
-    }
-    objectives = {name for config in configs for name in parameters_of(type(config.objective))}
-    return _ordered({*always, *objectives, *tried_fields(configs)})
+    names = set(tried_fields(configs))
+    for config in configs:
+        for name, each in parameters_of(TrialConfig).items():
+            if each.limits.is_shown or (each.limits.is_shown_if_set and config.value(name) != each.default):
+                names.add(name)
+        names.update(config.objective.shown_values())
+    return _ordered(names)
 
 
 def table_fields(configs: Sequence[TrialConfig]) -> list[str]:
@@ -197,13 +196,14 @@ def table_fields(configs: Sequence[TrialConfig]) -> list[str]:
 def describe_objectives(configs: Sequence[TrialConfig]) -> list[str]:
     """Return the parameters of each config's objective in words: `gamma 10`.
 
-    Only those are described in which the configs of this objective differ; all, if they differ in none.
+    Only those are described in which the configs of this objective differ; all that a table shows, if in none.
     """
     columns: dict[str, list[Column]] = {}
     for objective in dict.fromkeys(config.objective.name for config in configs):
         alike = [config for config in configs if config.objective.name == objective]
-        owned, tried = list(parameters_of(type(alike[0].objective))), tried_fields(alike)
-        columns[objective] = [field_column(name) for name in [name for name in owned if name in tried] or owned]
+        owned, tried = parameters_of(type(alike[0].objective)), tried_fields(alike)
+        names = [name for name in owned if name in tried] or list(alike[0].objective.shown_values())
+        columns[objective] = [field_column(name) for name in names]
     return [
         ", ".join(
             f"{column.symbol} {column.write(config.value(column.name))}" for column in columns[config.objective.name]

@@ -265,6 +265,15 @@ class Part(ABC):
         """Return the parameters by name, as records hold them: a schedule as its text."""
         return {name: recorded_value(getattr(self, name)) for name in parameters_of(type(self))}
 
+    def shown_values(self) -> dict[str, Any]:
+        """Return the parameters by name, as `values`, without those that a table shows only if they are set."""
+        known = parameters_of(type(self))
+        return {
+            name: value
+            for name, value in self.values().items()
+            if not known[name].limits.is_shown_if_set or value != known[name].default
+        }
+
     def schedules(self) -> dict[str, Schedule]:
         """Return the parameters that change over training, by name."""
         return schedules_of(self)

@@ -1,5 +1,7 @@
 """Fields of configs of one objective, and of several that share names."""
 
+from dataclasses import replace
+
 import pytest
 
 from betavae.columns import (
@@ -29,6 +31,15 @@ GAMMAS = [
 def test_a_rotation_that_all_trials_have_is_shown() -> None:
     assert "rotate_until" not in shown_fields([TrialConfig(), TrialConfig(seed=1)])
     assert "rotate_until" in shown_fields([TrialConfig(rotate_until=1500), TrialConfig(rotate_until=1500, seed=1)])
+
+
+def test_a_weight_of_an_objective_is_shown_where_it_is_set() -> None:
+    default, one = config("beta-tcvae", beta=2.0), config("beta-tcvae", beta=2.0, alpha=0.5)
+    assert "alpha" not in shown_fields([default, config("beta-tcvae", beta=4.0), config("beta-vae")])
+    assert "alpha" in shown_fields([one, replace(one, seed=1)])
+    assert describe_objectives([default, config("beta-vae", beta=4.0)]) == ["beta 2", "beta 4"]
+    assert describe_objectives([one, config("beta-vae", beta=4.0)]) == ["beta 2, alpha 0.5", "beta 4"]
+    assert describe_objectives([default, one, config("beta-vae", beta=4.0)]) == ["alpha 1", "alpha 0.5", "beta 4"]
 
 
 def test_a_parameter_is_tried_if_it_differs_within_a_part() -> None:

@@ -17,10 +17,10 @@ from betavae.schedules import Weight
 
 @dataclass(frozen=True, kw_only=True)
 class BetaTCVAE(Objective):
-    """Minimise recon + KL + (beta - 1) * TC: beta weighs the total correlation, a part of the KL, alone.
+    """Minimise recon + alpha * KL + (beta - alpha) * TC: beta weighs the total correlation, alpha the rest of the KL.
 
     Source:
-        Chen et al. 2018, arXiv:1802.04942, equation 4 with alpha = gamma = 1.
+        Chen et al. 2018, arXiv:1802.04942, equation 4 with gamma = alpha, which is 1 in their experiments.
     """
 
     name = "beta-tcvae"
@@ -29,6 +29,9 @@ class BetaTCVAE(Objective):
 
     beta: Weight = parameter(4.0, positive=True, log=True)
     """Weight of the total correlation. It is estimated from one batch, which should have 128 images or more."""
+    alpha: Weight = parameter(1.0, positive=True, log=True, is_shown_if_set=True)
+    """Weight of the rest of the KL: the mutual information, and the KL of each latent. As large as beta, it gives the
+    loss of a beta-VAE."""
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
         """Return `beta_norm`, the beta of a loss that is averaged over pixels and latents."""
@@ -40,7 +43,7 @@ class BetaTCVAE(Objective):
         codes = posterior.sample(batch.generator)
         recon = reconstruction_nats(batch.model, codes, batch.images)
         kl = posterior.kl().sum(1).mean()
-        total = recon + kl + (self.beta - 1) * total_correlation(posterior, codes)
+        total = recon + self.alpha * kl + (self.beta - self.alpha) * total_correlation(posterior, codes)
         return Loss(total, {"recon_nats": recon, "kl_nats": kl})
 
 

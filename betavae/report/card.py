@@ -124,7 +124,7 @@ def _describe_likelihood(trial: Trial, checkpoint: Checkpoint) -> str:
 
 def _describe_part(part: Part) -> str:
     """Return a part with its parameters: `beta-vae, beta 4`."""
-    return _described(part.name, part.values())
+    return _described(part.name, part.shown_values())
 
 
 def _describe_dataset(dataset: Dataset) -> str:

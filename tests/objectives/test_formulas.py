@@ -98,6 +98,14 @@ def beta_vae(parts: Parts, model: VAE, noise: torch.Generator, adversary: None) 
 
 
 def beta_tcvae(parts: Parts, model: VAE, noise: torch.Generator, adversary: None) -> tuple[Tensor, None]:
+    return parts.recon + parts.kl + 2 * total_correlation(parts), None
+
+
+def beta_tcvae_with_alpha(parts: Parts, model: VAE, noise: torch.Generator, adversary: None) -> tuple[Tensor, None]:
+    return parts.recon + 5 * parts.kl - 2 * total_correlation(parts), None
+
+
+def total_correlation(parts: Parts) -> Tensor:
     def density(code: int, image: int, latent: int) -> Tensor:
         variance = parts.variance[image, latent]
         square = (parts.codes[code, latent] - parts.mean[image, latent]) ** 2
@@ -109,7 +117,7 @@ def beta_tcvae(parts: Parts, model: VAE, noise: torch.Generator, adversary: None
             [torch.stack([density(code, image, latent) for latent in range(LATENTS)]) for image in range(IMAGES)]
         )
         total = total + table.prod(1).mean().log() - table.mean(0).log().sum()
-    return parts.recon + parts.kl + 2 * total / IMAGES, None
+    return total / IMAGES
 
 
 def annealed_vae(parts: Parts, model: VAE, noise: torch.Generator, adversary: None) -> tuple[Tensor, None]:
@@ -163,6 +171,7 @@ Formula = Callable[..., tuple[Tensor, Tensor | None]]
 CASES: dict[Objective, Formula] = {
     BetaVAE(beta=3.0): beta_vae,
     BetaTCVAE(beta=3.0): beta_tcvae,
+    BetaTCVAE(beta=3.0, alpha=5.0): beta_tcvae_with_alpha,
     AnnealedVAE(gamma=50.0, c_max=20.0, capacity_steps=100): annealed_vae,
     FactorVAE(gamma=6.0, discriminator_layers=2, discriminator_units=7): factor_vae,
     DIPVAEI(lambda_od=2.0): dip_vae_i,

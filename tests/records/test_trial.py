@@ -104,7 +104,10 @@ def test_a_damaged_plan_is_taken_from_the_latest_checkpoint(make_sweep) -> None:
     ("values", "differences"),
     [
         ({"beta": 8.0}, ("beta 8.0", "beta 4.0")),
-        ({"objective": "beta-tcvae", "seed": 1}, ("objective beta-tcvae and seed 1", "objective beta-vae and seed 0")),
+        (
+            {"objective": "beta-tcvae", "seed": 1},
+            ("objective beta-tcvae and alpha 1.0 and seed 1", "objective beta-vae and alpha of none and seed 0"),
+        ),
     ],
 )
 def test_a_plan_that_a_checkpoint_contradicts_is_refused(

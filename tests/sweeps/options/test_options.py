@@ -75,6 +75,7 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "cpus_per_trial": ("--cpus-per-trial 2", resources),
     "num_cpus": ("--num-cpus 1", resources),
     "beta": ("--beta 3", trials),
+    "alpha": ("--objective beta-tcvae --alpha 3", trials),
     "gamma": ("--objective factor-vae --gamma 3", trials),
     "c_max": ("--objective annealed-vae --c-max 3", trials),
     "capacity_steps": ("--objective annealed-vae --capacity-steps 300", trials),
