@@ -34,7 +34,7 @@ PARTS: Mapping[str, Table[Any]] = {
 RESERVED_NAMES = (*PARTS, "index", "rank", "trial", "status", "step", "last_step", "checkpoint", "error")
 """Names in the flat record of a trial, or in a table of trials, that no parameter may have."""
 
-_UNRECORDED = ("likelihood", "cuda_graph", "rotate_until", "rotate_every")
+_UNRECORDED = ("likelihood", "alpha", "cuda_graph", "rotate_until", "rotate_every")
 """Parts and parameters that records of earlier versions lack: their trials have the defaults."""
 
 MAX_SEED = 2**63 - 1
@@ -211,8 +211,8 @@ class TrialConfig:
     def complete(cls, values: Any, path: Path) -> TrialConfig:
         """Build a config from the content of a file, which must hold every parameter.
 
-        A file of an earlier version may lack the likelihood, which is then `bernoulli`, `cuda_graph`, and the rotation
-        of latents, of which there was none.
+        A file of an earlier version may lack the likelihood, which is then `bernoulli`, `cuda_graph`, the rotation of
+        latents, of which there was none, and `alpha`, which was 1.
 
         Args:
             values: The content.

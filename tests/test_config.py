@@ -173,13 +173,15 @@ def test_a_file_must_hold_every_parameter(tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_earlier_version_lacks_later_options(tmp_path: Path) -> None:
-    """Fails where sweeps from before likelihoods, CUDA graphs or rotations cannot be read, resumed or scored."""
-    values = TrialConfig(seed=3).to_dict()
+    """Fails where sweeps from before likelihoods, CUDA graphs, rotations or alpha cannot be read, resumed or scored."""
+    config = TrialConfig(seed=3, objective=BetaTCVAE(beta=6.0), likelihood=Bernoulli())
+    values = config.to_dict()
+    assert values.pop("alpha") == 1
     assert values.pop("likelihood") == "bernoulli"
     assert values.pop("cuda_graph") is True
     assert (values.pop("rotate_until"), values.pop("rotate_every")) == (0, 100)
     write_json(tmp_path / "config.json", values)
-    assert TrialConfig.read(tmp_path / "config.json") == TrialConfig(seed=3, likelihood=Bernoulli())
+    assert TrialConfig.read(tmp_path / "config.json") == config
     write_json(tmp_path / "config.json", values | {"likelihood": "gaussian"})
     with pytest.raises(InputError, match=r"it lacks pixel_scale, learn_pixel_scale\.$"):
         TrialConfig.read(tmp_path / "config.json")
