@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from angles import models_of
+from bends import position_in_size, stretch
 from collect import collected, confirmed_in, merged
 from known_codes import cells_of, sample_of
 from methods_table import heading, rows_of
@@ -19,6 +20,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.evaluation import metrics_of
 from betavae.gaussian import DiagonalGaussian
+from betavae.metrics.representation import Representation
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import PlannedTrial
 from sweeps.options.command_line import parse_options
@@ -108,6 +110,19 @@ def test_a_code_on_a_circle_is_rotated_along_it_and_back() -> None:
     torch.testing.assert_close(after.logvar, before.logvar)
     torch.testing.assert_close(rotated(after, (0, 2), -30).mean, mean, rtol=0, atol=1e-4)
     assert differences(before, before, batch_size=64).tolist() == [0.0] * 150
+
+
+def test_bends_are_measured_in_steps_of_the_position_and_of_the_scale() -> None:
+    """The columns of a latent are stretched by a tenth for half of the sprites; that of size follows the row."""
+    sprite, column, row = np.meshgrid(np.arange(12), np.arange(8) - 3.5, np.arange(8) - 3.5, indexing="ij")
+    stretched = -0.3 * column * (1 + 0.1 * (sprite % 2)) + 0.2 * (sprite - 5.5)
+    size = 0.5 * (sprite // 2) + 0.05 * np.sign(row)
+    grid = np.stack([0.3 * row, size, stretched], axis=-1)
+    widths = np.log([0.01, 0.1, 0.04]) * 2
+    codes = Representation(grid.reshape(-1, 3), logvar=np.tile(widths, (grid[..., 0].size, 1)))
+    assert stretch(grid) == pytest.approx(0.05 / 1.05 * np.arange(-3.5, 4).std())
+    assert stretch(grid.swapaxes(1, 2)) == pytest.approx(0, abs=1e-9)
+    assert position_in_size(codes, grid, np.arange(12) // 2) == pytest.approx((0.1, 0.2))
 
 
 def test_history_follows_the_clock_over_all_trials(make_sweep) -> None:

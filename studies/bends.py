@@ -1,0 +1,89 @@
+"""How far the codes of models are bent: what their latents of position and size follow besides position and size.
+
+python studies/bends.py results/beta-vae-relaxed results/beta-tcvae-straight
+
+Encodes every position of the sprites of `position_latents.py`. For each model at the end of its training it prints
+standard deviations of posterior means:
+
+- stretch of posX, of posY: of the part of the latent that follows it best which depends on both the sprite and the
+  position along it, as of a latent that is stretched for small sprites. In steps between two neighbouring positions.
+- position in size: of the part of the latent that follows the sprite best which depends on the position alone. In steps
+  between two neighbouring scales.
+- width of size: of the posterior of that latent, in the same steps; the mean over the images.
+
+The last row of a sweep has the medians.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from angles import parse_folders
+from jaxtyping import Float, Int
+from position_latents import NUM_SPRITES, sprites
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
+
+from betavae.data import DSpritesDataset
+from betavae.metrics.representation import Representation, represent
+from betavae.records.checkpoint import load_model
+from betavae.records.sweep import name_in_sweep, read_sweep
+
+
+def stretch(grid: Float[np.ndarray, "sprites along across latents"]) -> float:
+    """Return the stretch of the latent that follows a coordinate best.
+
+    Args:
+        grid: Posterior means by sprite, by the coordinate and by the other one.
+    """
+    along = grid.mean((0, 2))
+    latent = int(np.argmax(along.var(0) / np.maximum(grid.var((0, 1, 2)), np.finfo(np.float64).tiny)))
+    values = grid[..., latent].mean(2)
+    bent = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+    return float(bent.std() / abs(np.diff(along[:, latent]).mean()))
+
+
+def position_in_size(
+    codes: Representation,
+    grid: Float[np.ndarray, "sprites along across latents"],
+    scales: Int[np.ndarray, " sprites"],
+) -> tuple[float, float]:
+    """Return the position in the latent that follows the sprite best, and the width of its posterior."""
+    of_sprite = grid.mean((1, 2))
+    latent = int(np.argmax(of_sprite.var(0) / np.maximum(grid.var((0, 1, 2)), np.finfo(np.float64).tiny)))
+    step = abs(np.polyfit(scales, of_sprite[:, latent], 1)[0])
+    widths = 0.0 if codes.logvar is None else np.exp(codes.logvar[:, latent] / 2).mean()
+    return float(grid[..., latent].mean(0).std() / step), float(widths / step)
+
+
+def main() -> None:
+    """Print a row for each model, and the medians of each sweep."""
+    torch.set_num_threads(1)
+    data = DSpritesDataset().open()
+    factors, _ = sprites(data)
+    indices = data.factors.factors_to_indices(factors)
+    scales = factors[:, data.factors.column("scale")].reshape(NUM_SPRITES, -1)[:, 0]
+    sides = [data.factors.sizes[data.factors.column(name)] for name in data.factors.position or ()]
+    print(f"| trial | stretch of posX | of posY | position in size | width of size |\n{'|---' * 5}|")
+    for folder in parse_folders(__doc__):
+        sweep, rows = read_sweep(folder), []
+        for trial in (*sweep.trials, *sweep.confirming):
+            if not trial.is_complete or trial.final_checkpoint is None:
+                continue
+            codes = represent(load_model(trial.final_checkpoint.folder), data, indices=indices)
+            grid = codes.mean.astype(np.float64).reshape(NUM_SPRITES, *sides, -1)
+            rows.append([stretch(grid), stretch(grid.swapaxes(1, 2)), *position_in_size(codes, grid, scales)])
+            print(_row(name_in_sweep(trial), rows[-1]), flush=True)
+        if rows:
+            print(_row(f"{folder.name}, median", np.median(rows, axis=0)), flush=True)
+
+
+def _row(name: str, numbers: Float[np.ndarray, " columns"] | list[float]) -> str:
+    return f"| {name} | {' | '.join(f'{number:.2f}' for number in numbers)} |"
+
+
+if __name__ == "__main__":
+    main()
