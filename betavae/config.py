@@ -18,7 +18,16 @@ from betavae.latent_rotation import check_layers
 from betavae.likelihoods import LIKELIHOODS, Bernoulli, Likelihood
 from betavae.models import ARCHITECTURES, Architecture, Burgess
 from betavae.objectives import OBJECTIVES, BetaVAE, Objective
-from betavae.parts import Parameter, Part, Table, normalize_parameters, parameter, parameters_of, schedules_of
+from betavae.parts import (
+    Parameter,
+    Part,
+    Table,
+    field_of_part,
+    normalize_parameters,
+    parameter,
+    parameters_of,
+    schedules_of,
+)
 from betavae.schedules import Schedule, Weight, recorded_value, value_at
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -34,7 +43,7 @@ PARTS: Mapping[str, Table[Any]] = {
 RESERVED_NAMES = (*PARTS, "index", "rank", "trial", "status", "step", "last_step", "checkpoint", "error")
 """Names in the flat record of a trial, or in a table of trials, that no parameter may have."""
 
-_UNRECORDED = ("likelihood", "alpha", "cuda_graph", "rotate_until", "rotate_every")
+_UNRECORDED = ("likelihood", "beta-tcvae.alpha", "cuda_graph", "rotate_until", "rotate_every")
 """Parts and parameters that records of earlier versions lack: their trials have the defaults."""
 
 MAX_SEED = 2**63 - 1
@@ -223,7 +232,12 @@ class TrialConfig:
         """
         try:
             config = cls.from_dict(values)
-            missing = [name for name in config.to_dict() if name not in (*values, *_UNRECORDED)]
+            of_parts = {
+                name: field_of_part(part.name, name) for part in config.parts.values() for name in part.values()
+            }
+            missing = [
+                name for name in config.to_dict() if name not in values and of_parts.get(name, name) not in _UNRECORDED
+            ]
             if missing:
                 raise InputError(f"it lacks {', '.join(missing)}.")
             return config

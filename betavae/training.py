@@ -425,7 +425,7 @@ class TrainingRun:
         weights = [
             f" or {name} than {getattr(objective, name):g}"
             for name, each in parameters_of(type(objective)).items()
-            if each.kind is float and each.limits.positive
+            if each.kind is float and each.limits.positive and not each.limits.is_shown_if_set
         ]
         return f"A smaller lr than {self.config.lr_at(self.step):g}{''.join(weights)} may help."
 

@@ -5,11 +5,12 @@ python studies/bends.py results/beta-vae-relaxed results/beta-tcvae-straight
 Encodes every position of the sprites of `position_latents.py`. For each model at the end of its training it prints
 standard deviations of posterior means:
 
-- stretch of posX, of posY: of the part of the latent that follows it best which depends on both the sprite and the
-  position along it, as of a latent that is stretched for small sprites. In steps between two neighbouring positions.
-- position in size: of the part of the latent that follows the sprite best which depends on the position alone. In steps
-  between two neighbouring scales.
-- width of size: of the posterior of that latent, in the same steps; the mean over the images.
+- stretch of posX: take the latent that follows posX best, average it over posY, and subtract its means at each posX and
+  of each sprite. What is left depends on both: the latent is stretched for some sprites. In steps between two
+  neighbouring positions. The same of posY.
+- position in size: take the latent that follows the scale best, and average it over the sprites. What is left depends
+  on the position alone. In steps between two neighbouring scales.
+- width of size: the width of the posteriors of that latent, in the same steps; the mean over the images.
 
 The last row of a sweep has the medians.
 """
@@ -51,9 +52,19 @@ def position_in_size(
     grid: Float[np.ndarray, "sprites along across latents"],
     scales: Int[np.ndarray, " sprites"],
 ) -> tuple[float, float]:
-    """Return the position in the latent that follows the sprite best, and the width of its posterior."""
+    """Return what the latent that follows the scale best has of the position, and the width of its posterior.
+
+    Args:
+        codes: The codes of all images.
+        grid: Their means by sprite and position.
+        scales: The scale of each sprite, by number.
+
+    Returns:
+        Standard deviations, in steps between two neighbouring scales.
+    """
     of_sprite = grid.mean((1, 2))
-    latent = int(np.argmax(of_sprite.var(0) / np.maximum(grid.var((0, 1, 2)), np.finfo(np.float64).tiny)))
+    of_scale = np.stack([of_sprite[scales == scale].mean(0) for scale in np.unique(scales)])
+    latent = int(np.argmax(of_scale.var(0) / np.maximum(grid.var((0, 1, 2)), np.finfo(np.float64).tiny)))
     step = abs(np.polyfit(scales, of_sprite[:, latent], 1)[0])
     widths = 0.0 if codes.logvar is None else np.exp(codes.logvar[:, latent] / 2).mean()
     return float(grid[..., latent].mean(0).std() / step), float(widths / step)

@@ -25,7 +25,7 @@ from sweeps.options.options import GROUPS, Evaluation, Options
 from sweeps.search.plan import num_confirming_trials, num_trials, planned_trials, trial_config
 from sweeps.search.space import Axis, Point, axis_text, ends
 from sweeps.storage.trial_folder import NUM_KEPT
-from sweeps.tables import describe_config, describe_point
+from sweeps.tables import describe_config, describe_trial
 
 _CALIBRATION_SECONDS = 3.0
 _SIZE_ERRORS = (RuntimeError, MemoryError, OverflowError, TypeError)
@@ -160,11 +160,10 @@ def describe_trials(options: Options) -> str:
     if options.search.search == "optuna":
         return "proposed during the search: optuna learns from earlier trials"
     trials, has_several = planned_trials(options), len(options.space.names_of("dataset")) > 1
-    lines = []
+    lines, configs = [], [trial.config for trial in trials]
     for trial in trials[:_NUM_LISTED]:
         dataset = f"{trial.config.dataset.name}, " if has_several else ""
-        point = describe_point(trial.config.to_dict())
-        lines.append(f"{trial.index:04}  {dataset}{point}, seed {trial.config.seed}")
+        lines.append(f"{trial.index:04}  {dataset}{describe_trial(trial.config, configs)}, seed {trial.config.seed}")
     num_others = len(trials) - len(lines)
     return "\n".join([*lines, f"and {num_others} more"] if num_others else lines)
 

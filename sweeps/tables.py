@@ -270,11 +270,15 @@ def describe_config(config: TrialConfig, among: Sequence[TrialConfig] = ()) -> s
     return ", ".join(f"{column.label} {column.write(value)}" for column, value in columns if value is not None)
 
 
-def describe_point(point: Point) -> str:
-    """Return the objective and the main fields of a point, with the numbers derived from them."""
-    config = trial_config(point, seed=0)
+def describe_trial(config: TrialConfig, among: Sequence[TrialConfig]) -> str:
+    """Return the objective and the main fields of a trial among others, with the numbers derived from them.
+
+    The fields that vary are those of the trials of this objective and data set.
+    """
+    kind = (config.objective.name, config.dataset.name)
+    alike = [other for other in among if (other.objective.name, other.dataset.name) == kind]
     derived = "".join(f", {name} {value:.4g}" for name, value in config.derived().items())
-    return f"{config.objective.name}, {describe_config(config)}{derived}"
+    return f"{config.objective.name}, {describe_config(config, alike)}{derived}"
 
 
 def _describe_varied(options: Options) -> str:

@@ -40,6 +40,8 @@ def test_a_weight_of_an_objective_is_shown_where_it_is_set() -> None:
     assert describe_objectives([default, config("beta-vae", beta=4.0)]) == ["beta 2", "beta 4"]
     assert describe_objectives([one, config("beta-vae", beta=4.0)]) == ["beta 2, alpha 0.5", "beta 4"]
     assert describe_objectives([default, one, config("beta-vae", beta=4.0)]) == ["alpha 1", "alpha 0.5", "beta 4"]
+    other = config("beta-tcvae", beta=4.0, alpha=0.5)
+    assert describe_objectives([one, other, config("beta-vae")])[:2] == ["beta 2, alpha 0.5", "beta 4, alpha 0.5"]
 
 
 def test_a_parameter_is_tried_if_it_differs_within_a_part() -> None:

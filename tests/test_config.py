@@ -187,6 +187,19 @@ def test_a_file_of_an_earlier_version_lacks_later_options(tmp_path: Path) -> Non
         TrialConfig.read(tmp_path / "config.json")
 
 
+def test_an_alpha_of_another_objective_must_be_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Own(BetaTCVAE):
+        name = "own"
+
+    use(monkeypatch, "objective", *OBJECTIVES.values(), Own)
+    values = TrialConfig(objective=Own()).to_dict()
+    del values["alpha"]
+    write_json(tmp_path / "config.json", values)
+    with pytest.raises(InputError, match=r"it lacks alpha\.$"):
+        TrialConfig.read(tmp_path / "config.json")
+
+
 def test_a_file_of_an_unknown_part_says_how_a_part_of_your_own_is_named(tmp_path: Path) -> None:
     write_json(tmp_path / "config.json", TrialConfig().to_dict() | {"objective": "toy"})
     with pytest.raises(InputError, match=r"but got 'toy'\. .*\$BETAVAE_EXTENSIONS"):

@@ -183,3 +183,9 @@ def test_a_loss_that_is_not_finite_is_told_with_the_values_of_its_step(small_dat
     run = TrainingRun.start(TrialConfig.from_dict(SMALL | {"beta": "2@0,4@1", "lr": "1e38@0,3e38@1"}), small_data)
     with pytest.raises(ArithmeticError, match=r"A smaller lr than 3e\+38 or beta than 4 may help\."):
         run.advance(1)
+
+
+def test_a_loss_that_is_not_finite_blames_no_weight_that_nobody_set(small_data: DSprites) -> None:
+    run = TrainingRun.start(TrialConfig.from_dict(SMALL | {"objective": "beta-tcvae", "lr": 1e38}), small_data)
+    with pytest.raises(ArithmeticError, match=r"A smaller lr than 1e\+38 or beta than 4 may help\."):
+        run.advance(2)

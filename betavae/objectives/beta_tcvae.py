@@ -20,7 +20,7 @@ class BetaTCVAE(Objective):
     """Minimise recon + alpha * KL + (beta - alpha) * TC: beta weighs the total correlation, alpha the rest of the KL.
 
     Source:
-        Chen et al. 2018, arXiv:1802.04942, equation 4 with gamma = alpha, which is 1 in their experiments.
+        Chen et al. 2018, arXiv:1802.04942, equation 4 with gamma = alpha. Their beta-TCVAE has alpha = gamma = 1.
     """
 
     name = "beta-tcvae"
@@ -30,8 +30,8 @@ class BetaTCVAE(Objective):
     beta: Weight = parameter(4.0, positive=True, log=True)
     """Weight of the total correlation. It is estimated from one batch, which should have 128 images or more."""
     alpha: Weight = parameter(1.0, positive=True, log=True, is_shown_if_set=True)
-    """Weight of the rest of the KL: the mutual information, and the KL of each latent. As large as beta, it gives the
-    loss of a beta-VAE."""
+    """Weight of the other parts of the KL: the mutual information of images and codes, and the KL of each latent's
+    aggregate posterior from the prior. With alpha equal to beta, the loss is that of a beta-VAE."""
 
     def derived(self, *, latent_size: int, num_pixels: int) -> dict[str, float]:
         """Return `beta_norm`, the beta of a loss that is averaged over pixels and latents."""

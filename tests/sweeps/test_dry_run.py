@@ -16,6 +16,7 @@ from sweeps.dry_run import (
     busy_seconds,
     describe_costs,
     describe_options,
+    describe_trials,
     estimate,
     measure_costs,
 )
@@ -51,6 +52,17 @@ def test_it_says_everything_and_starts_and_writes_nothing(
     assert f"results    {tmp_path}/results/x" in said
     assert "at most " in said
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_each_trial_is_described_by_all_that_varies() -> None:
+    words = f"{SMALL} --objective beta-tcvae beta-vae --alpha 0.5 1 --beta 4 -z 5 --lr 1e-3 --batch-size 8 16"
+    lines = describe_trials(parse_options(words.split(), gpus_found=0)).splitlines()
+    assert (
+        lines[1]
+        == "0001  beta-tcvae, beta 4, alpha 0.5, latent size 5, lr 0.001, batch size 16, beta_norm 0.004883, seed 1"
+    )
+    assert "beta 4, alpha 1, latent size 5" in lines[2]
+    assert lines[5] == "0005  beta-vae, beta 4, latent size 5, lr 0.001, batch size 16, beta_norm 0.004883, seed 5"
 
 
 def test_what_a_resumed_sweep_had_is_not_said_to_be_the_presets(tmp_path: Path) -> None:

@@ -76,6 +76,20 @@ def test_the_record_of_a_sweep_asks_for_the_same_again(study: Path, tmp_path: Pa
     }
 
 
+def test_the_record_of_a_sweep_gives_another_objective_what_it_can_have(tmp_path: Path) -> None:
+    """A record holds every parameter of its objective, which another objective may not have."""
+    record = tmp_path / "sweep.json"
+    for alpha, refusal in (((), None), (("--alpha", 0.5), "--alpha needs --objective beta-tcvae, but got beta-vae")):
+        asked = parse("--objective", "beta-tcvae", "--beta", 3, *alpha)
+        record.write_text(json.dumps({"format": FORMAT, "options": options_to_dict(asked)}))
+        assert parse("--config", record).space == asked.space
+        if refusal is None:
+            assert parse("--config", record, "--objective", "beta-vae").space.axis("beta") == (3.0,)
+        else:
+            with pytest.raises(InputError, match=refusal):
+                parse("--config", record, "--objective", "beta-vae")
+
+
 def test_an_empty_list_is_the_option_without_a_value(tmp_path: Path) -> None:
     study, record = tmp_path / "study.toml", tmp_path / "sweep.json"
     study.write_text('track = []\nloggers = ["terminal"]')
