@@ -35,9 +35,6 @@ from sweeps.options.options import ReportOptions
 _RECORDED = ("versions", "git", "data", "resources", "start", "end")
 """What a number depends on, of `sweep.json`."""
 
-_SHOWN_FIELDS = ("objective", "beta", "latent_size", "batch_size", "rotate_until")
-"""Fields that the figure names each configuration by."""
-
 _LEAST_SEEDS = 5
 """Seeds of a configuration without a confirmation from which the figure draws it."""
 
@@ -50,12 +47,14 @@ class Recorded:
     """One configuration of `results.json` with several new seeds: what its figure needs.
 
     Attributes:
+        study: The name of its study.
         config: With seed 0.
         final_scores: `mig_exact` of each new seed at the end of training.
         search_score: The median `mig_exact` in the search; None if the configuration was chosen by another score, or
             without a search.
     """
 
+    study: str
     config: TrialConfig
     final_scores: tuple[float, ...]
     search_score: float | None
@@ -105,6 +104,7 @@ def confirmed_in(results: Mapping[str, Any]) -> list[Recorded]:
     names = {*PARTS, *parameters_by_name()}
     confirmations = [
         Recorded(
+            one["study"],
             TrialConfig.from_dict({name: value for name, value in one.items() if name in names}),
             tuple(one[_EXACT]),
             one.get(_SEARCH_SCORE) if one.get("score") == _EXACT else None,
@@ -128,7 +128,9 @@ def main() -> None:
     replace_json(arguments.json, results)
     with matplotlib.rc_context(RC_PARAMS):
         label = report_column(_EXACT).label
-        figure = confirmation_points(confirmed_in(results), _SHOWN_FIELDS, label=label, ceiling=1.0)
+        drawn = confirmed_in(results)
+        names = [f"{one.study}\n{one.config.objective.name}\n{len(one.final_scores)} new seeds" for one in drawn]
+        figure = confirmation_points(drawn, names, label=label, ceiling=1.0)
         figure.savefig(arguments.figure, dpi=200, facecolor="white")
 
 

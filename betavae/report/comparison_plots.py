@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from betavae.columns import field_column, report_column
-from betavae.config import TrialConfig
 from betavae.metrics.information_gaps import Mig
 from betavae.report.confirmation import Confirmed
-from betavae.report.findings import CHANCE, Importances, describe_config
+from betavae.report.findings import CHANCE, Importances
 from betavae.report.marks import mark
 from betavae.report.palette import CORRELATION_COLORS, INK, MUTED, factor_colors, score_axis
 from betavae.report.portrait import Portrait
@@ -25,11 +24,6 @@ _WIDE = 7.0  # inches
 @runtime_checkable
 class FinalScores(Protocol):
     """A configuration that was confirmed, whether its trials are here or not."""
-
-    @property
-    def config(self) -> TrialConfig:
-        """With seed 0."""
-        ...
 
     @property
     def final_scores(self) -> Sequence[float]:
@@ -59,7 +53,7 @@ def confirmation_points(
 
     Args:
         confirmations: The highest median first.
-        names: Fields in which the configurations differ.
+        names: The name of each configuration, in one line or several.
         label: The label of the score.
         ceiling: The score of a perfect code; None if unknown.
         chance: The score of codes that know nothing; None if unknown.
@@ -78,8 +72,7 @@ def confirmation_points(
         if in_search is not None:
             axes.scatter([place + 0.3], [in_search], marker="D", s=26, facecolors="none", edgecolors=MUTED)
         shown += [*scores, *([] if in_search is None else [in_search])]
-    labels = [describe_config(confirmation.config, names).replace(", ", "\n") for confirmation in confirmations]
-    axes.set_xticks(range(len(confirmations)), labels)
+    axes.set_xticks(range(len(confirmations)), names)
     axes.set_xlim(-0.6, len(confirmations) - 0.4)
     score_axis(axes, label, scores=shown, ceiling=ceiling, chance=chance)
     return figure

@@ -275,7 +275,8 @@ def _confirmation_pictures(confirmations: Sequence[Confirmed], varied: Sequence[
     checkpoint = confirmations[0].trials[0].final_checkpoint
     known = None if checkpoint is None else checkpoint.scores.by_name.get(score)
     ceiling, chance = (None, None) if known is None else (known.ceiling, known.chance)
-    figure = comparison_plots.confirmation_points(confirmations, varied, label=label, ceiling=ceiling, chance=chance)
+    names = [describe_config(confirmation.config, varied).replace(", ", "\n") for confirmation in confirmations]
+    figure = comparison_plots.confirmation_points(confirmations, names, label=label, ceiling=ceiling, chance=chance)
     return [save_picture(folder, "confirmation", figure, caption=caption)]
 
 
