@@ -203,9 +203,10 @@ def describe_objectives(configs: Sequence[TrialConfig]) -> list[str]:
         alike = [config for config in configs if config.objective.name == objective]
         owned, tried = parameters_of(type(alike[0].objective)), tried_fields(alike)
         shown = [name for name in owned if any(name in config.objective.shown_values() for config in alike)]
-        names = [name for name in shown if name in tried] or shown
-        is_set = [name for name in shown if owned[name].limits.is_shown_if_set]
-        columns[objective] = [field_column(name) for name in shown if name in (*names, *is_set)]
+        differs = any(name in tried for name in owned)
+        columns[objective] = [
+            field_column(name) for name in shown if not differs or name in tried or owned[name].limits.is_shown_if_set
+        ]
     return [
         ", ".join(
             f"{column.symbol} {column.write(config.value(column.name))}" for column in columns[config.objective.name]

@@ -41,7 +41,7 @@ def stretch(grid: Float[np.ndarray, "sprites along across latents"]) -> float:
         grid: Posterior means by sprite, by the coordinate and by the other one.
     """
     along = grid.mean((0, 2))
-    latent = int(np.argmax(along.var(0) / np.maximum(grid.var((0, 1, 2)), np.finfo(np.float64).tiny)))
+    latent = _latent_that_follows(along, grid)
     values = grid[..., latent].mean(2)
     bent = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
     return float(bent.std() / abs(np.diff(along[:, latent]).mean()))
@@ -64,10 +64,17 @@ def position_in_size(
     """
     of_sprite = grid.mean((1, 2))
     of_scale = np.stack([of_sprite[scales == scale].mean(0) for scale in np.unique(scales)])
-    latent = int(np.argmax(of_scale.var(0) / np.maximum(grid.var((0, 1, 2)), np.finfo(np.float64).tiny)))
+    latent = _latent_that_follows(of_scale, grid)
     step = abs(np.polyfit(scales, of_sprite[:, latent], 1)[0])
     widths = 0.0 if codes.logvar is None else np.exp(codes.logvar[:, latent] / 2).mean()
     return float(grid[..., latent].mean(0).std() / step), float(widths / step)
+
+
+def _latent_that_follows(
+    means: Float[np.ndarray, "values latents"], grid: Float[np.ndarray, "sprites along across latents"]
+) -> int:
+    """Return the latent whose variance is most that of its means at the values of a factor."""
+    return int(np.argmax(means.var(0) / np.maximum(grid.var((0, 1, 2)), np.finfo(np.float64).tiny)))
 
 
 def main() -> None:
