@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome
 from sweep_folders import MakeSweep
 
 from betavae.columns import field_column, report_column
@@ -47,6 +48,22 @@ def test_a_page_names_the_schedules_in_its_table_and_its_finding(folder: Path, s
         rows = list(csv.DictReader(file))
     assert [row["beta"] for row in rows] == [RELAXING, "12.0", "4.0", ANNEALED, RELAXING]
     assert rows[0]["beta_norm"] == rows[2]["beta_norm"]  # both end at 4
+
+
+@pytest.mark.browser
+def test_a_schedule_longer_than_a_phones_line_breaks(
+    browser: Chrome, make_sweep: MakeSweep, small_data: DSprites
+) -> None:
+    long = ",".join(f"{12 - place}@{place * 11}" for place in range(9))
+    folder = make_sweep({"a": {"migs": [0.2, 0.5], "beta": long}}, outcome="done")
+    report = write_report(
+        read_sweep(folder), folder / "report", data={"dsprites": small_data}, num_best=1, importances={}
+    )
+    browser.get(Path(report.page).as_uri())
+    window = {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", window)
+    assert long in browser.find_element("css selector", "h1").text
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
 
 
 def test_values_of_a_field_with_schedules_are_categories_numbers_first(sweep: Sweep) -> None:
