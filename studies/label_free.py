@@ -32,18 +32,19 @@ RULES = tuple(name for name in rule_names() if not find_rule(name).needs_factors
 HEADING = ("rule", "seconds", "models", "score", "rank correlation (95 %)", "chosen / best", "failed seeds caught")
 
 
-def rows_of(sweep: Sweep, rule_name: str, *, among: Among) -> list[list[str]]:
+def rows_of(sweep: Sweep, rule_name: str, *, among: Among, min_kl: float | None = None) -> list[list[str]]:
     """Return a row for each score with labels that the models have.
 
     Args:
         sweep: A sweep of one data set, with a trial or more.
         rule_name: The rule.
         among: The models that UDR compares a model with.
+        min_kl: UDR leaves out latents with at most this KL, in nats; 0.01 if None.
     """
     dataset = sweep.trials[0].config.dataset
     data = {dataset.name: dataset.open()}
     start = time.perf_counter()
-    rule = find_rule(rule_name, among=among)
+    rule = find_rule(rule_name, among=among, min_kl=min_kl)
     selection, problems = choose_models(sweep.trials, rule, data, device="cpu", mirror=Mirror(sweep.folder))
     seconds = time.perf_counter() - start
     for problem in problems:
@@ -78,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     parser.add_argument("--having", metavar="SCORE")
     parser.add_argument("--udr-among", choices=get_args(Among))
+    parser.add_argument("--udr-min-kl", metavar="NATS", type=float)
     options = parser.parse_args(arguments)
     prepare_process(num_threads=available_cores())
     sweep = read_sweep(options.folder)
@@ -85,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     among = options.udr_among or default_among(sweep.trials)
     print(f"| {' | '.join(HEADING)} |\n{'|---' * len(HEADING)}|", flush=True)
     for name in options.rules:
-        for row in rows_of(sweep, name, among=among):
+        for row in rows_of(sweep, name, among=among, min_kl=options.udr_min_kl):
             print(f"| {' | '.join(row)} |", flush=True)
 
 

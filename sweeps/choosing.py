@@ -34,7 +34,8 @@ def rule_of(options: ReportOptions, trials: Sequence[Trial]) -> Rule | None:
             f"--select {options.select} needs models of one likelihood, since those of different kinds do not compare, "
             f"but the sweep has {' and '.join(likelihoods)}; choose by another rule."
         )
-    return find_rule(options.select, among=options.udr_among or default_among(trials))
+    among = options.udr_among or default_among(trials)
+    return find_rule(options.select, among=among, min_kl=options.udr_min_kl)
 
 
 def as_among(text: str | None) -> Among | None:
@@ -126,7 +127,7 @@ def choose_models(
 
 def selection_of(rule: Rule, scores: Mapping[str, float]) -> Selection:
     """Return how models are chosen by a rule, with its scores by trial."""
-    return Selection(rule.label, rule.needs_factors, scores, rule.name if isinstance(rule, ScoreRule) else None)
+    return Selection(rule.described, rule.needs_factors, scores, rule.name if isinstance(rule, ScoreRule) else None)
 
 
 def _unscored(rule: Rule, trials: Sequence[Trial], compared: Sequence[Trial], scores: Mapping[str, float]) -> list[str]:

@@ -75,6 +75,12 @@ class Sweep:
         """The models among which the sweep compared models, as recorded; None if not given."""
         return self._report_option("udr_among")
 
+    @property
+    def udr_min_kl(self) -> float | None:
+        """The KL that UDR's latents exceed, in nats, as recorded; None if not given."""
+        value = self._report_option("udr_min_kl")
+        return None if value is None else float(value)
+
     def _report_option(self, name: str) -> str | None:
         value = self.record.get("options", {}).get("report", {}).get(name)
         return None if value is None else str(value)

@@ -24,7 +24,7 @@ from betavae.records.checkpoint import (
 from betavae.records.trial import Trial
 from betavae.records.weights import MODEL_FILE
 from betavae.selection.centrality import images_to_encode, model_centrality
-from betavae.selection.udr import NUM_ROWS, udr
+from betavae.selection.udr import INFORMATIVE_NATS, NUM_ROWS, udr
 
 Among = Literal["setting", "all"]
 """The models that UDR compares a model with: the other seeds of its setting, or all others."""
@@ -74,6 +74,11 @@ class Rule(ABC):
             on_progress: Called with parts of `work`, as they are done.
         """
 
+    @property
+    def described(self) -> str:
+        """The label, with what was not left at its default."""
+        return self.label
+
     def work(self, trials: Sequence[Trial]) -> int:
         """Return the work of `choose`, in the unit of `on_progress`; 0 if it takes no time to speak of."""
         return 0
@@ -104,6 +109,7 @@ class UdrRule(Rule):
 
     Attributes:
         among: The models that a model is compared with.
+        min_kl: A latent with at most this KL, averaged over the images, is left out, in nats.
     """
 
     name = "udr"
@@ -112,6 +118,12 @@ class UdrRule(Rule):
     similarity: ClassVar[str] = "spearman"
 
     among: Among = "all"
+    min_kl: float = INFORMATIVE_NATS
+
+    @property
+    def described(self) -> str:
+        """The label, with the least KL of a latent if it is not the default."""
+        return self.label if self.min_kl == INFORMATIVE_NATS else f"{self.label} (above {self.min_kl:g} nats)"
 
     def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
         """Compare the codes that final checkpoints hold: 1,000 of their images, drawn at random."""
@@ -136,6 +148,7 @@ class UdrRule(Rule):
             logvars=[each.logvar for each in posteriors if each.logvar is not None],
             groups=settings,
             similarity=self.similarity,
+            min_kl=self.min_kl,
         )
         for trial, score in zip(trials, result.scores.tolist(), strict=True):
             if not math.isnan(score):
@@ -188,12 +201,13 @@ def rule_names() -> tuple[str, ...]:
     return (*RULES, *(name for name, metric in METRICS.items() if metric.higher_is_better and metric.is_always_taken))
 
 
-def find_rule(name: str, *, among: Among = "all") -> Rule:
+def find_rule(name: str, *, among: Among = "all", min_kl: float | None = None) -> Rule:
     """Return a rule.
 
     Args:
         name: One of `rule_names`.
         among: For UDR: the models that a model is compared with.
+        min_kl: For UDR: latents with at most this KL, in nats, are left out; 0.01 if None.
 
     Raises:
         UnknownNameError: If there is no such rule; the message lists the names.
@@ -203,7 +217,9 @@ def find_rule(name: str, *, among: Among = "all") -> Rule:
     rule = RULES.get(name)
     if rule is None:
         return ScoreRule(name)
-    return rule(among) if issubclass(rule, UdrRule) else rule()
+    if issubclass(rule, UdrRule):
+        return rule(among, INFORMATIVE_NATS if min_kl is None else min_kl)
+    return rule()
 
 
 def _read(

@@ -14,7 +14,7 @@ from betavae.metrics.mutual_information import check_finite
 from betavae.metrics.paired import Standardiser, checked_codes, reproducible_fits, varies
 
 INFORMATIVE_NATS = 0.01
-"""A latent of a smaller KL, averaged over the rows, counts as uninformative."""
+"""A latent with at most this KL, averaged over the rows, is left out, if no other limit is given."""
 
 LASSO_ALPHA = 0.1
 """Weight of the absolute coefficients, relative to the mean squared error / 2 of standardised codes."""
@@ -48,6 +48,7 @@ def udr(
     logvars: Sequence[ArrayLike] | None = None,
     groups: Sequence[Hashable] | None = None,
     similarity: str = "spearman",
+    min_kl: float = INFORMATIVE_NATS,
 ) -> UDR:
     """Compute the UDR of models without labels.
 
@@ -61,10 +62,12 @@ def udr(
         codes: For each model the posterior means of the same images, in the same order: (rows, latents). The models may
             differ in their number of latents.
         logvars: Natural logarithms of the posterior variances, in the shapes of `codes`: a latent with an average KL of
-            0.01 nats or less is uninformative. If None, only constant latents are.
+            at most `min_kl` is uninformative. If None, only constant latents are.
         groups: A value for each model: it is compared with the other models of the same value, such as the other seeds
             of its setting. With all other models if None.
         similarity: `spearman` or `lasso`.
+        min_kl: In nats, 0 or more. Raise it where the latents that hold nothing have a larger KL, as they have if its
+            weight is small: noise that agrees with nothing lowers the score of each model.
 
     Returns:
         Scores in [0, 1]. Those of models that agree up to permutations, signs and, with `spearman`, monotone functions
@@ -76,8 +79,8 @@ def udr(
         models of a sweep are biased alike.
 
     Raises:
-        ValueError: If there are fewer than two models, numbers of rows or models differ, or codes are no finite
-            matrices; the message names the model.
+        ValueError: If there are fewer than two models, numbers of rows or models differ, `min_kl` is negative or
+            nan, or codes are no finite matrices; the message names the model.
 
     Source:
         Duan et al. 2020, arXiv:1905.12614. The mean of both halves as in disentanglement_lib: the paper divides the sum
@@ -87,8 +90,10 @@ def udr(
     _check(matrices, logvars, groups)
     if similarity not in _SIMILARITIES:
         raise ValueError(f"similarity must be one of {', '.join(_SIMILARITIES)}, but got {similarity!r}.")
+    if not min_kl >= 0:
+        raise ValueError(f"min_kl must be at least 0 nats, but got {min_kl}.")
     informative = [
-        varies(each) if logvars is None else varies(each) & _are_informative(each, logvars[model], model)
+        varies(each) if logvars is None else varies(each) & (_kl(each, logvars[model], model) > min_kl)
         for model, each in enumerate(matrices)
     ]
     counts = np.array([each.sum() for each in informative])
@@ -124,17 +129,14 @@ def _check(
             raise ValueError(f"{name} must have one entry for each of {len(matrices)} models, but got {len(each)}.")
 
 
-def _are_informative(
-    codes: Float[np.ndarray, "rows latents"], logvar: ArrayLike, model: int
-) -> Bool[np.ndarray, " latents"]:
+def _kl(codes: Float[np.ndarray, "rows latents"], logvar: ArrayLike, model: int) -> Float[np.ndarray, " latents"]:
     variances = as_floats(f"logvars[{model}]", logvar)
     if variances.shape != codes.shape:
         raise ValueError(
             f"logvars[{model}] must have the shape of codes[{model}], {codes.shape}, but has {variances.shape}."
         )
     check_finite(f"logvars[{model}]", variances)
-    above: Bool[np.ndarray, " latents"] = kl_per_latent(codes, variances) > INFORMATIVE_NATS
-    return above
+    return kl_per_latent(codes, variances)
 
 
 def _are_compared(num_models: int, groups: Sequence[Hashable] | None) -> Bool[np.ndarray, "models models"]:

@@ -171,7 +171,7 @@ def _add_group(parser: _Parser, title: str, options: Mapping[str, Option], defau
 
 
 def _metavar(option: Option) -> str:
-    by_kind = "|".join(("N", *option.words)) if option.kind is int else "TEXT"
+    by_kind = "|".join(("N", *option.words)) if option.kind in (int, float) else "TEXT"
     return option.rules.metavar or "|".join(option.choices) or by_kind
 
 

@@ -57,7 +57,7 @@ class Option:
 
     Attributes:
         name: The name of the field.
-        kind: The type of a value: bool, int, str or Path.
+        kind: The type of a value: bool, int, float, str or Path.
         is_list: Whether the option takes several values.
         choices: The allowed values; empty for any.
         words: Words that may stand in place of a number.
@@ -97,7 +97,7 @@ class Option:
         try:
             return self.kind(word)
         except ValueError:
-            allowed = " or ".join(("a whole number", *self.words))
+            allowed = " or ".join(("a number" if self.kind is float else "a whole number", *self.words))
             raise InputError(f"{self.flag} must be {allowed}, but got {word!r}.") from None
 
     def check(self, value: Any) -> None:
@@ -171,5 +171,5 @@ def _kind_of(annotation: Any) -> tuple[type, bool, tuple[str, ...]]:
         return kind, True, choices
     if get_origin(annotation) is Literal:
         return str, False, get_args(annotation)
-    assert annotation in (bool, int, str, Path), annotation
+    assert annotation in (bool, int, float, str, Path), annotation
     return annotation, False, ()

@@ -58,8 +58,8 @@ class SweepOptions:
     config: Path | None = option(None, is_recorded=False, metavar="FILE")
     """Read options from this file: TOML with the option names of this help, with or without tables; or the `sweep.json`
     of a sweep, to run the same sweep again. Or read a study that comes with this package, by its name: `beta-tcvae`,
-    `beta-tcvae-batch-128`, `beta-tcvae-few-latents`, `beta-tcvae-relaxed`, `beta-tcvae-straight`, `beta-vae`,
-    `beta-vae-relaxed`, `search`.
+    `beta-tcvae-batch-128`, `beta-tcvae-few-latents`, `beta-tcvae-relaxed`, `beta-tcvae-straight`,
+    `beta-tcvae-straight-long`, `beta-vae`, `beta-vae-relaxed`, `search`.
     The command line overrides the file."""
 
     dry_run: bool = option(False, is_recorded=False)
@@ -210,6 +210,11 @@ class ReportOptions:
     """With `--select udr`: compare a model with the other seeds of its `setting`, or with `all` other models. Default:
     `setting` if two models or more of every setting ran all their steps, else `all`."""
 
+    udr_min_kl: float | None = option(None, least=0, most=100, resume="fixed", metavar="NATS")
+    """With `--select udr`: leave out latents whose KL, averaged over the images, is at most this. Default: 0.01. Raise
+    it where latents that hold nothing have more, as they do where the KL has a small weight: the page names the KL of
+    each latent."""
+
     scores: tuple[str, ...] | None = option(None, metavar="SCORE")
     """Take these scores of the models, or `all`, and store them in the checkpoints: `mig_chen`, `mig_dent`,
     `beta_vae_score`, `factor_vae_score`, `dci`, `sap`, `sap_continuous`, `modularity`, `explicitness`, `irs`,
@@ -238,8 +243,9 @@ class ReportOptions:
                 raise InputError(f"--scores must be some of {', '.join(known)}, but got {name!r}.")
         if self.select is not None and self.select not in rule_names():
             raise InputError(f"--select must be one of {', '.join(rule_names())}, but got {self.select!r}.")
-        if self.udr_among is not None and self.select not in (UdrRule.name, UdrLassoRule.name):
-            raise InputError("--udr-among needs --select udr or udr-lasso; leave it out, or give that too.")
+        for name in ("udr_among", "udr_min_kl"):
+            if getattr(self, name) is not None and self.select not in (UdrRule.name, UdrLassoRule.name):
+                raise InputError(f"{flag(name)} needs --select udr or udr-lasso; leave it out, or give that too.")
 
     @property
     def chosen_by_score(self) -> str | None:

@@ -22,7 +22,9 @@ from betavae.records.trial import Trial, ranked
 from betavae.report.settings import settings_of
 from betavae.selection import model_centrality, udr
 from betavae.selection.rules import Rule, _some_rows, find_rule, rule_names
-from sweeps.choosing import choose_models, compared_trials, default_among
+from sweeps.analyze import _completed
+from sweeps.choosing import choose_models, compared_trials, default_among, rule_of, selection_of
+from sweeps.options.options import ReportOptions
 from sweeps.storage.mirror import Mirror
 
 ROWS, LATENTS = 2_000, 4
@@ -102,6 +104,20 @@ def test_udr_among_the_seeds_of_a_setting(sweep: Sweep) -> None:
     scores = find_rule("udr", among="setting").choose(sweep.trials).scores
     assert scores["a"] == scores["b"] > 2 * scores["c"]
     assert scores["c"] == scores[ODD]
+
+
+def test_udr_leaves_out_latents_by_the_kl_that_a_sweep_records(sweep: Sweep) -> None:
+    """All latents have about 1.5 nats. The analysis takes the limit from the sweep's record, with its rule."""
+    recorded = {"select": "udr", "udr_among": "all", "udr_min_kl": 2}
+    options = _completed(ReportOptions(), replace(sweep, record={"options": {"report": recorded}}))
+    rule = rule_of(options, sweep.trials)
+    assert rule == find_rule("udr", among="all", min_kl=2.0)
+    assert set(rule.choose(sweep.trials).scores.values()) == {0.0}
+    assert selection_of(rule, {}).label == "UDR (above 2 nats)"
+    usual = rule_of(replace(options, udr_min_kl=None), sweep.trials)
+    assert usual == find_rule("udr", among="all", min_kl=0.01)
+    assert min(usual.choose(sweep.trials).scores.values()) > 0
+    assert selection_of(usual, {}).label == "UDR"
 
 
 def on_blocks(sweep: Sweep, names: str) -> list[Trial]:

@@ -109,6 +109,21 @@ def test_uninformative_latents_do_not_count(similarity: str) -> None:
 
 
 @pytest.mark.parametrize("similarity", BOTH)
+def test_latents_that_hold_nothing_may_have_a_kl_above_the_usual_limit(similarity: str) -> None:
+    """Noise of 0.02 nats counts by the usual limit, and not above it; a limit above all latents leaves none."""
+    codes, other = normal(0, 3), normal(0, 3)[:, ::-1]
+    weak = [np.hstack([each, 0.2 * normal(seed, 3)]) for seed, each in ((1, codes), (2, other))]
+    logvar = np.hstack([np.full((ROWS, 3), -4.0), np.zeros((ROWS, 3))])
+    usual, raised, none = (
+        udr(weak, logvars=[logvar, logvar], similarity=similarity, min_kl=limit) for limit in (0.01, 0.05, 50.0)
+    )
+    assert [each.num_informative.tolist() for each in (usual, raised, none)] == [[6, 6], [3, 3], [0, 0]]
+    np.testing.assert_allclose(raised.scores, udr([codes, other], similarity=similarity).scores, rtol=1e-12)
+    assert (usual.scores < 0.75 * raised.scores).all()
+    assert none.scores.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("similarity", BOTH)
 def test_a_model_without_informative_latents_scores_zero_and_constant_latents_are_none(similarity: str) -> None:
     constant = np.full((ROWS, 2), 3.0)
     result = udr([normal(0), normal(0), constant], similarity=similarity)
@@ -146,6 +161,8 @@ def test_groups_are_compared_within_themselves() -> None:
         ([normal(0), normal(0)], {"logvars": [normal(0)]}, "logvars must have one entry for each of 2 models"),
         ([normal(0), normal(0)], {"logvars": [normal(0), normal(0)[:, :2]]}, r"logvars\[1\] must have the shape"),
         ([normal(0), normal(0)], {"logvars": [normal(0), np.full((ROWS, LATENTS), np.inf)]}, r"logvars\[1\]"),
+        ([normal(0), normal(0)], {"min_kl": -0.01}, "min_kl must be at least 0 nats, but got -0.01"),
+        ([normal(0), normal(0)], {"min_kl": float("nan")}, "min_kl must be at least 0 nats, but got nan"),
         ([normal(0), normal(0)], {"similarity": "pearson"}, "similarity must be one of spearman, lasso, but got"),
     ],
 )

@@ -119,6 +119,7 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "seeds": ("", "test_plan.test_the_confirmed_keep_their_seeds_when_more_are_asked_for"),
     "select": ("", "test_rules.test_udr_of_kept_codes_finds_the_odd_one"),
     "udr_among": ("", "test_rules.test_udr_among_the_seeds_of_a_setting"),
+    "udr_min_kl": ("", "test_rules.test_udr_leaves_out_latents_by_the_kl_that_a_sweep_records"),
     "top": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
     "exact": ("", "test_analyze.test_top_exact_and_output_say_how_much_and_where"),
     "folder": ("", "test_analyze.test_a_report_is_made_and_the_exact_score_taken_once"),
