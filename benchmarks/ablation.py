@@ -49,7 +49,7 @@ def start_with_plain_adam() -> None:
     """Start with an Adam that updates tensor by tensor."""
     start_ours("bfloat16")
     run = training_of_this_process()
-    run._optimizer = torch.optim.Adam(run.model.parameters(), lr=run.config.lr, foreach=False, fused=False)
+    run.learner._optimizer = torch.optim.Adam(run.model.parameters(), lr=run.config.lr, foreach=False, fused=False)
 
 
 CONTENDERS: dict[str, Callable[[], None]] = {

@@ -61,7 +61,7 @@ def batch_milliseconds() -> float:
     run, begin = _training["run"], time.process_time()
     for _ in range(NUM_BATCHES):
         step = next(_steps)
-        run._data.training_images(run._order.batch(step), seed=0, step=step)
+        run._data.training_images(run.learner._order.batch(step), seed=0, step=step)
     return 1000 * (time.process_time() - begin) / NUM_BATCHES
 
 

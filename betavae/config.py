@@ -43,7 +43,7 @@ PARTS: Mapping[str, Table[Any]] = {
 RESERVED_NAMES = (*PARTS, "index", "rank", "trial", "status", "step", "last_step", "checkpoint", "error")
 """Names in the flat record of a trial, or in a table of trials, that no parameter may have."""
 
-_UNRECORDED = ("likelihood", "beta-tcvae.alpha", "cuda_graph", "rotate_until", "rotate_every")
+_UNRECORDED = ("likelihood", "beta-tcvae.alpha", "cuda_graph", "rotate_until", "rotate_every", "starts", "start_steps")
 """Parts and parameters that records of earlier versions lack: their trials have the defaults."""
 
 MAX_SEED = 2**63 - 1
@@ -92,6 +92,13 @@ class TrialConfig:
     rotate_every: int = parameter(100, least=1)
     """Steps between two rotations of the latents."""
 
+    starts: int = parameter(1, least=1, most=1_000, is_shown_if_set=True)
+    """Start this many networks, each with a seed of its own, train each for `start_steps`, and go on with the one whose
+    loss is the lowest. No label is used."""
+
+    start_steps: int = parameter(2_000, least=1, log=True)
+    """With several `starts`: steps of each before one is chosen. `steps` includes those of the chosen one."""
+
     precision: Precision = parameter("auto", is_tried=False)
     """Arithmetic of the networks: with auto, bfloat16 on a device that computes in it, and float32 on any other."""
 
@@ -129,8 +136,17 @@ class TrialConfig:
                     f"must end at step {self.steps}, the trial's last, or before, but {str(schedule)!r} ends at step "
                     f"{schedule.last_step}.",
                 )
+        self._check_starts()
         if self.rotate_until:
             self._check_rotation()
+
+    def _check_starts(self) -> None:
+        """Refuse several starts of which none would be chosen."""
+        if self.starts > 1 and self.start_steps > self.steps:
+            raise ParameterError(
+                "start_steps",
+                f"must be at most steps ({self.steps}), or no start is chosen, but got {self.start_steps}.",
+            )
 
     def _check_rotation(self) -> None:
         """Refuse a rotation that would never take place, or that the networks do not allow."""
@@ -161,10 +177,15 @@ class TrialConfig:
         """Return the learning rate at a step."""
         return value_at(self.lr, step)
 
+    def updates_until(self, step: int) -> int:
+        """Return how many steps of networks a trial takes up to a step: all starts take steps until one is chosen."""
+        return step + (self.starts - 1) * min(step, self.start_steps)
+
     @property
     def num_rotations(self) -> int:
-        """How often the latents are rotated."""
-        return self.rotate_until // self.rotate_every
+        """How often latents are rotated, those of all starts together."""
+        of_others = min(self.rotate_until, self.start_steps) // self.rotate_every
+        return self.rotate_until // self.rotate_every + (self.starts - 1) * of_others
 
     def is_rotated_after(self, step: int) -> bool:
         """Return whether the latents are rotated after so many steps."""
@@ -221,7 +242,7 @@ class TrialConfig:
         """Build a config from the content of a file, which must hold every parameter.
 
         A file of an earlier version may lack the likelihood, which is then `bernoulli`, `cuda_graph`, the rotation of
-        latents, of which there was none, and `alpha`, which was 1.
+        latents, of which there was none, `alpha`, which was 1, and the number of starts, which was 1.
 
         Args:
             values: The content.

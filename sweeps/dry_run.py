@@ -65,7 +65,7 @@ class Cost:
     def seconds_of(self, config: TrialConfig) -> float:
         """Return the time of another trial, by its steps, its batch size and the relative cost of its objective."""
         relative_cost = config.objective.relative_cost / self.config.objective.relative_cost
-        images = config.steps * config.batch_size
+        images = config.updates_until(config.steps) * config.batch_size
         num_evaluations = math.ceil(config.steps / config.eval_every)
         training_seconds = images * relative_cost / self.images_per_second
         rotation_seconds = config.num_rotations * self.rotation_seconds
@@ -105,7 +105,7 @@ def _measure_or_refuse(config: TrialConfig, options: Options, data: Mapping[str,
 
 def _measure(config: TrialConfig, data: FactorImages, *, evaluation: Evaluation, device: str, num_threads: int) -> Cost:
     prepare_process(num_threads=num_threads)
-    run = TrainingRun.start(replace(config, rotate_until=0), data, device=device)
+    run = TrainingRun.start(replace(config, rotate_until=0, starts=1), data, device=device)
     run.advance(2)  # warm up: the first steps initialise and compile
     start, first_step = time.perf_counter(), run.step
     while time.perf_counter() - start < _CALIBRATION_SECONDS:
@@ -267,7 +267,8 @@ def _configs(options: Options) -> list[TrialConfig]:
 def _work(config: TrialConfig) -> float:
     """Return the work of a trial, in images of a beta-VAE."""
     rotations = config.num_rotations * NUM_IMAGES / _TRAINED_PER_ENCODED
-    return config.steps * config.batch_size * config.objective.relative_cost + rotations
+    images = config.updates_until(config.steps) * config.batch_size
+    return images * config.objective.relative_cost + rotations
 
 
 def _largest(axis: Axis) -> object:

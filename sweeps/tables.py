@@ -39,7 +39,7 @@ from sweeps.options.options import Options
 from sweeps.search.plan import num_configurations, num_trials, trial_config
 from sweeps.search.space import Axis, Branch, Point, Range, axis_text, ends
 
-_SHARED_PARAMETERS = ("steps", "batch_size", "rotate_until")
+_SHARED_PARAMETERS = ("steps", "batch_size", "rotate_until", "starts", "start_steps")
 """Parameters of the line of what all trials share."""
 
 
@@ -329,10 +329,14 @@ def _describe_shared(options: Options) -> str:
     """Return what all trials have in common: parts, number of steps and batch size, and whether latents are rotated."""
     parts = [names[0] for kind in PARTS if len(names := options.space.names_of(kind)) == 1]
     axes = {name: options.space.axis(name) for name in _SHARED_PARAMETERS}
-    steps, batch, rotated = (axis[0] if isinstance(axis, tuple) and len(axis) == 1 else None for axis in axes.values())
+    steps, batch, rotated, starts, start_steps = (
+        axis[0] if isinstance(axis, tuple) and len(axis) == 1 else None for axis in axes.values()
+    )
     count = "" if steps is None else f"{steps} "
     rotation = [f"latents rotated until step {rotated}"] if rotated else []
-    return ", ".join([*parts, f"{count}steps of {'a varied number of' if batch is None else batch} images", *rotation])
+    choice = [f"the best of {starts} starts at step {start_steps}"] if starts not in (None, 1) and start_steps else []
+    images = "a varied number of" if batch is None else batch
+    return ", ".join([*parts, f"{count}steps of {images} images", *choice, *rotation])
 
 
 def _describe_scored(data: Mapping[str, FactorImages]) -> str:

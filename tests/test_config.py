@@ -173,13 +173,14 @@ def test_a_file_must_hold_every_parameter(tmp_path: Path) -> None:
 
 
 def test_a_file_of_an_earlier_version_lacks_later_options(tmp_path: Path) -> None:
-    """Fails where sweeps from before likelihoods, CUDA graphs, rotations or alpha cannot be read, resumed or scored."""
+    """Fails where sweeps from before likelihoods, CUDA graphs, rotations, alpha or starts cannot be read or resumed."""
     config = TrialConfig(seed=3, objective=BetaTCVAE(beta=6.0), likelihood=Bernoulli())
     values = config.to_dict()
     assert values.pop("alpha") == 1
     assert values.pop("likelihood") == "bernoulli"
     assert values.pop("cuda_graph") is True
     assert (values.pop("rotate_until"), values.pop("rotate_every")) == (0, 100)
+    assert (values.pop("starts"), values.pop("start_steps")) == (1, 2_000)
     write_json(tmp_path / "config.json", values)
     assert TrialConfig.read(tmp_path / "config.json") == config
     write_json(tmp_path / "config.json", values | {"likelihood": "gaussian"})

@@ -13,6 +13,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites, ImageShape
 from betavae.errors import InputError, ParameterError
 from betavae.latent_rotation import check_rotation, independent_axes, rotate_latents
+from betavae.learner import Learner
 from betavae.models import ARCHITECTURES, VAE, Architecture, Burgess
 from betavae.objectives import BetaTCVAE, BetaVAE, FactorVAE
 from betavae.training import TrainingRun
@@ -96,24 +97,31 @@ def test_the_optimizers_and_the_adversary_follow(data: DSprites) -> None:
     run.advance(3)
     assert run.adversary is not None
     parts = ("model", "adversary", "_optimizer", "_adversary_optimizer")
-    old = copy.deepcopy({part: getattr(run, part) for part in parts})  # in one, so that the optimizers keep the weights
-    rotate_latents(run.model, ROTATION, adversary=run.adversary, optimizers=[run._optimizer, run._adversary_optimizer])  # type: ignore[list-item]
+    old = copy.deepcopy(
+        {part: getattr(run.learner, part) for part in parts}
+    )  # in one, so that the optimizers keep the weights
+    rotate_latents(
+        run.model,
+        ROTATION,
+        adversary=run.adversary,
+        optimizers=[run.learner._optimizer, run.learner._adversary_optimizer],
+    )  # type: ignore[list-item]
     codes, turn = torch.randn(5, 3), torch.tensor(ROTATION, dtype=torch.float32)
     with torch.no_grad():
         torch.testing.assert_close(run.adversary(codes @ turn.T), old["adversary"](codes))
     for network, optimizer in (("model", "_optimizer"), ("adversary", "_adversary_optimizer")):
         weights, old_weights = (
             next(module for module in _readers(each) if isinstance(module, nn.Linear)).weight
-            for each in (getattr(run, network), old[network])
+            for each in (getattr(run.learner, network), old[network])
         )
-        state, old_state = getattr(run, optimizer).state[weights], old[optimizer].state[old_weights]
+        state, old_state = getattr(run.learner, optimizer).state[weights], old[optimizer].state[old_weights]
         torch.testing.assert_close(state["exp_avg"], old_state["exp_avg"] @ turn.T, rtol=1e-3, atol=1e-9)
         torch.testing.assert_close(
             state["exp_avg_sq"], old_state["exp_avg_sq"] @ turn.square().T, rtol=1e-3, atol=1e-12
         )
     last, old_last = (each.encoder[-1] for each in (run.model, old["model"]))
     for weights, old_weights in zip(last.parameters(), old_last.parameters(), strict=True):
-        state, old_state = run._optimizer.state[weights], old["_optimizer"].state[old_weights]
+        state, old_state = run.learner._optimizer.state[weights], old["_optimizer"].state[old_weights]
         means, logvars = old_state["exp_avg"].chunk(2)
         expected = torch.cat((turn @ means, turn.square() @ logvars))
         torch.testing.assert_close(state["exp_avg"], expected, rtol=1e-3, atol=1e-9)
@@ -130,7 +138,7 @@ def test_the_latents_are_rotated_at_the_steps_that_are_asked_for(
     data: DSprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = []
-    monkeypatch.setattr(TrainingRun, "rotate", lambda run: steps.append(run.step))
+    monkeypatch.setattr(Learner, "rotate", lambda learner: steps.append(learner.step))
     for asked in (replace(CONFIG, rotate_until=5), replace(CONFIG, rotate_until=0)):
         TrainingRun.start(asked, data).advance(8)
     assert steps == [2, 4]

@@ -16,6 +16,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites, DSpritesDataset
 from betavae.errors import InputError
 from betavae.evaluation import evaluate
+from betavae.learner import ImageOrder
 from betavae.likelihoods import Bernoulli, Gaussian, Likelihood
 from betavae.metrics.base import drawn_rows
 from betavae.metrics.representation import Representation, represent
@@ -23,7 +24,7 @@ from betavae.models import VAE
 from betavae.objectives import BetaTCVAE
 from betavae.records.checkpoint import check_checkpoint, load_model, read_scores
 from betavae.samples import traverse
-from betavae.training import ImageOrder, NonFiniteLossError, TrainingRun, decide_precision
+from betavae.training import NonFiniteLossError, TrainingRun, decide_precision
 
 CPU = torch.device("cpu")
 CONFIG = TrialConfig(latent_size=3, batch_size=8, steps=8, eval_every=4, precision="float32")
@@ -198,7 +199,7 @@ def test_the_seed_studys_rows_are_checked_too(data: DSprites, monkeypatch: pytes
 def test_a_trial_trains_on_the_images_of_its_data_set_alone(data: DSprites) -> None:
     """Fails where the order of the images is drawn from the whole set."""
     run = TrainingRun.start(replace(CONFIG, dataset=FIRST_IMAGES), data)
-    epoch = torch.cat([run._order.batch(step) for step in range(10_000 // CONFIG.batch_size)])
+    epoch = torch.cat([run.learner._order.batch(step) for step in range(10_000 // CONFIG.batch_size)])
     assert sorted(epoch.tolist()) == list(range(10_000))
 
 
@@ -218,7 +219,7 @@ def test_seeds_of_32_bits_are_torchs_own(data: DSprites, seed: int) -> None:
     run = TrainingRun.start(replace(CONFIG, seed=seed), data)
     expected = VAE(3, generator=torch.Generator().manual_seed(seed)).state_dict()
     assert all(torch.equal(weights, expected[name]) for name, weights in run.model.state_dict().items())
-    assert run._generator.initial_seed() == seed
+    assert run.learner._generator.initial_seed() == seed
 
 
 def test_images_of_another_shape_than_the_configs_are_refused(data: DSprites, monkeypatch: pytest.MonkeyPatch) -> None:

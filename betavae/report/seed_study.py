@@ -30,6 +30,7 @@ _PUBLISHED_CONFIG = {
     "batch_size": 64,
     "lr": 1e-3,
     "rotate_until": 0,
+    "starts": 1,
 }
 """The study's configuration in all but beta, seed and steps; its images were the first in file order."""
 

@@ -18,7 +18,7 @@ from sweeps.loggers import LOGGERS, Logger, chosen_loggers
 from sweeps.loggers.base import LogContext
 from sweeps.printing import without_credentials
 
-_OTHER_NAMES = ("step", "loss", "weight", "images_per_second")
+_OTHER_NAMES = ("step", "loss", "weight", "start", "images_per_second")
 """Names that trials report beside scores, without the part after a slash."""
 
 

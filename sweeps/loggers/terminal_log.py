@@ -41,9 +41,13 @@ class _Running:
 
     def progress(self) -> float:
         """Estimate the share of the trial's steps done by now, at the speed of its latest report."""
-        steps_since = self.images_per_second * (time.monotonic() - self.report_time) / self.config.batch_size
+        updates_since = self.images_per_second * (time.monotonic() - self.report_time) / self.config.batch_size
         # not beyond the next report: a trial that hangs makes no progress
-        return (self.step + min(steps_since, self.config.eval_every)) / self.config.steps
+        updates = min(
+            self.config.updates_until(self.step) + updates_since,
+            self.config.updates_until(self.step + self.config.eval_every),
+        )
+        return updates / self.config.updates_until(self.config.steps)
 
 
 class TerminalLog(Logger):
@@ -148,7 +152,8 @@ class TerminalLog(Logger):
             f"{self._num_ended}/{num_trials} trials, {len(running_trials)} running",
         ]
         trials_per_second = sum(
-            trial.images_per_second / (trial.config.steps * trial.config.batch_size) for trial in running_trials
+            trial.images_per_second / (trial.config.updates_until(trial.config.steps) * trial.config.batch_size)
+            for trial in running_trials
         )
         if trials_per_second > 0:
             seconds_left = min((num_trials - trials_done) / trials_per_second, timedelta.max.total_seconds() / 2)

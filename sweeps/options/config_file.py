@@ -64,6 +64,8 @@ def _leave_out_unused(options: dict[str, Any]) -> None:
         return
     if space.get("rotate_until") == [0]:
         space.pop("rotate_every", None)
+    if space.get("starts") == [1]:
+        space.pop("start_steps", None)
     for name, each in parameters_by_name().items():
         if each.limits.is_shown_if_set and space.get(name) == [each.default]:
             del space[name]  # another objective may be asked for, which does not have it

@@ -58,8 +58,8 @@ class SweepOptions:
     config: Path | None = option(None, is_recorded=False, metavar="FILE")
     """Read options from this file: TOML with the option names of this help, with or without tables; or the `sweep.json`
     of a sweep, to run the same sweep again. Or read a study that comes with this package, by its name: `beta-tcvae`,
-    `beta-tcvae-batch-128`, `beta-tcvae-few-latents`, `beta-tcvae-relaxed`, `beta-tcvae-straight`,
-    `beta-tcvae-straight-long`, `beta-vae`, `beta-vae-relaxed`, `search`.
+    `beta-tcvae-batch-128`, `beta-tcvae-few-latents`, `beta-tcvae-relaxed`, `beta-tcvae-starts`,
+    `beta-tcvae-straight`, `beta-vae`, `beta-vae-relaxed`, `search`.
     The command line overrides the file."""
 
     dry_run: bool = option(False, is_recorded=False)
@@ -513,6 +513,8 @@ class Options:
         self._check_used("grace_steps", self.search.scheduler != "none", "a --scheduler")
         is_rotated = any(ends(self.space.axis("rotate_until") or (0,)))
         self._check_used("rotate_every", is_rotated, "--rotate-until")
+        has_starts = max(ends(self.space.axis("starts") or (1,))) > 1
+        self._check_used("start_steps", has_starts, "--starts of 2 or more")
 
     def _check_used(self, name: str, is_used: bool, needed: str) -> None:
         """Refuse an option that is given and would do nothing."""

@@ -96,7 +96,7 @@ def test_a_resumed_trial_has_the_same_weights_to_the_last_bit(
 def test_a_graph_computes_what_its_kernels_do_one_by_one(objective: str, precision: str) -> None:
     config = config_of(objective, precision)
     run = train(config)
-    assert run._graph is not None
+    assert run.learner._graph is not None
     assert_same_weights(run, train(replace(config, cuda_graph=False)))
 
 
@@ -104,7 +104,7 @@ def test_a_graph_computes_what_its_kernels_do_one_by_one(objective: str, precisi
 def test_a_graph_is_given_images_that_are_drawn_anew(dataset: str) -> None:
     config = config_of("beta-vae", dataset=dataset)
     run = train(config)
-    assert run._graph is not None
+    assert run.learner._graph is not None
     assert_same_weights(run, train(replace(config, cuda_graph=False)))
 
 
@@ -113,14 +113,14 @@ def test_a_graph_goes_on_with_rotated_weights(objective: str) -> None:
     """The latents are rotated before the step is captured, and between replays."""
     config = config_of(objective, rotate_until=8, rotate_every=2)
     run = train(config)
-    assert run._graph is not None
+    assert run.learner._graph is not None
     assert_same_weights(run, train(replace(config, cuda_graph=False)))
 
 
 def test_a_graph_follows_schedules() -> None:
     config = config_of("beta-vae", beta="1@0,16@30", lr="1e-4@5,1e-3@15")
     run, other = train(config), train(replace(config, cuda_graph=False))
-    assert run._graph is not None
+    assert run.learner._graph is not None
     for name, weights in run.model.state_dict().items():  # its numbers are rounded to float32
         torch.testing.assert_close(other.model.state_dict()[name], weights, rtol=1e-3, atol=1e-5)
     constant = train(config_of("beta-vae", beta=1.0, lr=1e-4))
@@ -159,7 +159,7 @@ class ReadsTheStep(Objective):
 def test_a_loss_that_no_graph_can_hold_trains_without(objective: Objective, capfd: pytest.CaptureFixture[str]) -> None:
     config = replace(config_of("beta-vae"), objective=objective)
     run = train(config)
-    assert run._graph is None
+    assert run.learner._graph is None
     assert "no CUDA graph can hold it" in capfd.readouterr().err
     assert_same_weights(run, train(replace(config, cuda_graph=False)))
     run.evaluate()
@@ -172,7 +172,7 @@ def test_no_step_waits_for_the_gpu(data: DSprites, objective: str) -> None:
     run.advance(5)  # which copies the images and the order of the first epoch, and captures the step
     torch.cuda.set_sync_debug_mode("error")
     for _ in range(3):
-        run._train_step()  # raises where it waits
+        run.learner.train_step()  # raises where it waits
     assert run.step == 8
 
 
@@ -182,7 +182,7 @@ def test_no_step_without_a_graph_waits_for_the_gpu(data: DSprites) -> None:
     run.advance(3)
     torch.cuda.set_sync_debug_mode("error")
     for _ in range(3):
-        run._train_step()
+        run.learner.train_step()
     assert run.step == 6
 
 

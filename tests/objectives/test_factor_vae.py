@@ -117,11 +117,12 @@ def test_a_batch_that_lacks_the_second_one_or_the_adversary_says_so() -> None:
 
 def test_the_second_batch_is_of_the_same_size_and_of_other_images(small_data: DSprites) -> None:
     run = TrainingRun.start(CONFIG, small_data)
-    first, second = (run._images(order, StepInputs(0)) for order in (run._order, run._second_order))
+    learner = run.learner
+    first, second = (learner._images(order, StepInputs(0)) for order in (learner._order, learner._second_order))
     assert first.shape == second.shape
     assert not torch.equal(first, second)
-    epoch = [step for step in range(run._order.num_images // CONFIG.batch_size)]
-    rows = torch.cat([run._second_order.batch(step) for step in epoch])
+    epoch = [step for step in range(run.learner._order.num_images // CONFIG.batch_size)]
+    rows = torch.cat([run.learner._second_order.batch(step) for step in epoch])
     assert len(rows.unique()) == len(rows)
 
 
@@ -133,7 +134,7 @@ def test_each_step_of_training_updates_both_networks_once(small_data: DSprites) 
     run.advance(1)
     moves = torch.cat([(run.adversary.state_dict()[name] - old).abs().flatten() for name, old in before.items()])
     assert moves.max().item() == pytest.approx(0.01, rel=1e-3)
-    states = run._adversary_optimizer.state.values()
+    states = run.learner._adversary_optimizer.state.values()
     assert {int(state["step"]) for state in states} == {1}
 
 

@@ -221,6 +221,23 @@ def test_rotations_cost_their_time() -> None:
     assert cost.seconds_of(replace(config, rotate_until=0)) == pytest.approx(400)
 
 
+def test_all_starts_cost_their_time() -> None:
+    """Two more starts of 100 steps each, and a rotation of each; the trial with one start is not the costliest."""
+    words = f"{SMALL} --steps 400 --starts 1 3 --start-steps 100 --rotate-until 150 -z 3 --lr 1e-3"
+    config = costliest(parse_options(words.split(), gpus_found=0))
+    assert config.starts == 3
+    cost = Cost(
+        config,
+        images_per_second=float(config.batch_size),
+        evaluation_seconds=0.0,
+        rotation_seconds=5.0,
+        final_seconds=0.0,
+        checkpoint_bytes=1,
+    )
+    assert cost.seconds == pytest.approx(400 + 2 * 100 + 3 * 5)
+    assert cost.seconds_of(replace(config, starts=1)) == pytest.approx(400 + 5)
+
+
 TWO = (
     f"{SMALL} --objective beta-vae --dataset dsprites blocks --dsprites.images 700 --beta 4 8 -z 3 --lr 1e-3 "
     "--confirm 1 --seeds 3"

@@ -123,3 +123,14 @@ def test_the_plan_says_whether_latents_are_rotated() -> None:
     ]
     assert lines[0].endswith("9000 steps of 16 images")
     assert lines[1:] == [f"{lines[0]}, latents rotated until step 2000", lines[0]]
+
+
+def test_the_plan_says_among_how_many_starts_a_trial_chooses() -> None:
+    words = ("", "--starts 1", "--starts 3", "--starts 3 --start-steps 500", "--starts 1 3")
+    lines = [_describe_shared(parse_options(f"--steps 9000 -b 16 {each}".split(), gpus_found=0)) for each in words]
+    assert lines[1:] == [
+        lines[0],
+        f"{lines[0]}, the best of 3 starts at step 2000",
+        f"{lines[0]}, the best of 3 starts at step 500",
+        lines[0],
+    ]

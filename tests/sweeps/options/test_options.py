@@ -112,6 +112,8 @@ EFFECTS: dict[str, tuple[str, Seen]] = {
     "image_size": ("", "test_own_file.test_a_file_with_images_of_another_size_is_refused"),
     "rotate_until": ("--rotate-until 1000", trials),
     "rotate_every": ("--rotate-until 1000 --rotate-every 50", trials),
+    "starts": ("--starts 3", trials),
+    "start_steps": ("--starts 3 --start-steps 100", trials),
     "precision": ("--precision float32", trials),
     "compile": ("--compile", trials),
     "cuda_graph": ("--cuda-graph false", trials),
