@@ -71,6 +71,7 @@ class Learner:
     """One of the networks that a trial starts, in training, at some step.
 
     Attributes:
+        config: The configuration of the trial, with its precision decided.
         start: The number of the start: 0 has the trial's own seed, each other one a seed of its own.
         model: The model, on the device.
         adversary: The network that the objective trains against the model, on the device; None if it has none.
@@ -88,10 +89,10 @@ class Learner:
         adversary: nn.Module | None = None,
         start: int = 0,
     ) -> None:
-        self.start, self.model, self.adversary, self.step = start, model, adversary, 0
+        self.config, self.start, self.model, self.adversary, self.step = config, start, model, adversary, 0
         self.term_names: tuple[str, ...] = ()
         self._compared_loss = 0.0
-        self._config, self._data, self._device = config, data, device
+        self._data, self._device = data, device
         self._seed = _seed_of(config.seed, start)
         num_images = config.dataset.num_training(data)
         self._order, self._second_order = (
@@ -173,7 +174,7 @@ class Learner:
             terms[row] = step_terms
         losses = terms.double().cpu()
         first = self.step - num_steps  # the step of row 0, counted from 0
-        end = self._config.start_steps - first
+        end = self.config.start_steps - first
         if num_steps:
             self._compared_loss += float(losses[max(end - self._num_compared, 0) : max(end, 0), 0].sum())
         return losses
@@ -185,14 +186,14 @@ class Learner:
 
     @property
     def _num_compared(self) -> int:
-        return min(_COMPARED_STEPS, self._config.start_steps)
+        return min(_COMPARED_STEPS, self.config.start_steps)
 
     def train_step(self) -> Float[Tensor, " terms"]:
         """Train for a step, and return the terms of its loss, on the device."""
         self._set_lr()
         terms = self._replay() if self._graph is not None else self._update(StepInputs(self.step))
         self.step += 1
-        if self._config.is_rotated_after(self.step):
+        if self.config.is_rotated_after(self.step):
             self.rotate()
         return terms
 
@@ -244,12 +245,12 @@ class Learner:
 
     def _set_lr(self) -> None:
         """Give the optimizer the learning rate of this step, if the rate changes."""
-        if "lr" in self._config.schedules:
+        if "lr" in self.config.schedules:
             for group in self._optimizer.param_groups:
                 if isinstance(group["lr"], Tensor):
-                    group["lr"].fill_(self._config.lr_at(self.step))
+                    group["lr"].fill_(self.config.lr_at(self.step))
                 else:
-                    group["lr"] = self._config.lr_at(self.step)
+                    group["lr"] = self.config.lr_at(self.step)
 
     def _prepare_optimizers(self) -> None:
         """Let the optimizers be captured, or not, whatever a loaded state says: it may come from another device."""
@@ -257,7 +258,7 @@ class Learner:
             for group in [] if optimizer is None else optimizer.param_groups:
                 group["capturable"] = self._graph is not None
                 lr = float(group["lr"])
-                is_constant = optimizer is not self._optimizer or "lr" not in self._config.schedules
+                is_constant = optimizer is not self._optimizer or "lr" not in self.config.schedules
                 group["lr"] = lr if is_constant or self._graph is None else torch.tensor(lr, device=self._device)
 
     def _loss(self, inputs: StepInputs) -> Loss:
@@ -270,8 +271,8 @@ class Learner:
             second_images=lambda: self._images(self._second_order, inputs),
             of_step=inputs.of_step,
         )
-        objective = self._config.objective.with_schedules(inputs.of_step)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._config.precision == "bfloat16"):
+        objective = self.config.objective.with_schedules(inputs.of_step)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             return objective.loss(batch)
 
 

@@ -70,19 +70,9 @@ class TrainingRun:
 
     A trial of several starts trains a network of each, up to the step at which one is chosen. Until then, what is
     scored and reported is the first.
-
-    Attributes:
-        config: The configuration, with its precision decided.
-
-    Raises:
-        InputError: If the images of `data` have another shape than those of the config's data set.
     """
 
-    def __init__(
-        self, config: TrialConfig, data: FactorImages, *, learners: Sequence[Learner], device: torch.device
-    ) -> None:
-        _check_images(data, config)
-        self.config = config
+    def __init__(self, learners: Sequence[Learner], data: FactorImages, *, device: torch.device) -> None:
         self._data, self._device = data, device
         self._learners = list(learners)
         self._start_losses: list[float] = []
@@ -96,12 +86,15 @@ class TrainingRun:
             config: The configuration.
             data: The open data set of the config, `config.dataset.open()`.
             device: Where to train.
+
+        Raises:
+            InputError: If the images have another shape than those of the config's data set.
         """
         _check_images(data, config)
         device = torch.device(device)
         config = replace(config, precision=decide_precision(config.precision, device))
         learners = [Learner.begin(config, data, device=device, start=start) for start in range(config.starts)]
-        return cls(config, data, learners=learners, device=device)
+        return cls(learners, data, device=device)
 
     @classmethod
     def load(cls, folder: Path | str, data: FactorImages, *, device: torch.device | str = "cpu") -> TrainingRun:
@@ -113,7 +106,7 @@ class TrainingRun:
             device: Where to train.
 
         Raises:
-            InputError: If the folder is no checkpoint, or is damaged.
+            InputError: If the folder is no checkpoint, or is damaged, or images have another shape than its data set's.
             OSError: If a file is missing or cannot be read.
         """
         folder, device = Path(folder), torch.device(device)
@@ -126,7 +119,7 @@ class TrainingRun:
             learner = Learner.begin(config, data, device=device, start=each.get("start", 0))
             learner.restore(each, weights)
             learners.append(learner)
-        run = cls(config, data, learners=learners, device=device)
+        run = cls(learners, data, device=device)
         run._start_losses = state.get("start_losses", [])
         return run
 
@@ -134,6 +127,11 @@ class TrainingRun:
     def learner(self) -> Learner:
         """The network that is scored: the first of several starts, and the chosen one after the choice."""
         return self._learners[0]
+
+    @property
+    def config(self) -> TrialConfig:
+        """The configuration, with its precision decided."""
+        return self.learner.config
 
     @property
     def model(self) -> VAE:
@@ -172,6 +170,7 @@ class TrainingRun:
             if num_first < num_steps:
                 losses = torch.cat((losses, self._train(self.learner, num_steps - num_first)))
         seconds = time.perf_counter() - start
+        self._last_loss = losses[-1] if num_steps else self._last_loss
         means = dict(zip(self.learner.term_names, losses.mean(0).tolist(), strict=True))
         return MeanLoss(
             means,

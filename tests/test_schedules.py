@@ -149,7 +149,7 @@ def test_each_step_uses_the_value_at_the_number_of_steps_before_it(
     scheduled = trained(small_data, 2, **{name: f"{first}@0,{second}@1"})
     run = trained(small_data, 1, **{name: first})
     assert are_equal(trained(small_data, 1, **{name: f"{first}@0,{second}@1"}), run)
-    run.config = TrialConfig.from_dict(run.config.to_dict() | {name: second})
+    run.learner.config = TrialConfig.from_dict(run.config.to_dict() | {name: second})
     for group in run.learner._optimizer.param_groups:
         group["lr"] = run.config.lr
     run.advance(1)

@@ -159,6 +159,7 @@ def test_a_choice_that_never_comes_is_refused() -> None:
     ],
 )
 def test_the_command_line_refuses(words: str, message: str) -> None:
+    options = parse_options(words.split(), gpus_found=0)
     with pytest.raises(InputError) as error:
-        parse_options(words.split(), gpus_found=0)
+        options.check()
     assert message in str(error.value)

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from angles import models_of
 from bends import position_in_size, stretch
 from collect import collected, confirmed_in, merged
+from early_loss import losses_and_scores, rank_correlation
 from known_codes import cells_of, sample_of
 from methods_table import heading, rows_of
 from search_cost import History, kind_of, rank_correlations, read_history
@@ -123,6 +125,24 @@ def test_bends_are_measured_in_steps_of_the_position_and_of_the_scale() -> None:
     assert stretch(grid) == pytest.approx(0.05 / 1.05 * np.arange(-3.5, 4).std())
     assert stretch(grid.swapaxes(1, 2)) == pytest.approx(0, abs=1e-9)
     assert position_in_size(codes, grid, np.arange(12) // 2) == pytest.approx((0.1, 0.2))
+
+
+def test_losses_early_in_training_are_paired_with_scores_at_the_end(make_sweep) -> None:
+    """Of trials that ran all their steps alone. Four trials have 24 orders, of which two are as far from none."""
+    folder: Path = make_sweep(
+        {name: {"migs": [0.1, 0.1], "exact": exact} for name, exact in zip("abcd", (0.5, 0.4, 0.3, 0.1), strict=True)}
+        | {"e": {"migs": [0.1, 0.1]}}
+    )
+    losses = {"a": 10.0, "b": 12.0, "c": 15.0, "d": 30.0, "e": 5.0}
+    trials = [
+        replace(trial, reports=tuple({**each, "loss/total_nats": losses[trial.trial_id]} for each in trial.reports))
+        for trial in read_sweep(folder).trials
+    ]
+    found = losses_and_scores(trials, step=100, score="mig_exact")
+    assert found == {"a": (10.0, 0.5), "b": (12.0, 0.4), "c": (15.0, 0.3), "d": (30.0, 0.1)}
+    assert losses_and_scores([replace(trials[0], reports=trials[0].reports[:1])], step=100, score="mig_exact") == {}
+    assert losses_and_scores(trials, step=150, score="mig_exact") == {}
+    assert rank_correlation(*np.array(list(found.values())).T) == (pytest.approx(-1), pytest.approx(2 / 24))
 
 
 def test_history_follows_the_clock_over_all_trials(make_sweep) -> None:

@@ -209,7 +209,7 @@ def test_seeds_that_agree_in_their_last_32_bits_train_differently(data: DSprites
     weights = [TrainingRun.start(replace(CONFIG, seed=seed), data).model.encoder[0].weight for seed in seeds]
     assert not torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[1], weights[2])
-    noise = [TrainingRun.start(replace(CONFIG, seed=seed), data)._generator.initial_seed() for seed in seeds]
+    noise = [TrainingRun.start(replace(CONFIG, seed=seed), data).learner._generator.initial_seed() for seed in seeds]
     assert len(set(noise)) == 3
 
 
@@ -325,7 +325,7 @@ def test_a_checkpoint_from_another_kind_of_device_goes_on_with_noise_of_seed_and
     losses = []
     for step in (2, 2, 3):
         loaded = TrainingRun.load(tmp_path / "checkpoint", small_data)
-        loaded.step = step
-        loaded._restore_generator(torch.zeros(16, dtype=torch.uint8))
-        losses.append(loaded._generator.initial_seed())
+        loaded.learner.step = step
+        loaded.learner._restore_generator(torch.zeros(16, dtype=torch.uint8))
+        losses.append(loaded.learner._generator.initial_seed())
     assert losses[0] == losses[1] != losses[2]

@@ -139,7 +139,7 @@ def test_the_seed_gives_the_same_model_and_images_with_every_objective(name: str
     runs = [TrainingRun.start(TrialConfig.from_dict({"objective": each}), small_data) for each in ("beta-vae", name)]
     first, second = (run.model.state_dict() for run in runs)
     assert all(torch.equal(first[key], second[key]) for key in first)
-    assert torch.equal(runs[0]._order.batch(3), runs[1]._order.batch(3))
+    assert torch.equal(runs[0].learner._order.batch(3), runs[1].learner._order.batch(3))
 
 
 def test_a_batch_that_is_too_small_is_refused(name: str) -> None:
@@ -206,7 +206,7 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(name: str, small_data: DSprit
     resumed = TrainingRun.load(tmp_path / "checkpoint", small_data)
     assert resumed.config == config
     assert resumed.advance(2).terms == straight.advance(2).terms
-    assert torch.equal(straight._generator.get_state(), resumed._generator.get_state())
+    assert torch.equal(straight.learner._generator.get_state(), resumed.learner._generator.get_state())
     for first, second in ((straight.model, resumed.model), (straight.adversary, resumed.adversary)):
         assert (first is None) == (second is None)
         if first is not None and second is not None:

@@ -142,7 +142,7 @@ def test_nor_does_one_that_goes_on_after_a_resume(board: RayLoggers, search: Sta
 
 def test_a_checkpoint_is_shown(board: RayLoggers, search: StageFolder, small_data: DSprites) -> None:
     run = TrainingRun.start(CONFIG, small_data)
-    run.step = 1
+    run.learner.step = 1
     search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
     board.on_trial_start(0, [], TRIAL)
     report(board, 1, 0.1)
@@ -315,7 +315,7 @@ def test_pictures_that_cannot_be_read_cost_no_curve(
     board: RayLoggers, search: StageFolder, small_data: DSprites, content: bytes | None
 ) -> None:
     run = TrainingRun.start(CONFIG, small_data)
-    run.step = 1
+    run.learner.step = 1
     search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
     samples = search.trial(0).path / "checkpoint_000000001" / SAMPLES_FILE
     samples.unlink() if content is None else samples.write_bytes(content)
@@ -401,7 +401,7 @@ def test_six_trials_are_in_the_table_while_they_run(
             search.trial(index).plan(trial)
         board.on_trial_start(0, [], SimpleNamespace(config=trial.to_dict()))
     run = TrainingRun.start(CONFIG, small_data)
-    run.step = 1
+    run.learner.step = 1
     search.trial(0).commit(run, scores=evaluate(run.model, small_data), report={"step": 1, "mig": 0.1})
     report(board, 1, 0.125)
     trials = {f"search/trial_{index:04}" for index in range(6)}

@@ -63,7 +63,7 @@ def trained(small_data: DSprites) -> tuple[TrainingRun, Scores]:
 def commit(sweep: Path, trained: tuple[TrainingRun, Scores], step: int) -> None:
     """A trial's process writes a checkpoint and its report."""
     run, scores = trained
-    run.step = step
+    run.learner.step = step
     stage_of(sweep).trial(3).commit(run, scores=scores, report=report_of(step))
 
 

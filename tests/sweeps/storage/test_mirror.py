@@ -262,7 +262,7 @@ def test_a_trial_goes_on_on_another_machine_from_what_was_pushed(
     scores = evaluate(run.model, small_data)
     with driver.trial(0).held() as folder:
         for step in (1, 2):
-            run.step = step
+            run.learner.step = step
             own = scores.with_scores({"mig": replace(scores["mig"], value=0.1 * step)})
             folder.commit(run, scores=own, report={"step": step, "mig": 0.1 * step})
         first_machine = folder.path

@@ -32,7 +32,7 @@ def scores(run: TrainingRun, small_data: DSprites) -> Scores:
 
 
 def commit(folder: TrialFolder, run: TrainingRun, scores: Scores, *, step: int, mig: float) -> None:
-    run.step = step
+    run.learner.step = step
     own = replace(scores, step=step).with_scores({"mig": replace(scores["mig"], value=mig)})
     folder.commit(run, scores=own, report={"step": step, "mig": mig})
 
