@@ -1,16 +1,17 @@
 """How far the loss early in training tells the score at its end: what a choice among several starts relies on.
 
-python studies/early_loss.py results/beta-vae-relaxed results/beta-tcvae-straight --step 2000
+python studies/early_loss.py results/beta-vae-relaxed results/beta-tcvae-straight --steps 1000 2000 3000
 
-For each trial that ran all its steps it prints the loss in its report of `--step`, which is the mean over the steps
-since the report before, and `--score` at the end; then Spearman's rank correlation of both over the trials of a sweep,
-with the two-sided p of a permutation test. A choice by the loss needs a negative one.
+Prints a row for each trial that ran all its steps: the losses in its reports of `--steps`, each the mean over the steps
+since the report before, and `--score` at the end. The last row has Spearman's rank correlation of the losses with the
+score, and the two-sided p of a permutation test. A choice by the loss needs a negative correlation.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +26,17 @@ from betavae.records.trial import Trial
 _LOSS = "loss/total_nats"
 
 
-def losses_and_scores(trials: list[Trial], *, step: int, score: str) -> dict[str, tuple[float, float]]:
-    """Return the loss at a step, in nats per image, and the score at the end, of each trial that has both."""
-    found = {}
-    for trial in trials:
-        losses = [float(report[_LOSS]) for report in trial.reports if report["step"] == step]
-        final = trial.final_score(score)
-        if trial.status == "finished" and losses and final is not None:
-            found[name_in_sweep(trial)] = (losses[0], final)
-    return found
+def losses_and_score(trial: Trial, *, steps: Sequence[int], score: str) -> list[float] | None:
+    """Return a trial's losses at some steps, in nats per image, and its score at the end; None if it lacks any."""
+    losses = {int(report["step"]): float(report[_LOSS]) for report in trial.reports}
+    final = trial.final_score(score)
+    if trial.status != "finished" or final is None or not losses.keys() >= set(steps):
+        return None
+    return [*(losses[step] for step in steps), final]
 
 
 def rank_correlation(losses: Float[np.ndarray, " trials"], scores: Float[np.ndarray, " trials"]) -> tuple[float, float]:
-    """Return Spearman's rank correlation, and its p by 20,000 permutations."""
+    """Return Spearman's rank correlation, and its p by all permutations, or by 20,000."""
     test = permutation_test(
         (losses,),
         lambda order: spearmanr(order, scores).statistic,
@@ -52,19 +51,25 @@ def main() -> None:
     """Print the table of each sweep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--step", type=int, default=2_000)
+    parser.add_argument("--steps", nargs="+", type=int, required=True)
     parser.add_argument("--score", default="mig_exact")
     options = parser.parse_args()
     for folder in options.folders:
         sweep = read_sweep(folder)
-        found = losses_and_scores([*sweep.trials, *sweep.confirming], step=options.step, score=options.score)
+        trials = {name_in_sweep(trial): trial for trial in (*sweep.trials, *sweep.confirming)}
+        rows = {
+            name: losses_and_score(trial, steps=options.steps, score=options.score) for name, trial in trials.items()
+        }
+        found = {name: row for name, row in rows.items() if row is not None}
         if len(found) < 3:
-            sys.exit(f"{folder} must hold three trials with a report of step {options.step} and {options.score}.")
-        print(f"{folder.name}\n\n| trial | loss up to step {options.step} (nats) | {options.score} |\n|---|---|---|")
-        for name, (loss, score) in sorted(found.items(), key=lambda item: item[1]):
-            print(f"| {name} | {loss:.1f} | {score:.3f} |")
-        correlation, p = rank_correlation(*np.array(list(found.values())).T)
-        print(f"\nrank correlation {correlation:.2f}, p = {p:.4f}, {len(found)} trials\n")
+            sys.exit(f"{folder} must hold three trials or more with reports of these steps and {options.score}.")
+        print(f"{folder.name}\n\n| trial | {' | '.join(map(str, options.steps))} | {options.score} |")
+        print("|---" * (len(options.steps) + 2) + "|")
+        for name, row in sorted(found.items(), key=lambda item: -item[1][-1]):
+            print(f"| {name} | {' | '.join(f'{loss:.1f}' for loss in row[:-1])} | {row[-1]:.3f} |")
+        *losses, scores = np.array(list(found.values())).T
+        cells = (f"{value:.2f} (p = {p:.3f})" for value, p in (rank_correlation(each, scores) for each in losses))
+        print(f"| rank correlation | {' | '.join(cells)} | |\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 from angles import models_of
 from bends import position_in_size, stretch
 from collect import collected, confirmed_in, merged
-from early_loss import losses_and_scores, rank_correlation
+from early_loss import losses_and_score, rank_correlation
 from known_codes import cells_of, sample_of
 from methods_table import heading, rows_of
 from search_cost import History, kind_of, rank_correlations, read_history
@@ -138,11 +138,13 @@ def test_losses_early_in_training_are_paired_with_scores_at_the_end(make_sweep) 
         replace(trial, reports=tuple({**each, "loss/total_nats": losses[trial.trial_id]} for each in trial.reports))
         for trial in read_sweep(folder).trials
     ]
-    found = losses_and_scores(trials, step=100, score="mig_exact")
-    assert found == {"a": (10.0, 0.5), "b": (12.0, 0.4), "c": (15.0, 0.3), "d": (30.0, 0.1)}
-    assert losses_and_scores([replace(trials[0], reports=trials[0].reports[:1])], step=100, score="mig_exact") == {}
-    assert losses_and_scores(trials, step=150, score="mig_exact") == {}
-    assert rank_correlation(*np.array(list(found.values())).T) == (pytest.approx(-1), pytest.approx(2 / 24))
+    rows = [losses_and_score(trial, steps=[100, 200], score="mig_exact") for trial in trials]
+    assert rows == [[10.0, 10.0, 0.5], [12.0, 12.0, 0.4], [15.0, 15.0, 0.3], [30.0, 30.0, 0.1], None]
+    unfinished = replace(trials[0], reports=trials[0].reports[:1])
+    assert losses_and_score(unfinished, steps=[100], score="mig_exact") is None
+    assert losses_and_score(trials[0], steps=[100, 150], score="mig_exact") is None
+    losses, _, scores = np.array(rows[:4]).T
+    assert rank_correlation(losses, scores) == (pytest.approx(-1), pytest.approx(2 / 24))
 
 
 def test_history_follows_the_clock_over_all_trials(make_sweep) -> None:
