@@ -92,12 +92,12 @@ class TrialConfig:
     rotate_every: int = parameter(100, least=1)
     """Steps between two rotations of the latents."""
 
-    starts: int = parameter(1, least=1, most=1_000, is_shown_if_set=True)
-    """Start this many networks, each with a seed of its own, train each for `start_steps`, and go on with the one whose
-    loss is the lowest. No label is used."""
+    starts: int = parameter(1, least=1, most=100, is_shown_if_set=True)
+    """Start this many networks, each with a seed of its own, train each for `start_steps`, and keep the one whose mean
+    loss over the last 100 of these steps is the lowest. No label is used."""
 
     start_steps: int = parameter(2_000, least=1, log=True)
-    """With several `starts`: steps of each before one is chosen. `steps` includes those of the chosen one."""
+    """With several `starts`: steps of each before one is kept. `steps` includes those of the one that is kept."""
 
     precision: Precision = parameter("auto", is_tried=False)
     """Arithmetic of the networks: with auto, bfloat16 on a device that computes in it, and float32 on any other."""
@@ -141,11 +141,11 @@ class TrialConfig:
             self._check_rotation()
 
     def _check_starts(self) -> None:
-        """Refuse several starts of which none would be chosen."""
+        """Refuse several starts of which none would be kept."""
         if self.starts > 1 and self.start_steps > self.steps:
             raise ParameterError(
                 "start_steps",
-                f"must be at most steps ({self.steps}), or no start is chosen, but got {self.start_steps}.",
+                f"must be at most steps ({self.steps}), or no start is kept, but got {self.start_steps}.",
             )
 
     def _check_rotation(self) -> None:
@@ -178,8 +178,13 @@ class TrialConfig:
         return value_at(self.lr, step)
 
     def updates_until(self, step: int) -> int:
-        """Return how many steps of networks a trial takes up to a step: all starts take steps until one is chosen."""
+        """Return the optimizer steps of all networks together, up to a step: all starts train until one is kept."""
         return step + (self.starts - 1) * min(step, self.start_steps)
+
+    def next_evaluation(self, step: int) -> int:
+        """Return the step of the first evaluation after a step: none comes before one of several starts is kept."""
+        least = step + 1 if self.starts == 1 else max(step + 1, self.start_steps)
+        return min(math.ceil(least / self.eval_every) * self.eval_every, self.steps)
 
     @property
     def num_rotations(self) -> int:

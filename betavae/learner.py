@@ -91,7 +91,7 @@ class Learner:
     ) -> None:
         self.config, self.start, self.model, self.adversary, self.step = config, start, model, adversary, 0
         self.term_names: tuple[str, ...] = ()
-        self._compared_loss = 0.0
+        self._compared_sum = 0.0
         self._data, self._device = data, device
         self._seed = _seed_of(config.seed, start)
         num_images = config.dataset.num_training(data)
@@ -129,10 +129,10 @@ class Learner:
         return cls(config, data, model=model.to(device), device=device, adversary=adversary, start=start)
 
     def state(self) -> dict[str, Any]:
-        """Return what training goes on from, but for the model's weights."""
+        """Return what a resume needs, but for the model's weights."""
         state: dict[str, Any] = {
             "start": self.start,
-            "compared_loss": self._compared_loss,
+            "compared_sum": self._compared_sum,
             "step": self.step,
             "optimizer": self._optimizer.state_dict(),
             "generator": self._generator.get_state(),
@@ -142,19 +142,23 @@ class Learner:
             state["adversary_optimizer"] = self._adversary_optimizer.state_dict()
         return state
 
+    def release_graph(self) -> None:
+        """Give up the CUDA graph, which refers to this network, as this one does to the graph."""
+        self._graph = None
+
     def restore(self, state: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
-        """Go on from a state and the model's weights."""
+        """Continue from a state and the model's weights."""
         self.model.load_state_dict(weights)
         if self.adversary is not None and self._adversary_optimizer is not None:
             self.adversary.load_state_dict(state["adversary"])
             self._adversary_optimizer.load_state_dict(state["adversary_optimizer"])
-        self.step, self._compared_loss = state["step"], state.get("compared_loss", 0.0)
+        self.step, self._compared_sum = state["step"], state.get("compared_sum", 0.0)
         self._optimizer.load_state_dict(state["optimizer"])
         self._restore_generator(state["generator"].cpu())
         self._prepare_optimizers()
 
     def _restore_generator(self, generator_state: Tensor) -> None:
-        """Go on with the noise of a checkpoint; of one from another kind of device, with new noise of seed and step."""
+        """Continue with the noise of a checkpoint; of another kind of device's, with new noise of seed and step."""
         if len(generator_state) == len(self._generator.get_state()):
             self._generator.set_state(generator_state)
         else:
@@ -176,13 +180,13 @@ class Learner:
         first = self.step - num_steps  # the step of row 0, counted from 0
         end = self.config.start_steps - first
         if num_steps:
-            self._compared_loss += float(losses[max(end - self._num_compared, 0) : max(end, 0), 0].sum())
+            self._compared_sum += float(losses[max(end - self._num_compared, 0) : max(end, 0), 0].sum())
         return losses
 
     @property
     def compared_loss(self) -> float:
-        """The mean loss over the last steps before a start is chosen, in nats per image."""
-        return self._compared_loss / self._num_compared
+        """The mean loss over the last steps before one start is kept, in nats per image."""
+        return self._compared_sum / self._num_compared
 
     @property
     def _num_compared(self) -> int:

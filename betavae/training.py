@@ -40,8 +40,7 @@ class MeanLoss:
         images_per_second: Images trained on per second.
         weights: The values after the last step of the parameters that change over training, by name: those with a
             schedule, and those that the likelihood learns.
-        starts: The losses of all starts, by which one was chosen, in nats per image; empty before the choice, and with
-            one start.
+        starts: The losses of all starts, by which one was kept, in nats per image; empty before that, and of one start.
     """
 
     terms: Mapping[str, float]
@@ -68,14 +67,19 @@ class TrainingRun:
     Call `start` or `load`, then `advance` and `save` in turn. On one device, `advance(200)` and `advance(100)`, `save`,
     `load` in another process, `advance(100)` give the same weights to the last bit.
 
-    A trial of several starts trains a network of each, up to the step at which one is chosen. Until then, what is
-    scored and reported is the first.
+    A trial of several starts trains a network of each, up to the step at which one is kept. Until then, what is scored
+    and reported is the first.
+
+    Args:
+        learners: The networks: one, or one of each start.
+        data: The images.
+        device: Where to train.
     """
 
     def __init__(self, learners: Sequence[Learner], data: FactorImages, *, device: torch.device) -> None:
         self._data, self._device = data, device
         self._learners = list(learners)
-        self._start_losses: list[float] = []
+        self._start_losses: tuple[float, ...] = ()
         self._last_loss: Float[Tensor, " terms"] | None = None
 
     @classmethod
@@ -120,12 +124,12 @@ class TrainingRun:
             learner.restore(each, weights)
             learners.append(learner)
         run = cls(learners, data, device=device)
-        run._start_losses = state.get("start_losses", [])
+        run._start_losses = tuple(state.get("start_losses", ()))
         return run
 
     @property
     def learner(self) -> Learner:
-        """The network that is scored: the first of several starts, and the chosen one after the choice."""
+        """The network that is scored: of several starts the first, until one is kept."""
         return self._learners[0]
 
     @property
@@ -151,8 +155,8 @@ class TrainingRun:
     def advance(self, num_steps: int) -> MeanLoss:
         """Train for `num_steps` steps, and return their mean loss.
 
-        Several starts train so many steps each. At the step at which one is chosen, that is the one of the lowest mean
-        loss over its last steps.
+        Several starts train so many steps each. At step `start_steps` the one of the lowest mean loss is kept, and the
+        loss that is returned is its own.
 
         Raises:
             NonFiniteLossError: If the loss of a step, or a weight after the last step, is not finite; the message
@@ -166,7 +170,7 @@ class TrainingRun:
         all_losses = [self._train(learner, num_first) for learner in self._learners]
         losses = all_losses[0]
         if len(self._learners) > 1 and self.step == self.config.start_steps:
-            losses = all_losses[self._choose()]
+            losses = all_losses[self._keep_one()]
             if num_first < num_steps:
                 losses = torch.cat((losses, self._train(self.learner, num_steps - num_first)))
         seconds = time.perf_counter() - start
@@ -187,12 +191,15 @@ class TrainingRun:
         self._check_weights(learner)
         return losses
 
-    def _choose(self) -> int:
-        """Go on with the start of the lowest loss alone, and return its number."""
-        self._start_losses = [learner.compared_loss for learner in self._learners]
-        chosen = min(range(len(self._learners)), key=self._start_losses.__getitem__)
-        self._learners = [self._learners[chosen]]
-        return chosen
+    def _keep_one(self) -> int:
+        """Keep the start of the lowest loss alone, and return its number."""
+        self._start_losses = tuple(learner.compared_loss for learner in self._learners)
+        kept = min(range(len(self._learners)), key=self._start_losses.__getitem__)
+        for learner in self._learners:
+            if learner.start != kept:
+                learner.release_graph()
+        self._learners = [self._learners[kept]]
+        return kept
 
     def rotate(self) -> None:
         """Rotate the latents to independent axes, as some images of the training set show them."""
@@ -244,7 +251,7 @@ class TrainingRun:
         """
         training = self.learner.state()
         if self.config.starts > 1:
-            training["start_losses"] = self._start_losses
+            training["start_losses"] = list(self._start_losses)
             training["other_starts"] = [
                 {**other.state(), "model": other.model.state_dict()} for other in self._learners[1:]
             ]
@@ -265,7 +272,8 @@ class TrainingRun:
             row = int(bad.nonzero()[0])
             step = learner.step - len(losses) + row + 1
             raise NonFiniteLossError(
-                f"The loss must be finite, but at step {step} it was: {self._in_words(losses[row])}. {self._advice()}"
+                f"The loss must be finite, but at step {step}{self._start_in_words(learner)} it was: "
+                f"{self._in_words(losses[row])}. {self._advice()}"
             )
         self._last_loss = losses[-1] if len(losses) else self._last_loss
 
@@ -274,13 +282,16 @@ class TrainingRun:
         networks = {"the weights": learner.model, "the adversary's weights": learner.adversary}
         for name, network in networks.items():
             if network is not None and not _is_finite(network):
-                raise self._diverged(f"{name} are infinite or nan")
+                raise self._diverged(f"{name}{self._start_in_words(learner)} are infinite or nan")
 
     def _diverged(self, reason: str) -> NonFiniteLossError:
         loss = "" if self._last_loss is None else f", whose loss was {self._in_words(self._last_loss)}"
         return NonFiniteLossError(
             f"The loss must be finite, but after step {self.step}{loss}, {reason}. {self._advice()}"
         )
+
+    def _start_in_words(self, learner: Learner) -> str:
+        return f" of start {learner.start}" if len(self._learners) > 1 else ""
 
     def _advice(self) -> str:
         objective = self.config.objective.at(self.step)

@@ -1,4 +1,4 @@
-"""How far the loss early in training tells the score at its end: what a choice among several starts relies on.
+"""How well the loss early in training predicts the score at the end, which a choice among several starts relies on.
 
 python studies/early_loss.py results/beta-vae-relaxed results/beta-tcvae-straight --steps 1000 2000 3000
 

@@ -178,7 +178,7 @@ class _Report:
 
     Attributes:
         time: When it came, in seconds since 1970.
-        steps: Steps since the trial's report before.
+        steps: Optimizer steps since the trial's report before, of all its networks.
         score: `mig`.
         is_first: Whether it is the trial's first.
     """
@@ -201,7 +201,8 @@ def _timed_steps(trial: Trial) -> list[_Report]:
     before = 0
     timed = []
     for step in sorted(reports):
-        timed.append(_Report(reports[step].wall_time, step - before, reports[step].value, is_first=before == 0))
+        spent = trial.config.updates_until(step) - trial.config.updates_until(before)
+        timed.append(_Report(reports[step].wall_time, spent, reports[step].value, is_first=before == 0))
         before = step
     return timed
 

@@ -177,7 +177,9 @@ def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
     """
     if options.select is None and sweep.select is not None:
         among = as_among(sweep.udr_among)
-        options = replace(options, select=sweep.select, udr_among=among, udr_min_kl=sweep.udr_min_kl)
+        options = replace(options, select=sweep.select, udr_among=among)
+    if options.select == sweep.select and options.udr_min_kl is None:
+        options = replace(options, udr_min_kl=sweep.udr_min_kl)
     if options.udr_among == "setting" and len({trial.setting for trial in sweep.trials}) == len(sweep.trials):
         raise InputError("--udr-among setting needs a setting with two trials or more; give --udr-among all.")
     if options.exact is None and replace(options, select=sweep.select).is_label_free:

@@ -182,7 +182,8 @@ def train_on_request() -> None:
         start, first_step = time.perf_counter(), run.step
         while time.perf_counter() - start < _SECONDS:
             run.advance(10)
-        speed = (run.step - first_step) * config.batch_size / (time.perf_counter() - start)
+        num_updates = config.updates_until(run.step) - config.updates_until(first_step)
+        speed = num_updates * config.batch_size / (time.perf_counter() - start)
         free, total = torch.cuda.mem_get_info()
         answer = {"images_per_second": speed, "share_of_memory": 1 - free / total}
         print(json.dumps(answer), file=answers, flush=True)

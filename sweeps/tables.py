@@ -326,7 +326,7 @@ def _is_ordered(axis: object) -> bool:
 
 
 def _describe_shared(options: Options) -> str:
-    """Return what all trials have in common: parts, number of steps and batch size, and whether latents are rotated."""
+    """Return what all trials have in common: parts, numbers of steps and images, their starts and their rotations."""
     parts = [names[0] for kind in PARTS if len(names := options.space.names_of(kind)) == 1]
     axes = {name: options.space.axis(name) for name in _SHARED_PARAMETERS}
     steps, batch, rotated, starts, start_steps = (
@@ -334,7 +334,8 @@ def _describe_shared(options: Options) -> str:
     )
     count = "" if steps is None else f"{steps} "
     rotation = [f"latents rotated until step {rotated}"] if rotated else []
-    choice = [f"the best of {starts} starts at step {start_steps}"] if starts not in (None, 1) and start_steps else []
+    at_step = "" if start_steps is None else f" at step {start_steps}"
+    choice = [] if starts in (None, 1) else [f"the best of {starts} starts by the loss{at_step}"]
     images = "a varied number of" if batch is None else batch
     return ", ".join([*parts, f"{count}steps of {images} images", *choice, *rotation])
 

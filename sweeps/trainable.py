@@ -135,7 +135,7 @@ def _train(config: TrialConfig, folder: TrialFolder, fingerprints: Mapping[str, 
     data = _open_data(config, fingerprints[config.dataset.name])
     run = _start_or_resume(config, folder, data, device=device)
     while run.step < config.steps:
-        loss = run.advance(min(config.eval_every, config.steps - run.step))
+        loss = run.advance(config.next_evaluation(run.step) - run.step)
         final = evaluation.final_of(data) if run.step >= config.steps else ()
         scores = run.evaluate((*evaluation.metrics, *final), has_factors=evaluation.has_factors)
         if data.is_verified_fast or run.step >= config.steps:

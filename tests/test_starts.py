@@ -1,4 +1,4 @@
-"""A trial that starts several networks, and goes on with the one of the lowest loss."""
+"""A trial that starts several networks, and keeps the one of the lowest loss."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ def alone(config: TrialConfig, start: int, data: DSprites) -> tuple[TrainingRun,
 
 
 @pytest.mark.parametrize("num_compared", [2, 100])
-def test_a_trial_goes_on_with_the_start_of_the_lowest_loss(
+def test_a_trial_keeps_the_start_of_the_lowest_loss(
     data: DSprites, monkeypatch: pytest.MonkeyPatch, num_compared: int
 ) -> None:
     """By the losses of the last steps before the choice, or of all where there are fewer."""
@@ -55,7 +55,7 @@ def test_a_trial_goes_on_with_the_start_of_the_lowest_loss(
     means = [sum(losses[-num_compared:]) / len(losses[-num_compared:]) for _, losses in others]
     best = means.index(min(means))
     run = TrainingRun.start(CONFIG, data)
-    assert run.advance(5).starts == []
+    assert run.advance(5).starts == ()
     assert run.step == 5
     at_choice = run.advance(1)
     assert at_choice.starts == pytest.approx(means, rel=1e-12)
@@ -117,7 +117,7 @@ def test_the_report_names_the_losses_of_the_starts(data: DSprites) -> None:
     before, after = run.advance(3).numbers(), run.advance(5)
     assert not [name for name in before if name.startswith("start/")]
     numbers = after.numbers()
-    assert [numbers[f"start/{start}_nats"] for start in range(3)] == after.starts
+    assert [numbers[f"start/{start}_nats"] for start in range(3)] == list(after.starts)
     assert "start/0_nats" not in TrainingRun.start(replace(CONFIG, starts=1), data).advance(8).numbers()
 
 
@@ -125,7 +125,7 @@ def test_a_start_that_diverges_is_named(data: DSprites) -> None:
     run = TrainingRun.start(CONFIG, data)
     with torch.no_grad():
         next(run._learners[2].model.decoder.parameters()).fill_(float("nan"))
-    with pytest.raises(NonFiniteLossError, match=r"at step 1 .*recon nan"):
+    with pytest.raises(NonFiniteLossError, match=r"at step 1 of start 2 it was: .*recon nan"):
         run.advance(3)
 
 
@@ -143,8 +143,26 @@ def test_updates_are_counted_over_all_starts() -> None:
     assert replace(CONFIG, rotate_until=4, rotate_every=2).num_rotations == 2 + 2 * 2
 
 
+@pytest.mark.parametrize(
+    ("values", "steps"),
+    [
+        ({"eval_every": 3, "starts": 1}, [3, 6, 9, 12]),
+        ({"eval_every": 3}, [6, 9, 12]),
+        ({"eval_every": 3, "start_steps": 7}, [9, 12]),
+        ({"eval_every": 5, "start_steps": 12}, [12]),
+        ({"eval_every": 5, "start_steps": 2}, [5, 10, 12]),
+    ],
+)
+def test_no_network_is_scored_before_one_is_kept(values: dict[str, int], steps: list[int]) -> None:
+    """Else a stopping rule, a best score or a best checkpoint could be that of a network which is not kept."""
+    config, found = replace(CONFIG, **values), [0]
+    while found[-1] < config.steps:
+        found.append(config.next_evaluation(found[-1]))
+    assert found[1:] == steps
+
+
 def test_a_choice_that_never_comes_is_refused() -> None:
-    with pytest.raises(ParameterError, match=r"^start_steps must be at most steps \(12\), or no start is chosen, but"):
+    with pytest.raises(ParameterError, match=r"^start_steps must be at most steps \(12\), or no start is kept, but"):
         replace(CONFIG, start_steps=13)
     assert replace(CONFIG, starts=1, start_steps=13).updates_until(12) == 12
 
@@ -152,8 +170,12 @@ def test_a_choice_that_never_comes_is_refused() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--starts 0", "--starts must be in 1 .. 1000, but got 0"),
+        ("--starts 0", "--starts must be in 1 .. 100, but got 0"),
         ("--starts 3 --steps 1000 --eval-every 500", "--start-steps must be at most steps (1000), or no start"),
+        (
+            "--search optuna --trials 4 --starts 1 3 --start-steps 500 3000 --steps 6000 2000 --eval-every 500",
+            "--start-steps must be at most steps (2000), or no start is kept, but got 3000",
+        ),
         ("--start-steps 500", "--start-steps needs --starts of 2 or more; leave it out"),
         ("--start-steps 500 --starts 1", "--start-steps needs --starts of 2 or more; leave it out"),
     ],

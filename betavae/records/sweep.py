@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,8 +79,9 @@ class Sweep:
     @property
     def udr_min_kl(self) -> float | None:
         """The KL that UDR's latents exceed, in nats, as recorded; None if not given."""
-        value = self._report_option("udr_min_kl")
-        return None if value is None else float(value)
+        with contextlib.suppress(TypeError, ValueError):
+            return float(self._report_option("udr_min_kl") or "")
+        return None
 
     def _report_option(self, name: str) -> str | None:
         value = self.record.get("options", {}).get("report", {}).get(name)

@@ -76,7 +76,7 @@ class Rule(ABC):
 
     @property
     def described(self) -> str:
-        """The label, with what was not left at its default."""
+        """The label, and what else tells this rule from others of its name."""
         return self.label
 
     def work(self, trials: Sequence[Trial]) -> int:

@@ -79,8 +79,8 @@ def udr(
         models of a sweep are biased alike.
 
     Raises:
-        ValueError: If there are fewer than two models, numbers of rows or models differ, `min_kl` is negative or
-            nan, or codes are no finite matrices; the message names the model.
+        ValueError: If there are fewer than two models, numbers of rows or models differ, `min_kl` is negative, nan or
+            given without `logvars`, or codes are no finite matrices; the message names the model.
 
     Source:
         Duan et al. 2020, arXiv:1905.12614. The mean of both halves as in disentanglement_lib: the paper divides the sum
@@ -92,6 +92,8 @@ def udr(
         raise ValueError(f"similarity must be one of {', '.join(_SIMILARITIES)}, but got {similarity!r}.")
     if not min_kl >= 0:
         raise ValueError(f"min_kl must be at least 0 nats, but got {min_kl}.")
+    if logvars is None and min_kl != INFORMATIVE_NATS:
+        raise ValueError("min_kl needs logvars, without which no KL is known; give them, or leave min_kl out.")
     informative = [
         varies(each) if logvars is None else varies(each) & (_kl(each, logvars[model], model) > min_kl)
         for model, each in enumerate(matrices)

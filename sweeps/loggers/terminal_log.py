@@ -45,7 +45,7 @@ class _Running:
         # not beyond the next report: a trial that hangs makes no progress
         updates = min(
             self.config.updates_until(self.step) + updates_since,
-            self.config.updates_until(self.step + self.config.eval_every),
+            self.config.updates_until(self.config.next_evaluation(self.step)),
         )
         return updates / self.config.updates_until(self.config.steps)
 

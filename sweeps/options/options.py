@@ -512,12 +512,21 @@ class Options:
         self._check_used("sampler", self.search.search == "optuna", "--search optuna")
         self._check_used("grace_steps", self.search.scheduler != "none", "a --scheduler")
         is_rotated = any(ends(self.space.axis("rotate_until") or (0,)))
-        self._check_used("rotate_every", is_rotated, "--rotate-until")
+        self._check_used("rotate_every", is_rotated, "--rotate-until", by="rotate_until")
         has_starts = max(ends(self.space.axis("starts") or (1,))) > 1
-        self._check_used("start_steps", has_starts, "--starts of 2 or more")
+        self._check_used("start_steps", has_starts, "--starts of 2 or more", by="starts")
 
-    def _check_used(self, name: str, is_used: bool, needed: str) -> None:
-        """Refuse an option that is given and would do nothing."""
+    def _check_used(self, name: str, is_used: bool, needed: str, *, by: str = "") -> None:
+        """Refuse an option that is given and would do nothing, but for that of a file which the command line turns off.
+
+        Args:
+            name: The option.
+            is_used: Whether it does something.
+            needed: What it needs, in words.
+            by: The name of the option that turns it off.
+        """
+        if self.origins.get(name) == "file" and self.origins.get(by) == "command line":
+            return
         if not is_used and self.origins.get(name) in ("file", "command line"):
             raise InputError(f"{flag(name)} needs {needed}; leave it out, or give that too.")
 

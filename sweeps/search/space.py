@@ -24,6 +24,9 @@ from betavae.schedules import EXAMPLE, number_text, recorded_value
 
 T = TypeVar("T")
 
+_TOGETHER = ("starts", "start_steps", "steps")
+"""Three axes of which no two need exclude one another, though all three do."""
+
 _RANGE = re.compile(r"(.+?)\.\.(.+)")
 
 
@@ -352,7 +355,7 @@ def draw_point(space: Space, generator: np.random.Generator) -> Point:
 
 
 def _corners(branch: Branch) -> Iterator[Point]:
-    """Yield the points that differ from the first in two axes, to find values that exclude one another.
+    """Yield the points that differ from the first in two axes, or in `_TOGETHER`: some values exclude one another.
 
     They have the ends of axes, and the second whole number of a range: `rotate_until` may be 0, but not 1.
     """
@@ -362,6 +365,9 @@ def _corners(branch: Branch) -> Iterator[Point]:
     for one_axis, other_axis in itertools.combinations(axes, 2):
         for pair in itertools.product(one_axis, other_axis):
             yield {**first, **dict(pair)}
+    together = [axis for axis in axes if axis[0][0] in _TOGETHER]
+    for point in itertools.product(*together):
+        yield {**first, **dict(point)}
 
 
 def _extremes(name: str, axis: Axis) -> Values:

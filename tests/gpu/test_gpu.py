@@ -117,6 +117,23 @@ def test_a_graph_goes_on_with_rotated_weights(objective: str) -> None:
     assert_same_weights(run, train(replace(config, cuda_graph=False)))
 
 
+@pytest.mark.parametrize("objective", ["beta-tcvae", "factor-vae"])
+def test_each_start_has_a_graph_and_the_one_that_is_kept_goes_on(
+    data: DSprites, objective: str, tmp_path: Path
+) -> None:
+    config = config_of(objective, starts=3, start_steps=12)
+    run, other = train(config, 10), train(replace(config, cuda_graph=False), 10)
+    assert len(run._learners) == 3
+    run.save(tmp_path / "checkpoint", scores=run.evaluate(), report={"step": 10})
+    resumed = TrainingRun.load(tmp_path / "checkpoint", data, device="cuda")
+    losses = [each.advance(10).starts for each in (run, other, resumed)]
+    assert losses[0] == losses[1] == losses[2]
+    assert len(run._learners) == 1
+    assert run.learner._graph is not None
+    assert_same_weights(run, other)
+    assert_same_weights(run, resumed)
+
+
 def test_a_graph_follows_schedules() -> None:
     config = config_of("beta-vae", beta="1@0,16@30", lr="1e-4@5,1e-3@15")
     run, other = train(config), train(replace(config, cuda_graph=False))

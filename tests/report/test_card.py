@@ -1,6 +1,7 @@
 """The front matter of a model's card, as the Hub reads it."""
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,18 @@ def test_the_text_has_the_headings_of_the_hubs_layout(card: Path) -> None:
     _, text = parts_of(card)
     assert re.findall(r"^## (.+)$", text, flags=re.MULTILINE) == HEADINGS
     assert re.findall(r"^# (.+)$", text, flags=re.MULTILINE) == ["beta-tcvae, beta 4, 3 latents, on dsprites"]
+
+
+@pytest.mark.usefixtures("_without_onnx")
+def test_the_card_says_of_how_many_starts_the_model_is(make_sweep, small_data: DSprites, tmp_path: Path) -> None:
+    lines = []
+    for starts in (1, 3):
+        folder = make_sweep({f"{starts}": {"migs": [0.2], "starts": starts, "start_steps": 50}})
+        sweep = read_sweep(folder)
+        card = export_best(sweep, tmp_path / f"model{starts}", data={"dsprites": small_data}).cards[0]
+        lines.append(next(line for line in card.read_text().splitlines() if line.startswith("| training |")))
+        shutil.rmtree(folder)
+    assert lines[1] == lines[0].replace(", seed", ", kept at step 50 as the best of 3 starts by the loss, seed")
 
 
 @pytest.mark.usefixtures("_without_onnx")

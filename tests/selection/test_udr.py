@@ -163,6 +163,7 @@ def test_groups_are_compared_within_themselves() -> None:
         ([normal(0), normal(0)], {"logvars": [normal(0), np.full((ROWS, LATENTS), np.inf)]}, r"logvars\[1\]"),
         ([normal(0), normal(0)], {"min_kl": -0.01}, "min_kl must be at least 0 nats, but got -0.01"),
         ([normal(0), normal(0)], {"min_kl": float("nan")}, "min_kl must be at least 0 nats, but got nan"),
+        ([normal(0), normal(0)], {"min_kl": 5.0}, "min_kl needs logvars, without which no KL is known"),
         ([normal(0), normal(0)], {"similarity": "pearson"}, "similarity must be one of spearman, lasso, but got"),
     ],
 )

@@ -126,11 +126,19 @@ def test_the_plan_says_whether_latents_are_rotated() -> None:
 
 
 def test_the_plan_says_among_how_many_starts_a_trial_chooses() -> None:
-    words = ("", "--starts 1", "--starts 3", "--starts 3 --start-steps 500", "--starts 1 3")
+    words = (
+        "",
+        "--starts 1",
+        "--starts 3",
+        "--starts 3 --start-steps 500",
+        "--starts 3 --start-steps 9 99",
+        "--starts 1 3",
+    )
     lines = [_describe_shared(parse_options(f"--steps 9000 -b 16 {each}".split(), gpus_found=0)) for each in words]
     assert lines[1:] == [
         lines[0],
-        f"{lines[0]}, the best of 3 starts at step 2000",
-        f"{lines[0]}, the best of 3 starts at step 500",
+        f"{lines[0]}, the best of 3 starts by the loss at step 2000",
+        f"{lines[0]}, the best of 3 starts by the loss at step 500",
+        f"{lines[0]}, the best of 3 starts by the loss",
         lines[0],
     ]

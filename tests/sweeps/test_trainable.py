@@ -62,6 +62,12 @@ def test_a_trial_trains_to_its_end(train: Train, search: StageFolder) -> None:
     assert read_trial(search.trial(0).path).status == "finished"
 
 
+def test_no_report_is_of_a_network_that_is_not_kept(train: Train) -> None:
+    reports = train(replace(CONFIG, steps=5, starts=2, start_steps=3))
+    assert [report["step"] for report in reports] == [3, 4, 5]
+    assert all({"start/0_nats", "start/1_nats"} <= report.keys() for report in reports)
+
+
 def test_scores_that_are_asked_for_live_are_in_every_report_and_checkpoint(train: Train, search: StageFolder) -> None:
     reports = train(evaluation=Evaluation(("live", "irs", "sap_continuous")))
     assert all({"mig", "irs", "sap_continuous", "sap_continuous/shape"} <= report.keys() for report in reports)

@@ -59,7 +59,8 @@ def context(tmp_path: Path) -> LogContext:
 def test_a_logger_is_told_what_a_trial_does_without_what_ray_adds(context: LogContext) -> None:
     context.stage.trial(3).plan(PLANNED)
     notes = Notes(context)
-    report = {"step": 5, "mig": 0.1, "mig/shape": 0.2, "loss/kl_nats": 2.0, "images_per_second": 9.0}
+    others = {"loss/kl_nats": 2.0, "weight/beta": 4.0, "start/0_nats": 90.0, "images_per_second": 9.0}
+    report = {"step": 5, "mig": 0.1, "mig/shape": 0.2, **others}
     with RayLoggers(context, {"notes": notes}) as loggers:
         loggers.on_trial_start(0, [], TRIAL)
         loggers.log_result(TRIAL, {**report, "done": False, "config": {}, "pid": 7, "config/beta": 4.0})

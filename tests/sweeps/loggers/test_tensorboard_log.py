@@ -226,6 +226,13 @@ def test_a_learnt_parameter_has_a_chart_beside_the_schedules(search: StageFolder
     assert "weight" not in _layout(context)
 
 
+def test_the_losses_of_several_starts_have_a_chart(search: StageFolder) -> None:
+    context = LogContext(Mirror(search.path.parent), search, Options(space=Space({"starts": (1, 3)})), 1, (), ())
+    assert _layout(context)["start"] == {"losses of the starts": ["Multiline", ["^start/.*$"]]}
+    context = replace(context, options=Options(space=Space({"starts": (1,)})))
+    assert "start" not in _layout(context)
+
+
 def run_to_its_end(board: RayLoggers, trial: Any = TRIAL) -> None:
     """Every callback that Ray calls of a trial."""
     board.on_trial_start(0, [], trial)

@@ -90,6 +90,22 @@ def test_the_record_of_a_sweep_gives_another_objective_what_it_can_have(tmp_path
                 parse("--config", record, "--objective", "beta-vae")
 
 
+@pytest.mark.parametrize(
+    ("on", "off"),
+    [("--rotate-until 600 --rotate-every 50", "--rotate-until 0"), ("--starts 3 --start-steps 60", "--starts 1")],
+)
+def test_a_record_is_run_again_without_what_the_command_line_turns_off(tmp_path: Path, on: str, off: str) -> None:
+    """The record holds what belongs to it, too, which is refused where nothing turns it off."""
+    record = tmp_path / "sweep.json"
+    record.write_text(json.dumps({"format": FORMAT, "options": options_to_dict(parse(*on.split()))}))
+    again = parse("--config", record, *off.split())
+    again.check()
+    name, value = off.removeprefix("--").replace("-", "_").split()
+    assert again.space.axis(name) == (int(value),)
+    with pytest.raises(InputError, match="leave it out, or give that too"):
+        parse("--config", record, *off.split(), *on.split()[2:]).check()
+
+
 def test_an_empty_list_is_the_option_without_a_value(tmp_path: Path) -> None:
     study, record = tmp_path / "study.toml", tmp_path / "sweep.json"
     study.write_text('track = []\nloggers = ["terminal"]')
