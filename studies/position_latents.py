@@ -9,7 +9,8 @@ position; of the part of this that the sprite explains; of the rest; and of the 
 are those of the centre of mass of the white pixels, which no model has seen.
 
 Before that it prints `mig_exact_part` of three latents that know the centre of mass and the size exactly: its column
-and row, and the square root of the number of white pixels, each with a posterior of the same width.
+and row, and the square root of the number of white pixels, each with a posterior of the same width. And it prints `mig`
+of their means: as they are, and with normal distributions in the same order, to which the KL draws every latent.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ import numpy as np
 import torch
 from angles import parse_folders
 from jaxtyping import Float, Int
+from scipy.stats import norm, rankdata
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.data import DSpritesDataset, FactorImages
 from betavae.evaluation import take_score
+from betavae.metrics.base import drawn_rows
+from betavae.metrics.mig import mutual_information_gap
 from betavae.metrics.mig_part import MigExactPart
 from betavae.metrics.representation import Encoder, Representation, represent
 from betavae.records.checkpoint import load_model
@@ -89,6 +93,12 @@ def centre_code(width: float) -> Encoder:
     return encode
 
 
+def normal_marginals(means: Float[np.ndarray, "rows latents"]) -> Float[np.ndarray, "rows latents"]:
+    """Return means in the same order, latent by latent, whose distributions are normal."""
+    normal: np.ndarray = norm.ppf((rankdata(means, axis=0) - 0.5) / len(means))
+    return normal
+
+
 def _centre(images: Float[Tensor, "images 1 height width"]) -> Float[Tensor, "images 3"]:
     pixels = images[:, 0]
     total = pixels.sum((1, 2))
@@ -107,6 +117,12 @@ def main() -> None:
             f"| {width} | {score.value:.3f} | {', '.join(f'{gap:.2f}' for gap in score.by_factor.values())} |",
             flush=True,
         )
+    print(f"\n| means | mig | each gap |\n{'|---' * 3}|")
+    drawn = drawn_rows(data).indices
+    means = represent(_centre, data, indices=drawn).mean.astype(np.float64)
+    for words, values in (("as they are", means), ("normal", normal_marginals(means))):
+        mig = mutual_information_gap(values, data.factors.indices_to_factors(drawn))
+        print(f"| {words} | {mig.score:.3f} | {', '.join(f'{gap:.2f}' for gap in mig.gaps)} |", flush=True)
     print(f"\n| trial | factor | latent | around its mean | by the sprite | the rest | posterior |\n{'|---' * 7}|")
     for folder in parse_folders(__doc__):
         sweep = read_sweep(folder)

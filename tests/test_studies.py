@@ -12,6 +12,7 @@ from collect import collected, confirmed_in, merged
 from early_loss import losses_and_score, rank_correlation
 from known_codes import cells_of, sample_of
 from methods_table import heading, rows_of
+from position_latents import normal_marginals
 from search_cost import History, kind_of, rank_correlations, read_history
 from search_replay import grid_draw, random_draw, read_table, replay, tpe_draw
 from sweep_folders import SPACE
@@ -125,6 +126,15 @@ def test_bends_are_measured_in_steps_of_the_position_and_of_the_scale() -> None:
     assert stretch(grid) == pytest.approx(0.05 / 1.05 * np.arange(-3.5, 4).std())
     assert stretch(grid.swapaxes(1, 2)) == pytest.approx(0, abs=1e-9)
     assert position_in_size(codes, grid, np.arange(12) // 2) == pytest.approx((0.1, 0.2))
+
+
+def test_normal_marginals_keep_the_order_of_each_latent() -> None:
+    values = np.random.default_rng(0).uniform(size=(10_000, 2)) * [1.0, 50.0]
+    normal = normal_marginals(values)
+    assert np.array_equal(normal.argsort(0), values.argsort(0))
+    np.testing.assert_allclose(
+        [normal.mean(0), normal.std(0), (normal**4).mean(0)], [[0, 0], [1, 1], [3, 3]], atol=0.02
+    )
 
 
 def test_losses_early_in_training_are_paired_with_scores_at_the_end(make_sweep) -> None:
