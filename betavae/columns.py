@@ -19,7 +19,6 @@ BEST = "best/"
 
 _LOSS = "loss/"
 _WEIGHT = "weight/"
-_START = "start/"
 _NATS = "_nats"
 
 
@@ -68,9 +67,6 @@ def report_column(name: str) -> Column:
         is_directed = not any(term in each.undirected_terms for each in OBJECTIVES.values())
         direction = False if is_directed else None
         return Column(name, f"{symbol.replace('_', ' ')}{unit}", symbol, number_format, higher_is_better=direction)
-    if name.startswith(_START):
-        start = name.removeprefix(_START).removesuffix(_NATS)
-        return Column(name, f"loss of start {start} (nats per image)", f"start {start}", ".2f", higher_is_better=False)
     if name.startswith(_WEIGHT):
         weight = field_column(name.removeprefix(_WEIGHT))
         return replace(weight, name=name)

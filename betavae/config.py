@@ -181,6 +181,11 @@ class TrialConfig:
         """Return the optimizer steps of all networks together, up to a step: all starts train until one is kept."""
         return step + (self.starts - 1) * min(step, self.start_steps)
 
+    @property
+    def num_updates(self) -> int:
+        """The optimizer steps of all networks together, of a trial that runs to its end."""
+        return self.updates_until(self.steps)
+
     def next_evaluation(self, step: int) -> int:
         """Return the step of the first evaluation after a step: none comes before one of several starts is kept."""
         least = step + 1 if self.starts == 1 else max(step + 1, self.start_steps)

@@ -65,7 +65,7 @@ class Cost:
     def seconds_of(self, config: TrialConfig) -> float:
         """Return the time of another trial, by its steps, its batch size and the relative cost of its objective."""
         relative_cost = config.objective.relative_cost / self.config.objective.relative_cost
-        images = config.updates_until(config.steps) * config.batch_size
+        images = config.num_updates * config.batch_size
         num_evaluations = math.ceil(config.steps / config.eval_every)
         training_seconds = images * relative_cost / self.images_per_second
         rotation_seconds = config.num_rotations * self.rotation_seconds
@@ -267,7 +267,7 @@ def _configs(options: Options) -> list[TrialConfig]:
 def _work(config: TrialConfig) -> float:
     """Return the work of a trial, in images of a beta-VAE."""
     rotations = config.num_rotations * NUM_IMAGES / _TRAINED_PER_ENCODED
-    images = config.updates_until(config.steps) * config.batch_size
+    images = config.num_updates * config.batch_size
     return images * config.objective.relative_cost + rotations
 
 

@@ -16,7 +16,7 @@ from betavae.config import TrialConfig
 from betavae.data import DSprites, DSpritesDataset
 from betavae.errors import InputError
 from betavae.evaluation import evaluate
-from betavae.learner import ImageOrder
+from betavae.image_order import ImageOrder
 from betavae.likelihoods import Bernoulli, Gaussian, Likelihood
 from betavae.metrics.base import drawn_rows
 from betavae.metrics.representation import Representation, represent

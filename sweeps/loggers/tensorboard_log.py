@@ -167,12 +167,11 @@ def _layout(context: LogContext) -> dict[str, dict[str, list[Any]]]:
     objectives = [OBJECTIVES[name] for name in context.options.space.names_of("objective")]
     losses = dict.fromkeys(["loss/total_nats", *(f"loss/{term}" for each in objectives for term in each.terms)])
     weights = [*context.options.space.scheduled_names(), *context.options.space.learnt_names()]
-    has_starts = max(ends(context.options.space.axis("starts") or (1,))) > 1
     return {
         **{name: _score_charts(name, context.factor_names) for name in scores},
         "loss": {report_column(name).symbol: _chart(f"^{name}$") for name in losses},
         **({"weight": {name: _chart(f"^weight/{name}$") for name in weights}} if weights else {}),
-        **({"start": {"losses of the starts": _chart("^start/.*$")}} if has_starts else {}),
+        **({"start": {"losses of the starts": _chart("^start/.*$")}} if context.options.space.has_starts else {}),
         "speed": {"images per second": _chart("^images_per_second$")},
     }
 

@@ -47,7 +47,7 @@ class _Running:
             self.config.updates_until(self.step) + updates_since,
             self.config.updates_until(self.config.next_evaluation(self.step)),
         )
-        return updates / self.config.updates_until(self.config.steps)
+        return updates / self.config.num_updates
 
 
 class TerminalLog(Logger):
@@ -152,8 +152,7 @@ class TerminalLog(Logger):
             f"{self._num_ended}/{num_trials} trials, {len(running_trials)} running",
         ]
         trials_per_second = sum(
-            trial.images_per_second / (trial.config.updates_until(trial.config.steps) * trial.config.batch_size)
-            for trial in running_trials
+            trial.images_per_second / (trial.config.num_updates * trial.config.batch_size) for trial in running_trials
         )
         if trials_per_second > 0:
             seconds_left = min((num_trials - trials_done) / trials_per_second, timedelta.max.total_seconds() / 2)

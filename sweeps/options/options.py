@@ -512,8 +512,7 @@ class Options:
         self._check_used("grace_steps", self.search.scheduler != "none", "a --scheduler")
         is_rotated = any(ends(self.space.axis("rotate_until") or (0,)))
         self._check_used("rotate_every", is_rotated, "--rotate-until", by="rotate_until")
-        has_starts = max(ends(self.space.axis("starts") or (1,))) > 1
-        self._check_used("start_steps", has_starts, "--starts of 2 or more", by="starts")
+        self._check_used("start_steps", self.space.has_starts, "--starts of 2 or more", by="starts")
 
     def _check_used(self, name: str, is_used: bool, needed: str, *, by: str = "") -> None:
         """Refuse an option that is given and would do nothing, but for that of a file which the command line turns off.

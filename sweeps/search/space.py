@@ -194,6 +194,11 @@ class Space:
         return list(dict.fromkeys(name for config in configs for name in config.likelihood.learnt_names()))
 
     @property
+    def has_starts(self) -> bool:
+        """Whether some trial has several starts."""
+        return any(value > 1 for value in ends(self.axis("starts") or (1,)))
+
+    @property
     def num_points(self) -> int | None:
         """Number of different points; None if an axis is a range."""
         axes = [axis for branch in self.branches() for axis in branch.axes.values()]

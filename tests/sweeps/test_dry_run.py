@@ -176,6 +176,20 @@ def costliest(options: Options) -> TrialConfig:
     return _costliest_configs(options)["dsprites"]
 
 
+def price(
+    config: TrialConfig, images_per_second: float, *, rotation_seconds: float = 0.0, checkpoint_bytes: int = 10**6
+) -> Cost:
+    """The cost of a trial whose scores take no time."""
+    return Cost(
+        config,
+        images_per_second=images_per_second,
+        evaluation_seconds=0.0,
+        rotation_seconds=rotation_seconds,
+        final_seconds=0.0,
+        checkpoint_bytes=checkpoint_bytes,
+    )
+
+
 def test_trials_start_when_others_end() -> None:
     assert busy_seconds([5, 1, 1, 2], 2) == 5
     assert busy_seconds([1, 1, 5], 2) == 6
@@ -190,14 +204,7 @@ def test_each_planned_trial_is_priced_by_its_own_work() -> None:
     config = costliest(options)
     assert config.objective.relative_cost == 1.8
     images = config.steps * config.batch_size
-    cost = Cost(
-        config,
-        images_per_second=images / 180,
-        evaluation_seconds=0.0,
-        rotation_seconds=0.0,
-        final_seconds=0.0,
-        checkpoint_bytes=10**6,
-    )
+    cost = price(config, images / 180)
     resources = Resources(num_gpus=0, num_cpus=1, trials_per_gpu=1)
     assert describe_costs(options, {"dsprites": cost}, resources=resources).startswith(
         "at most 8 min: trials run 1 at a time and take 100 s to 3 min each, if they do not slow each other\n"
@@ -209,14 +216,7 @@ def test_rotations_cost_their_time() -> None:
     options = parse_options(f"{SMALL} --steps 400 --rotate-until 0 300 -z 3 --lr 1e-3".split(), gpus_found=0)
     config = costliest(options)
     assert config.rotate_until == 300
-    cost = Cost(
-        config,
-        images_per_second=float(config.batch_size),
-        evaluation_seconds=0.0,
-        rotation_seconds=5.0,
-        final_seconds=0.0,
-        checkpoint_bytes=1,
-    )
+    cost = price(config, config.batch_size, rotation_seconds=5.0)
     assert cost.seconds == pytest.approx(400 + 3 * 5)
     assert cost.seconds_of(replace(config, rotate_until=0)) == pytest.approx(400)
 
@@ -226,14 +226,7 @@ def test_all_starts_cost_their_time() -> None:
     words = f"{SMALL} --steps 400 --starts 1 3 --start-steps 100 --rotate-until 150 -z 3 --lr 1e-3"
     config = costliest(parse_options(words.split(), gpus_found=0))
     assert config.starts == 3
-    cost = Cost(
-        config,
-        images_per_second=float(config.batch_size),
-        evaluation_seconds=0.0,
-        rotation_seconds=5.0,
-        final_seconds=0.0,
-        checkpoint_bytes=1,
-    )
+    cost = price(config, config.batch_size, rotation_seconds=5.0)
     assert cost.seconds == pytest.approx(400 + 2 * 100 + 3 * 5)
     assert cost.seconds_of(replace(config, starts=1)) == pytest.approx(400 + 5)
 
@@ -251,14 +244,7 @@ def test_each_data_set_has_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
     configs = _costliest_configs(options)
     assert list(configs) == ["dsprites", "blocks"]
     costs = {
-        name: Cost(
-            config,
-            config.steps * config.batch_size / seconds,
-            evaluation_seconds=0.0,
-            rotation_seconds=0.0,
-            final_seconds=0.0,
-            checkpoint_bytes=size,
-        )
+        name: price(config, config.steps * config.batch_size / seconds, checkpoint_bytes=size)
         for (name, config), seconds, size in zip(configs.items(), (100, 10), (10**6, 3 * 10**6), strict=True)
     }
     described = describe_costs(options, costs, resources=Resources(num_gpus=0, num_cpus=1, trials_per_gpu=1))

@@ -94,11 +94,12 @@ def test_a_terminal_has_a_bar_which_goes(tmp_path: Path, monkeypatch: pytest.Mon
     assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1  # the cursor comes back
 
 
-def test_the_time_left_runs_down_between_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def times_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: TrialConfig, *, num_planned: int) -> list[str]:
+    """What the bar says 0, 4 and 60 seconds after a trial's report of step 50."""
     clock = [0.0]
     monkeypatch.setattr("sweeps.loggers.terminal_log.time.monotonic", lambda: clock[0])
-    log = TerminalLog(context_of(StageFolder(Mirror(tmp_path), "mig")), console=Console(file=io.StringIO()))
-    trial = PlannedTrial(0, CONFIG)
+    context = context_of(StageFolder(Mirror(tmp_path), "mig"), num_planned=num_planned)
+    log, trial = TerminalLog(context, console=Console(file=io.StringIO())), PlannedTrial(0, config)
     log.started(trial)
     log.reported(trial, report(50, 0.1))
     left = []
@@ -106,24 +107,19 @@ def test_the_time_left_runs_down_between_reports(tmp_path: Path, monkeypatch: py
         shown = Console(file=io.StringIO(), width=120)
         shown.print(log._picture())
         left.append(shown.file.getvalue().split("about ")[1].split()[0])
+    return left
+
+
+def test_the_time_left_runs_down_between_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = times_left(tmp_path, monkeypatch, CONFIG, num_planned=2)
     # 150 steps of 10 images at 50 images/s; after a minute it should have reported, and counts no further than that
     assert left == ["0:00:30", "0:00:26", "0:00:20"]
 
 
 def test_the_time_left_counts_all_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial of 100 steps, and 2 x 20 of other starts: 140 steps of 10 images at 50 images/s take 28 s."""
-    clock = [0.0]
-    monkeypatch.setattr("sweeps.loggers.terminal_log.time.monotonic", lambda: clock[0])
-    log = TerminalLog(
-        context_of(StageFolder(Mirror(tmp_path), "mig"), num_planned=1), console=Console(file=io.StringIO())
-    )
-    log.reported(PlannedTrial(0, replace(CONFIG, starts=3, start_steps=20)), report(50, 0.1))
-    left = []
-    for clock[0] in (0.0, 4.0, 60.0):
-        shown = Console(file=io.StringIO(), width=120)
-        shown.print(log._picture())
-        left.append(shown.file.getvalue().split("about ")[1].split()[0])
-    assert left == ["0:00:10", "0:00:06", "0:00:00"]
+    config = replace(CONFIG, starts=3, start_steps=20)
+    assert times_left(tmp_path, monkeypatch, config, num_planned=1) == ["0:00:10", "0:00:06", "0:00:00"]
 
 
 def test_a_trial_that_goes_on_is_among_the_best_once(tmp_path: Path) -> None:
