@@ -1,5 +1,6 @@
 """A part of each kind, a metric and a logger, added by one class and one entry each (`toys.py`): all else follows."""
 
+import contextlib
 import csv
 import json
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import EVERY, REPOSITORY, STEPS, RunningSweep, wait_for
+from running import REPOSITORY, RunningSweep, wait_for
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -95,12 +96,13 @@ def sweep(tmp_path: Path) -> Iterator[RunningSweep]:
 @pytest.mark.slow
 @pytest.mark.ray
 def test_a_grid_over_them_is_swept_resumed_and_reported(sweep: RunningSweep) -> None:
-    """Its driver is killed in the middle: the numbers are those of an undisturbed training to the last bit."""
+    """It is killed in the middle: the numbers are those of an undisturbed training to the last bit."""
     wait_for(lambda: (sweep.trial(0) / "result.json").exists(), pause=0.01)
-    os.kill(sweep.process.pid, signal.SIGKILL)
+    for pid in [sweep.process.pid, *sweep.workers()]:  # the workers too: they would train on for a while
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     sweep.end(code=-9)
-    # one may have ended before its driver could say so
-    resumed = [index for index in range(3) if num_reports(sweep.trial(index)) < STEPS / EVERY]
+    num_lines = len(lines_of(sweep))
     sweep.resume("--report --exact 1")
     output, errors = sweep.end()
     trials = sorted((sweep.folder / "search").glob("trial_*"))
@@ -121,11 +123,18 @@ def test_a_grid_over_them_is_swept_resumed_and_reported(sweep: RunningSweep) -> 
     assert "l1" not in header  # a loss of one objective alone
     check_report(sweep.folder / "report")
     check_curves(trials[0])
-    lines = (sweep.folder / "lines.txt").read_text().splitlines()
+    lines = lines_of(sweep)[num_lines:]
+    resumed = [index for index in range(3) if f"{index} started" in lines]
     assert resumed
     for index in resumed:
         last = json.loads((trials[index] / "result.json").read_text().splitlines()[-1])
         assert {f"{index} {last['step']} {last['toy_explained']}", f"{index} finished"} <= set(lines)
+
+
+def lines_of(sweep: RunningSweep) -> list[str]:
+    """What the toys' logger has written."""
+    path = sweep.folder / "lines.txt"
+    return path.read_text().splitlines() if path.exists() else []
 
 
 TWO_DATA_SETS = (
@@ -183,11 +192,6 @@ def check_two_datasets(sweep: RunningSweep, output: str, *, num_seeds: int) -> N
     for name, factor in (("dsprites", "orientation"), ("toy-bars", "thickness")):
         assert f'<a href="{name}/index.html">{name}</a>' in (report / "index.html").read_text()
         assert factor in (report / name / "index.html").read_text()
-
-
-def num_reports(trial: Path) -> int:
-    path = trial / "result.json"
-    return len(path.read_text().splitlines()) if path.exists() else 0
 
 
 def check_numbers(trial: Path) -> None:
