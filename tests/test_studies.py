@@ -9,7 +9,7 @@ import torch
 from angles import models_of
 from bends import position_in_size, stretch
 from collect import collected, confirmed_in, merged
-from early_loss import losses_and_score, rank_correlation
+from early_numbers import numbers_and_score, rank_correlation
 from known_codes import cells_of, sample_of
 from methods_table import heading, rows_of
 from position_latents import normal_marginals
@@ -137,7 +137,7 @@ def test_normal_marginals_keep_the_order_of_each_latent() -> None:
     )
 
 
-def test_losses_early_in_training_are_paired_with_scores_at_the_end(make_sweep) -> None:
+def test_numbers_early_in_training_are_paired_with_scores_at_the_end(make_sweep) -> None:
     """Of trials that ran all their steps alone. Four trials have 24 orders, of which two are as far from none."""
     folder: Path = make_sweep(
         {name: {"migs": [0.1, 0.1], "exact": exact} for name, exact in zip("abcd", (0.5, 0.4, 0.3, 0.1), strict=True)}
@@ -148,11 +148,13 @@ def test_losses_early_in_training_are_paired_with_scores_at_the_end(make_sweep) 
         replace(trial, reports=tuple({**each, "loss/total_nats": losses[trial.trial_id]} for each in trial.reports))
         for trial in read_sweep(folder).trials
     ]
-    rows = [losses_and_score(trial, steps=[100, 200], score="mig_exact") for trial in trials]
+    rows = [numbers_and_score(trial, "loss/total_nats", steps=[100, 200], score="mig_exact") for trial in trials]
     assert rows == [[10.0, 10.0, 0.5], [12.0, 12.0, 0.4], [15.0, 15.0, 0.3], [30.0, 30.0, 0.1], None]
     unfinished = replace(trials[0], reports=trials[0].reports[:1])
-    assert losses_and_score(unfinished, steps=[100], score="mig_exact") is None
-    assert losses_and_score(trials[0], steps=[100, 150], score="mig_exact") is None
+    assert numbers_and_score(unfinished, "loss/total_nats", steps=[100], score="mig_exact") is None
+    for number, steps in (("loss/total_nats", [100, 150]), ("loss/none_nats", [100])):
+        assert numbers_and_score(trials[0], number, steps=steps, score="mig_exact") is None
+    assert numbers_and_score(trials[0], "mig", steps=[200], score="mig_exact") == [0.1, 0.5]
     losses, _, scores = np.array(rows[:4]).T
     assert rank_correlation(losses, scores) == (pytest.approx(-1), pytest.approx(2 / 24))
 
