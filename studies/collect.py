@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,12 @@ _LEAST_SEEDS = 5
 """Seeds of a configuration without a confirmation from which the figure draws it."""
 
 _EXACT = "mig_exact"
+_CHANCE = 0.0
+"""Its value of networks that were never trained, to four decimals (`studies/untrained.py`)."""
+
+_LABEL_WIDTH = 14
+"""Characters in a line of a study's name: six studies fit side by side."""
+
 _SEARCH_SCORE = "search_score_selected_with_labels"
 
 
@@ -129,8 +136,8 @@ def main() -> None:
     with matplotlib.rc_context(RC_PARAMS):
         label = report_column(_EXACT).label
         drawn = confirmed_in(results)
-        names = [f"{one.study}\n{one.config.objective.name}\n{len(one.final_scores)} new seeds" for one in drawn]
-        figure = confirmation_points(drawn, names, label=label, ceiling=1.0)
+        names = [f"{textwrap.fill(one.study, _LABEL_WIDTH)}\n{len(one.final_scores)} new seeds" for one in drawn]
+        figure = confirmation_points(drawn, names, label=label, ceiling=1.0, chance=_CHANCE)
         figure.savefig(arguments.figure, dpi=200, facecolor="white")
 
 
