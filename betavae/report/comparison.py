@@ -11,8 +11,8 @@ import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
-_MAX_SPLITS = 20_000
-"""Up to so many splits, a test counts each; from there on it draws as many."""
+_MAX_COUNTED = 200_000
+"""Up to so many splits, or choices of signs, a test counts each; from there on it draws some."""
 
 _NUM_RESAMPLES = 20_000
 _LEVEL, _POWER = 0.05, 0.8
@@ -29,7 +29,8 @@ def permutation_p(scores: Sequence[float], others: Sequence[float]) -> float:
     """Return the two-sided p of two groups that are not paired: the permutation form of the Mann-Whitney test.
 
     It is the share of splits of all scores into two groups of these sizes whose `share_of_wins` is as far from one
-    half. Every split is counted where there are at most 20,000; else 20,000 random ones and the split that was seen.
+    half. Every split is counted where there are at most 200,000 (two groups of ten); else 20,000 random ones and the
+    split that was seen.
 
     Args:
         scores: One or more.
@@ -38,22 +39,22 @@ def permutation_p(scores: Sequence[float], others: Sequence[float]) -> float:
     Error:
         Of random splits, a standard error of at most 0.0036.
     """
-    together, size = np.array([*scores, *others]), len(scores)
-    apart = abs(share_of_wins(scores, others) - 0.5)
-    if math.comb(len(together), size) <= _MAX_SPLITS:
-        splits = [list(split) for split in itertools.combinations(range(len(together)), size)]
+    ranks, size = scipy.stats.rankdata([*scores, *others]), len(scores)
+    if math.comb(len(ranks), size) <= _MAX_COUNTED:
+        splits = np.array(list(itertools.combinations(range(len(ranks)), size)))
     else:
         generator = np.random.default_rng(0)
-        splits = [generator.permutation(len(together))[:size].tolist() for _ in range(_MAX_SPLITS)]
-        splits.append(list(range(size)))  # the split that was seen is one of them: without it p could be 0
-    shares = [share_of_wins(together[split].tolist(), np.delete(together, split).tolist()) for split in splits]
-    return float(np.mean(np.abs(np.array(shares) - 0.5) >= apart - 1e-12))
+        drawn = [generator.permutation(len(ranks))[:size] for _ in range(_NUM_RESAMPLES)]
+        splits = np.array([*drawn, range(size)])  # the split that was seen is one of them: without it p could be 0
+    sums = ranks[splits].sum(axis=1)  # of a split, the share of wins grows with the sum of the ranks of its first group
+    middle = size * (len(ranks) + 1) / 2
+    return float(np.mean(np.abs(sums - middle) >= abs(ranks[:size].sum() - middle)))
 
 
 def smallest_permutation_p(size: int, other_size: int) -> float:
     """Return the smallest p that `permutation_p` can give: of groups of these sizes that do not overlap."""
     num_splits = math.comb(size + other_size, size)
-    return min(1.0, 2 / num_splits) if num_splits <= _MAX_SPLITS else 1 / (_MAX_SPLITS + 1)
+    return min(1.0, 2 / num_splits) if num_splits <= _MAX_COUNTED else 1 / (_NUM_RESAMPLES + 1)
 
 
 def paired_differences(
@@ -82,7 +83,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
 
     If the two settings of each pair do the same, either sign of a difference is as likely. p is the share of all
     choices of signs whose mean is as far from 0 as the mean that was seen. Every choice is counted where there are at
-    most 20,000 (14 pairs); else 20,000 random ones and the choice that was seen.
+    most 200,000 (17 pairs); else 20,000 random ones and the choice that was seen.
 
     Args:
         differences: One per pair; at least one.
@@ -104,7 +105,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
 
 def smallest_sign_flip_p(num_pairs: int) -> float:
     """Return the smallest p that `sign_flip_p` can give: of so many differences, all of one sign."""
-    return 2.0 ** (1 - num_pairs) if 2**num_pairs <= _MAX_SPLITS else 1 / (_MAX_SPLITS + 1)
+    return 2.0 ** (1 - num_pairs) if 2**num_pairs <= _MAX_COUNTED else 1 / (_NUM_RESAMPLES + 1)
 
 
 def probability_better(scores: Sequence[float], others: Sequence[float]) -> float:
@@ -164,7 +165,7 @@ def t_test_power(effect: float, number: int) -> float:
 
 def _signs(num_pairs: int) -> Float[np.ndarray, "choices pairs"]:
     """Return choices of signs: all, or random ones with the choice that was seen last."""
-    if 2**num_pairs <= _MAX_SPLITS:
+    if 2**num_pairs <= _MAX_COUNTED:
         return np.array(list(itertools.product((1.0, -1.0), repeat=num_pairs)))
-    drawn = np.random.default_rng(0).choice((1.0, -1.0), (_MAX_SPLITS, num_pairs))
+    drawn = np.random.default_rng(0).choice((1.0, -1.0), (_NUM_RESAMPLES, num_pairs))
     return np.vstack([drawn, np.ones(num_pairs)])

@@ -20,7 +20,7 @@ def test_share_of_wins_counts_every_pair() -> None:
 
 def test_permutation_p_against_the_mann_whitney_test() -> None:
     generator = np.random.default_rng(0)
-    for sizes in ((5, 5), (3, 6), (2, 2)):
+    for sizes in ((5, 5), (3, 6), (2, 2), (10, 10)):
         scores, others = (generator.normal(size=size).tolist() for size in sizes)
         expected = scipy.stats.mannwhitneyu(scores, others, method="exact").pvalue
         assert permutation_p(scores, others) == pytest.approx(expected, abs=1e-12)
@@ -30,18 +30,19 @@ def test_permutation_p_against_the_mann_whitney_test() -> None:
     assert permutation_p(many[0].tolist(), many[1].tolist()) == pytest.approx(expected, abs=0.015)
 
 
-@pytest.mark.parametrize("sizes", [(1, 1), (1, 3), (2, 3), (3, 3), (5, 5)])
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 3), (2, 3), (3, 3), (5, 5), (10, 10)])
 def test_the_smallest_permutation_p_is_that_of_groups_that_do_not_overlap(sizes: tuple[int, int]) -> None:
     first, second = [100.0 + number for number in range(sizes[0])], [float(number) for number in range(sizes[1])]
     assert permutation_p(first, second) == pytest.approx(smallest_permutation_p(*sizes), rel=1e-9)
 
 
 def test_permutation_p_is_never_0() -> None:
-    """Two groups of ten that do not overlap: 2 of 184,756 splits are as far apart, which 20,000 draws seldom hit."""
-    assert permutation_p([float(score) for score in range(10, 20)], [float(score) for score in range(10)]) >= 1 / 20_001
+    """Two groups of eleven that do not overlap: 2 of 705,432 splits are as far apart, which 20,000 draws seldom hit."""
+    first, second = [float(score) for score in range(11, 22)], [float(score) for score in range(11)]
+    assert permutation_p(first, second) >= smallest_permutation_p(11, 11) == 1 / 20_001
 
 
-@pytest.mark.parametrize("count", range(1, 15))
+@pytest.mark.parametrize("count", range(1, 18))
 def test_differences_of_one_sign_are_as_far_apart_as_they_can_be(count: int) -> None:
     """Only the choices of one sign for all have a mean as far from 0: 2 of 2**n."""
     differences = np.random.default_rng(count).uniform(0.1, 1, count)
