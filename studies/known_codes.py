@@ -1,4 +1,4 @@
-"""Every score of codes whose quality is known, and of a trained model.
+"""Every score that needs no decoder, of codes whose quality is known, and of a trained model.
 
 python studies/known_codes.py [CHECKPOINT]
 
@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from betavae.data import FactorImages, FactorSpace, open_dataset
 from betavae.evaluation import EncodedSamples, metrics_of
 from betavae.metrics import METRICS, EncodedSample, Rows, Score
+from betavae.metrics.registry import Known
 from betavae.process import available_cores, prepare_process
 from betavae.records.checkpoint import load_model
 
@@ -63,9 +64,10 @@ def sample_of(name: str, data: FactorImages, rows: Rows) -> EncodedSample:
 
 
 def scores_of(take: Take, data: FactorImages) -> dict[str, tuple[Score, float]]:
-    """Return every score with its seconds, without the encoding."""
+    """Return every score that needs no decoder with its seconds, without the encoding."""
     taken = {}
-    for name, (metric, rows) in metrics_of("all", dataset=None, data=data).items():
+    known = Known(has_decoder=False)
+    for name, (metric, rows) in metrics_of("all", dataset=None, data=data, known=known).items():
         sample, start = take(rows), time.perf_counter()
         taken[name] = metric.score(sample), time.perf_counter() - start
         print(f"{name}: {taken[name][0].value:.4f} in {taken[name][1]:.2f} s", file=sys.stderr)
