@@ -1,7 +1,7 @@
 """How well a number early in training predicts the score at the end.
 
 python studies/early_numbers.py results/beta-vae-relaxed results/beta-tcvae-straight --steps 1000 2000 3000
-python studies/early_numbers.py results/early-scores --number mig --score mig_exact_part --steps 250 500 750
+python studies/early_numbers.py results/methods-small --number mig --steps 500 1000 1500
 
 Prints a row for each trial that ran all its steps: `--number` in its reports of `--steps`, and `--score` at the end.
 The last row has Spearman's rank correlation of the number with the score, and the two-sided p of a permutation test. A
@@ -51,9 +51,9 @@ def main() -> None:
     """Print the table of each sweep."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--steps", nargs="+", type=int, required=True)
-    parser.add_argument("--number", default="loss/total_nats")
-    parser.add_argument("--score", default="mig_exact")
+    parser.add_argument("--steps", nargs="+", type=int, required=True, help="steps of reports")
+    parser.add_argument("--number", default="loss/total_nats", help="a number of the reports (default: %(default)s)")
+    parser.add_argument("--score", default="mig_exact", help="a score of the final models (default: %(default)s)")
     options = parser.parse_args()
     for folder in options.folders:
         sweep = read_sweep(folder)
