@@ -29,7 +29,7 @@ from betavae.data import FactorImages
 from betavae.metrics.base import NUM_ROWS
 from betavae.parts import parameters_of, split_field
 from betavae.records.trial import Trial, by_dataset, num_ended, ranked
-from betavae.report.choice import labels_of_ranking
+from betavae.report.choice import first_of, labels_of_ranking
 from betavae.report.confirmation import Confirmed, confirmed
 from betavae.report.findings import counted
 from betavae.report.seed_study import Reproduced, explain, reproduced
@@ -247,9 +247,10 @@ def _describe_best(trials: Sequence[Trial], confirmations: Sequence[Confirmed], 
     best, median = scored_trials[0], float(np.median([trial.last_score for trial in scored_trials]))
     if chosen_by is not None and best.choice is not None:
         rated = [trial.choice for trial in scored_trials if trial.choice is not None]
+        others = f" (their median {np.median(rated):.3f})" if len(rated) > 1 else ""
         return (
-            f"{one_line(best.trial_id)}, {chosen_by} {best.choice:.3f} at its end, the highest of {len(rated)}, "
-            f"selected {labels_of_ranking(chosen_by)} (their median {np.median(rated):.3f}): "
+            f"{one_line(best.trial_id)}, {chosen_by} {best.choice:.3f} at its end, {first_of('highest', len(rated))}, "
+            f"selected {labels_of_ranking(chosen_by)}{others}: "
             f"{describe_config(best.config, configs)}, seed {best.config.seed}"
         )
     return (

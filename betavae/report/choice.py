@@ -72,6 +72,11 @@ def labels_of_ranking(rank_by: str) -> str:
     return words_of_labels(rank_by not in METRICS or METRICS[rank_by].needs_factors)
 
 
+def first_of(order: str, number: int) -> str:
+    """Return the place of a model that comes first in an order: "the highest of 12"; of one, "the only one"."""
+    return f"the {order} of {number}" if number > 1 else "the only one"
+
+
 def labels_of_choice(sweep: Sweep) -> str:
     """Return `with labels` or `without labels`, by whether the rule that chooses models looks at factors."""
     selection = sweep.selection

@@ -9,7 +9,7 @@ from betavae.columns import report_column
 from betavae.metrics.active_units import ACTIVE_UNIT_NATS
 from betavae.records.sweep import Selection, Sweep
 from betavae.records.trial import Trial, ranked
-from betavae.report.choice import labels_of_choice
+from betavae.report.choice import first_of, labels_of_choice
 from betavae.report.confirmation import Confirmed, requested_metrics
 from betavae.report.portrait import Portrait
 from betavae.report.provenance import describe_ordered
@@ -49,7 +49,7 @@ def page_numbers(sweep: Sweep, confirmations: Sequence[Confirmed], portraits: Se
         PageNumber(
             f"best {label}" if sweep.selection is None else f"{label} of the chosen",
             f"{chosen[sweep.rank_by]:.3f}",
-            f"trial {trials[0].trial_id} at step {chosen['step']}, the best of {num_compared}; selected "
+            f"trial {trials[0].trial_id} at step {chosen['step']}, {first_of('best', num_compared)}; selected "
             f"{labels_of_choice(sweep)}",
         ),
         *_requested_numbers(portraits, sweep),
@@ -66,7 +66,7 @@ def _choice_numbers(selection: Selection | None, trials: Sequence[Trial], label:
     """Return the score by the rule that chose, of the model that it chose; nothing if that is the ranking score."""
     if selection is None or trials[0].choice is None or selection.label == label:
         return []
-    method = f"at the end of training, the highest of {len(selection.scores)}"
+    method = f"at the end of training, {first_of('highest', len(selection.scores))}"
     return [PageNumber(f"{selection.label} of the chosen", f"{trials[0].choice:.3f}", method)]
 
 

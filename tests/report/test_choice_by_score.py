@@ -120,6 +120,9 @@ def test_the_printed_table_ranks_by_the_score_and_shows_the_best_seen(sweep: Swe
     assert (
         "b5, mig_exact 0.450 at its end, the highest of 12, selected with labels (their median 0.375)" in results.best()
     )
+    alone = [trial for trial in trials if trial.trial_id in ("b5", "c0")]  # c0 was stopped, and has no final model
+    (results,) = Results.by_dataset(["dsprites"], alone, [], chosen_by="mig_exact")
+    assert "b5, mig_exact 0.450 at its end, the only one, selected with labels: " in results.best()
 
 
 def test_a_trial_that_is_pointed_at_names_the_score_that_chose(sweep: Sweep) -> None:
