@@ -17,9 +17,10 @@ from betavae.columns import field_column
 from betavae.data import DSPRITES_FACTORS, FactorSpace
 from betavae.metrics import Codes
 from betavae.records.checkpoint import CheckpointError, read_codes
-from betavae.records.sweep import name_in_sweep, read_sweep
+from betavae.records.sweep import Sweep, name_in_sweep, read_sweep
 from betavae.records.trial import Trial
 from betavae.report.rotation import Rotation, best_rotation
+from sweeps.printing import input_errors_end_the_script
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,15 @@ class Model:
     rotation: Rotation
 
 
-def models_of(folder: Path, space: FactorSpace = DSPRITES_FACTORS) -> Iterator[Model]:
+def models_of(sweep: Sweep, space: FactorSpace = DSPRITES_FACTORS) -> Iterator[Model]:
     """Give every model of a sweep and of its confirmation that trained to its end; name on stderr what is left out.
 
     Args:
-        folder: The sweep's.
+        sweep: The sweep.
         space: The factors of its data set, with a position.
     """
     assert space.position is not None
     columns = [space.column(name) for name in space.position]
-    sweep = read_sweep(folder)
     for trial in (*sweep.trials, *sweep.confirming):
         if not trial.is_complete:
             continue
@@ -59,21 +59,24 @@ def models_of(folder: Path, space: FactorSpace = DSPRITES_FACTORS) -> Iterator[M
         yield Model(trial, codes, rotation)
 
 
-def parse_folders(description: str | None) -> list[Path]:
-    """Return the sweeps that the command line names."""
+def parse_sweeps(description: str | None) -> list[Sweep]:
+    """Read the sweeps that the command line names, before any of them is worked on.
+
+    Raises:
+        InputError: If a folder is not a sweep's.
+    """
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
-    folders: list[Path] = parser.parse_args().folders
-    return folders
+    return [read_sweep(folder) for folder in parser.parse_args().folders]
 
 
 def main() -> None:
     """Print the table."""
-    folders, beta = parse_folders(__doc__), field_column("beta")
+    sweeps, beta = parse_sweeps(__doc__), field_column("beta")
     print("| trial | beta | latents | mig at the end | rotated by, degrees | mig, rotated back |")
     print("|---|---|---|---|---|---|")
-    for folder in folders:
-        for model in models_of(folder):
+    for sweep in sweeps:
+        for model in models_of(sweep):
             config, rotation = model.trial.config, model.rotation
             print(
                 f"| {name_in_sweep(model.trial)} | {beta.write(config.value('beta'))} | {config.latent_size} "
@@ -95,4 +98,5 @@ def _final_codes(trial: Trial) -> Codes:
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from angles import parse_folders
+from angles import parse_sweeps
 from jaxtyping import Float, Int
 from position_latents import NUM_SPRITES, sprites
 
@@ -31,7 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's 
 from betavae.data import DSpritesDataset
 from betavae.metrics.representation import Representation, represent
 from betavae.records.checkpoint import load_model
-from betavae.records.sweep import name_in_sweep, read_sweep
+from betavae.records.sweep import name_in_sweep
+from sweeps.printing import input_errors_end_the_script
 
 
 def stretch(grid: Float[np.ndarray, "sprites along across latents"]) -> float:
@@ -79,6 +80,7 @@ def _latent_that_follows(
 
 def main() -> None:
     """Print a row for each model, and the medians of each sweep."""
+    sweeps = parse_sweeps(__doc__)
     torch.set_num_threads(1)
     data = DSpritesDataset().open()
     factors, _ = sprites(data)
@@ -86,8 +88,8 @@ def main() -> None:
     scales = factors[:, data.factors.column("scale")].reshape(NUM_SPRITES, -1)[:, 0]
     sides = [data.factors.sizes[data.factors.column(name)] for name in data.factors.position or ()]
     print(f"| trial | stretch of posX | of posY | position in size | width of size |\n{'|---' * 5}|")
-    for folder in parse_folders(__doc__):
-        sweep, rows = read_sweep(folder), []
+    for sweep in sweeps:
+        rows = []
         for trial in (*sweep.trials, *sweep.confirming):
             if not trial.is_complete or trial.final_checkpoint is None:
                 continue
@@ -96,7 +98,7 @@ def main() -> None:
             rows.append([stretch(grid), stretch(grid.swapaxes(1, 2)), *position_in_size(codes, grid, scales)])
             print(_row(name_in_sweep(trial), rows[-1]), flush=True)
         if rows:
-            print(_row(f"{folder.name}, median", np.median(rows, axis=0)), flush=True)
+            print(_row(f"{sweep.folder.name}, median", np.median(rows, axis=0)), flush=True)
 
 
 def _row(name: str, numbers: Float[np.ndarray, " columns"] | list[float]) -> str:
@@ -104,4 +106,5 @@ def _row(name: str, numbers: Float[np.ndarray, " columns"] | list[float]) -> str
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

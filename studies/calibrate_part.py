@@ -22,6 +22,7 @@ from betavae.evaluation import take_score
 from betavae.metrics import Score
 from betavae.records.checkpoint import load_model
 from betavae.records.sweep import read_sweep
+from sweeps.printing import input_errors_end_the_script
 
 EXACT, PART = "mig_exact", "mig_exact_part"
 
@@ -64,4 +65,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

@@ -32,6 +32,7 @@ from betavae.report.seed_study import medians, reproduced
 from betavae.report.settings import Setting, setting_values, settings_of
 from sweeps.choosing import rated_by_score
 from sweeps.options.options import ReportOptions
+from sweeps.printing import input_errors_end_the_script
 
 _RECORDED = ("versions", "git", "data", "resources", "start", "end")
 """What a number depends on, of `sweep.json`."""
@@ -152,4 +153,5 @@ def _at_the_end(setting: Setting) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

@@ -22,8 +22,10 @@ from scipy.stats import permutation_test, spearmanr
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
+from betavae.errors import InputError
 from betavae.records.sweep import name_in_sweep, read_sweep
 from betavae.records.trial import Trial
+from sweeps.printing import input_errors_end_the_script
 
 
 def numbers_and_score(trial: Trial, number: str, *, steps: Sequence[int], score: str) -> list[float] | None:
@@ -64,8 +66,9 @@ def main() -> None:
         }
         found = {name: row for name, row in rows.items() if row is not None}
         if len(found) < 3:
-            sys.exit(
-                f"{folder} must hold three trials or more with {options.number} at these steps and {options.score}."
+            raise InputError(
+                f"{folder} must hold three trials or more with {options.number} at these steps and {options.score}, "
+                f"but has {len(found)}."
             )
         decimals = 1 if options.number.startswith("loss/") else 3
         print(f"{folder.name}\n\n| trial | {' | '.join(map(str, options.steps))} | {options.score} |")
@@ -78,4 +81,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

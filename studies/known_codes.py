@@ -8,6 +8,7 @@ prior. Rotated: the same codes, turned by a random rotation. Random: draws from 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from betavae.metrics import METRICS, EncodedSample, Rows, Score
 from betavae.metrics.registry import Known
 from betavae.process import available_cores, prepare_process
 from betavae.records.checkpoint import load_model
+from sweeps.printing import input_errors_end_the_script
 
 NUM_LATENTS = 10
 NARROW, PRIOR = -12.0, 0.0
@@ -105,16 +107,20 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="a folder with a model's weights")
+    models = {folder: load_model(folder) for folder in parser.parse_args().checkpoints}
     prepare_process(num_threads=available_cores())
     data = open_dataset()
     columns = {name: scores_of(partial(sample_of, name, data), data) for name in ("perfect", "rotated", "random")}
-    for folder in arguments:
-        samples = EncodedSamples(partial(load_model, folder), data)
+    for folder in models:
+        samples = EncodedSamples(partial(models.__getitem__, folder), data)
         columns[folder] = scores_of(samples.take, data)
     print(table(columns))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with input_errors_end_the_script():
+        main()

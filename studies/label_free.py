@@ -21,11 +21,15 @@ from typing import get_args
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
+import torch
+
+from betavae.errors import InputError
 from betavae.process import available_cores, prepare_process
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.report.choice import RuleAgreement, agreements
 from betavae.selection.rules import Among, find_rule, rule_names
 from sweeps.choosing import choose_models, default_among
+from sweeps.printing import input_errors_end_the_script
 from sweeps.storage.mirror import Mirror
 
 RULES = tuple(name for name in rule_names() if not find_rule(name).needs_factors)
@@ -43,9 +47,10 @@ def rows_of(sweep: Sweep, rule_name: str, *, among: Among, min_kl: float | None 
     """
     dataset = sweep.trials[0].config.dataset
     data = {dataset.name: dataset.open()}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     start = time.perf_counter()
     rule = find_rule(rule_name, among=among, min_kl=min_kl)
-    selection, problems = choose_models(sweep.trials, rule, data, device="cpu", mirror=Mirror(sweep.folder))
+    selection, problems = choose_models(sweep.trials, rule, data, device=device, mirror=Mirror(sweep.folder))
     seconds = time.perf_counter() - start
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -84,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare_process(num_threads=available_cores())
     sweep = read_sweep(options.folder)
     sweep = sweep if options.having is None else having(sweep, options.having)
+    if all(trial.final_checkpoint is None for trial in sweep.trials):
+        wanted = "" if options.having is None else f" with {options.having}"
+        raise InputError(f"{options.folder} must hold a model{wanted} at the end of its training, but has none.")
     among = options.udr_among or default_among(sweep.trials)
     print(f"| {' | '.join(HEADING)} |\n{'|---' * len(HEADING)}|", flush=True)
     for name in options.rules:
@@ -92,4 +100,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

@@ -7,6 +7,7 @@ A row is printed after each quarter of a training's time, without the time of ev
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from itertools import product
@@ -52,6 +53,7 @@ def train(config: TrialConfig, data: FactorImages) -> None:
 
 def main() -> None:
     """Train each network with each batch size and seed."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     prepare_process()
     torch.set_num_threads(1)
     print("| network | batch | seed | seconds | steps | images | recon (nats) | `mig` | `mig_exact` |")

@@ -24,6 +24,7 @@ from betavae.records.sweep import read_sweep
 from betavae.records.trial import Trial
 from betavae.report.findings import varied_fields
 from betavae.report.settings import Setting, settings_of
+from sweeps.printing import input_errors_end_the_script
 
 SCORES = ("mig", "mig_exact", "total_correlation")
 LOSSES = ("loss/kl_nats", "loss/recon_nats")
@@ -76,4 +77,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

@@ -73,7 +73,7 @@ def main() -> None:
         return
     page = folder / "report" / "index.html"
     if not page.is_file():
-        sys.exit(f"error: FOLDER must be a sweep's folder with its report, but there is no {page}; make it with: "
+        parser.error(f"FOLDER must be a sweep's folder with its report, but there is no {page}; make it with: "
                  f"python sweeps/analyze.py {folder}")  # fmt: skip
     with _browser() as browser:
         _save("report.png", _report(browser, page), folder)

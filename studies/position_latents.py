@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from angles import parse_folders
+from angles import parse_sweeps
 from jaxtyping import Float, Int
 from scipy.stats import norm, rankdata
 from torch import Tensor
@@ -35,7 +35,8 @@ from betavae.metrics.mig import mutual_information_gap
 from betavae.metrics.mig_part import MigExactPart
 from betavae.metrics.representation import Encoder, Representation, represent
 from betavae.records.checkpoint import load_model
-from betavae.records.sweep import name_in_sweep, read_sweep
+from betavae.records.sweep import name_in_sweep
+from sweeps.printing import input_errors_end_the_script
 
 NUM_SPRITES, SEED = 80, 0
 
@@ -108,6 +109,7 @@ def _centre(images: Float[Tensor, "images 1 height width"]) -> Float[Tensor, "im
 
 def main() -> None:
     """Print a row for each model and coordinate."""
+    sweeps = parse_sweeps(__doc__)
     torch.set_num_threads(1)
     data = DSpritesDataset().open()
     print(f"| width of the posterior, steps | mig_exact_part | each gap |\n{'|---' * 3}|")
@@ -124,8 +126,7 @@ def main() -> None:
         mig = mutual_information_gap(values, data.factors.indices_to_factors(drawn))
         print(f"| {words} | {mig.score:.3f} | {', '.join(f'{gap:.2f}' for gap in mig.gaps)} |", flush=True)
     print(f"\n| trial | factor | latent | around its mean | by the sprite | the rest | posterior |\n{'|---' * 7}|")
-    for folder in parse_folders(__doc__):
-        sweep = read_sweep(folder)
+    for sweep in sweeps:
         factors, of_sprite = sprites(data)
         indices = data.factors.factors_to_indices(factors)
         centres = Representation(centres_of_mass(data, indices), logvar=None)
@@ -160,4 +161,5 @@ def _group_means(
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

@@ -29,6 +29,7 @@ from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import Trial
 from betavae.report.palette import RC_PARAMS
 from sweeps.options.recorded import options_from_dict
+from sweeps.printing import input_errors_end_the_script
 from sweeps.search.space import axis_text
 
 COLORS = {"grid": "#767676", "random": "#0072B2"}
@@ -212,4 +213,5 @@ def _written(scores: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

@@ -28,6 +28,7 @@ from betavae.config import TrialConfig
 from betavae.records.sweep import read_sweep
 from betavae.records.trial import PlannedTrial, Trial
 from sweeps.options.options import Options, SearchOptions, SweepOptions
+from sweeps.printing import input_errors_end_the_script
 from sweeps.search.draws import Draw, OptunaDraw
 from sweeps.search.space import Axis, Space
 from sweeps.search.stopping import NoStopping, StoppingRule, SuccessiveHalving
@@ -231,4 +232,5 @@ def _cells(repeats: Sequence[History], *, table: Table, goal: float) -> list[str
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

@@ -8,6 +8,7 @@ fails while the two files differ.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
@@ -51,6 +52,7 @@ def _value(cell: str) -> str | float:
 
 def main() -> None:
     """Write the tables."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     results = json.loads(RESULTS.read_text())
     replace_json(RESULTS, {**results, "tables": tables_of(DOCUMENT.read_text())})
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from angles import models_of, parse_folders
+from angles import models_of, parse_sweeps
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
@@ -23,6 +23,7 @@ from betavae.columns import field_column
 from betavae.gaussian import DiagonalGaussian
 from betavae.objectives import total_correlation
 from betavae.records.sweep import name_in_sweep
+from sweeps.printing import input_errors_end_the_script
 
 BATCH_SIZES = (16, 64, 128, 256, 1024)
 MIN_DEGREES = 10
@@ -67,11 +68,11 @@ def differences(before: DiagonalGaussian, after: DiagonalGaussian, *, batch_size
 
 def main() -> None:
     """Print each model's mean difference and its standard error, batch size by batch size."""
-    folders, beta = parse_folders(__doc__), field_column("beta")
+    sweeps, beta = parse_sweeps(__doc__), field_column("beta")
     print(f"| trial | beta | degrees | {' | '.join(f'{size:,} images' for size in BATCH_SIZES)} |")
     print("|---" * (3 + len(BATCH_SIZES)) + "|")
-    for folder in folders:
-        for model in models_of(folder):
+    for sweep in sweeps:
+        for model in models_of(sweep):
             posterior = DiagonalGaussian(torch.from_numpy(model.codes.mean), torch.from_numpy(model.codes.logvar))
             rotation = model.rotation
             is_rotated = abs(rotation.degrees) >= MIN_DEGREES
@@ -87,4 +88,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with input_errors_end_the_script():
+        main()

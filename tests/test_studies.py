@@ -1,5 +1,7 @@
 import json
 import re
+import runpy
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,6 +59,54 @@ def test_a_study_has_the_configuration_that_was_published_of_it(path: Path) -> N
             assert seeds >= set(published["seeds"])
 
 
+OF_SWEEPS = {
+    "angles": [],
+    "bends": [],
+    "calibrate_part": [],
+    "collect": ["--json", "results.json", "--figure", "figure.png"],
+    "early_numbers": ["--steps", "1000"],
+    "known_codes": [],
+    "label_free": [],
+    "methods_table": [],
+    "pictures": [],
+    "position_latents": [],
+    "search_cost": ["--figure", "figure.png"],
+    "search_replay": [],
+    "total_correlation": [],
+}
+OF_NONE = ["learning_speed", "tables", "untrained"]
+
+
+def test_every_script_of_the_studies_is_tried_below() -> None:
+    assert sorted([*OF_SWEEPS, *OF_NONE]) == sorted(path.stem for path in ROOT.glob("studies/*.py"))
+
+
+@pytest.mark.parametrize("name", OF_SWEEPS)
+def test_a_folder_that_is_no_sweeps_ends_a_script_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = ROOT / "studies" / f"{name}.py"
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "missing"), *OF_SWEEPS[name]])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 2
+    assert "missing" in capsys.readouterr().err.splitlines()[-1].partition("error: ")[2]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", OF_NONE)
+def test_a_word_that_a_script_does_not_know_ends_it_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = ROOT / "studies" / f"{name}.py"
+    monkeypatch.setattr(sys, "argv", [str(script), "missing"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 2
+    assert "unrecognized arguments: missing" in capsys.readouterr().err
+
+
 def test_repeats_of_a_search_are_those_of_one_space_and_one_rule() -> None:
     """Fails where searches of different axes, samplers or rules count as repeats of each other."""
 
@@ -95,7 +145,7 @@ def test_the_angle_of_every_model_is_taken_of_the_codes_that_its_checkpoint_keep
         "other": {"migs": [0.2, 0.1], "latent_size": 1},
     }
     folder: Path = make_sweep(trials)
-    (model,) = models_of(folder, SPACE)
+    (model,) = models_of(read_sweep(folder), SPACE)
     assert model.trial.trial_id == "whole"
     assert model.codes.mean.shape == (SPACE.size, 3)
     assert model.rotation.rotated_score > 0
