@@ -32,6 +32,7 @@ _LEAST_GAIN = 1.1
 """The least ratio of the total speed to that of half as many trials."""
 
 _SHARE_OF_MEMORY = 0.9
+_NAMING_SECONDS = 30
 _COMMAND = "from sweeps.gpu_sharing import train_on_request; train_on_request()"
 
 
@@ -95,6 +96,16 @@ def measure_sharing(config: TrialConfig, *, most: int) -> Sharing:
                 return Sharing(number, measured, "the memory does not suffice for twice as many")
             number *= 2
     return Sharing(number // 2, measured, "the CPU cores do not suffice for twice as many")
+
+
+def names_of_gpus() -> list[str]:
+    """Return the names of this machine's GPUs, as nvidia-smi gives them; none if it cannot."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_NAMING_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 class _WorkerError(RuntimeError):

@@ -44,7 +44,7 @@ from sweeps.dry_run import (
     estimate,
     measure_costs,
 )
-from sweeps.gpu_sharing import measure_sharing
+from sweeps.gpu_sharing import measure_sharing, names_of_gpus
 from sweeps.interrupts import Interruption, starting_ray
 from sweeps.invocation import words_to_type
 from sweeps.options.command_line import parse_options
@@ -205,7 +205,7 @@ def sweep(
     from sweeps.stages import run_stages
 
     options, known_trials = folder.options, folder.trials()
-    resources = _share_gpus(resources, options)
+    resources = _share_gpus(resources, folder)
     if not options.sweep.quiet:
         plan = describe_plan(
             options, known_trials=known_trials.read, resources=resources, data=data, location=folder.location
@@ -243,15 +243,23 @@ def _find_resources(options: Options, *, gpus_found: int) -> Resources:
     return cluster_resources(options.resources)
 
 
-def _share_gpus(resources: Resources, options: Options) -> Resources:
-    """Return resources with the number of trials per GPU that `--trials-per-gpu auto` measures."""
+def _share_gpus(resources: Resources, folder: SweepFolder) -> Resources:
+    """Return resources with the number of trials per GPU that `--trials-per-gpu auto` measures, or measured before."""
+    options = folder.options
     if options.resources.trials_per_gpu != "auto" or not resources.num_gpus:
         return resources
     most = max(1, resources.num_cpus // (resources.cpus_per_trial * resources.num_gpus))
-    sharing = measure_sharing(costliest_config(options), most=most)
+    machine = {"gpus": names_of_gpus(), "most": most}
+    number = folder.recorded_sharing(machine)
+    description = f"{number} a GPU, as measured before"
+    if number is None:
+        sharing = measure_sharing(costliest_config(options), most=most)
+        number, description = sharing.number, sharing.describe()
+        if machine["gpus"]:
+            folder.note_sharing(machine, number)
     if not options.sweep.quiet:
-        print(f"sharing    {sharing.describe()}", flush=True)
-    return replace(resources, trials_per_gpu=sharing.number)
+        print(f"sharing    {description}", flush=True)
+    return replace(resources, trials_per_gpu=number)
 
 
 def _print_failures(folder: SweepFolder, results: StageResults) -> int:

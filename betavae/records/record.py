@@ -86,7 +86,7 @@ _RECORD_SHAPES: Mapping[str, Callable[[object], bool]] = {
     "git": _is_git_state,
     "versions": _is_texts,
     "data": _is_data,
-    **dict.fromkeys(("decided", "resources", "outcome"), _is_mapping),
+    **dict.fromkeys(("decided", "resources", "outcome", "sharing"), _is_mapping),
     **dict.fromkeys(("command", "start", "end"), lambda value: isinstance(value, str)),
     **dict.fromkeys(("resumed", "chosen"), lambda value: isinstance(value, list) and all(map(_is_mapping, value))),
     "extensions": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),

@@ -6,6 +6,7 @@ import importlib.metadata
 import itertools
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -76,22 +77,24 @@ class SweepFolder:
             FileExistsError: If `--name` names an existing folder, which is never overwritten.
             InputError: If the folder cannot be written.
         """
+        record = {
+            "format": FORMAT,
+            "options": options_to_dict(options),
+            "decided": {"grace_steps": options.grace_steps},
+            "data": {name: {"source": images.source, "sha256": images.fingerprint} for name, images in data.items()},
+            **_provenance(arguments),
+            "start": _now(),
+        }
         folder = cls._claim(options)
-        mirror = folder.mirror
-        mirror.clear()
-        mirror.local.mkdir(parents=True, exist_ok=True)
-        folder._write(
-            {
-                "format": FORMAT,
-                "options": options_to_dict(options),
-                "decided": {"grace_steps": options.grace_steps},
-                "data": {
-                    name: {"source": images.source, "sha256": images.fingerprint} for name, images in data.items()
-                },
-                **_provenance(arguments),
-                "start": _now(),
-            }
-        )
+        folder.mirror.clear()
+        folder.mirror.local.mkdir(parents=True, exist_ok=True)
+        try:
+            folder._write(record)
+        except OSError:  # a folder without a record can neither be resumed nor used anew
+            folder.close()
+            if folder.mirror.url is None:
+                shutil.rmtree(folder.mirror.local, ignore_errors=True)
+            raise
         return folder
 
     @classmethod
@@ -232,6 +235,16 @@ class SweepFolder:
         kinds = {name: value for name, value in cluster_resources.items() if ":" not in name}  # no addresses of nodes
         self._write({"resources": kinds})
 
+    def recorded_sharing(self, machine: Mapping[str, Any]) -> int | None:
+        """Return how many trials should share a GPU, if this was measured on such a machine before."""
+        sharing = self._record.get("sharing", {})
+        number = sharing.get("trials_per_gpu")
+        return number if isinstance(number, int) and sharing.get("machine") == machine else None
+
+    def note_sharing(self, machine: Mapping[str, Any], number: int) -> None:
+        """Record how many trials should share a GPU of such a machine."""
+        self._write({"sharing": {"machine": dict(machine), "trials_per_gpu": number}})
+
     def note_end(
         self, trials: Sequence[Trial], *, completion: Mapping[str, bool], lost_trials: Mapping[str, str]
     ) -> None:
@@ -335,13 +348,19 @@ def _exists_message(mirror: Mirror) -> str:
 
 
 def _provenance(arguments: Sequence[str]) -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in _RECORDED_PACKAGES}
     return {
         "command": shlex.join([*words_of_command("betavae-sweep"), *arguments]),
-        "versions": {"python": platform.python_version()} | versions,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _RECORDED_PACKAGES},
         "git": _git_state(),
         "extensions": list(extension_names()),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # found on the path, but not installed
+        return "unknown"
 
 
 def _warn(problems: Sequence[str]) -> None:

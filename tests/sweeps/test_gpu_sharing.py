@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from betavae.config import TrialConfig
 from betavae.errors import InputError
 from sweeps import gpu_sharing
 from sweeps.cluster import cluster_resources
-from sweeps.gpu_sharing import measure_sharing
+from sweeps.gpu_sharing import measure_sharing, names_of_gpus
 from sweeps.options.command_line import parse_options
 from sweeps.options.options import ResourceOptions
 from sweeps.options.recorded import options_from_dict, options_to_dict
@@ -81,6 +82,20 @@ def test_a_trial_that_fails_beside_others_leaves_half_as_many(monkeypatch: pytes
     sharing = measure_sharing(CONFIG, most=16)
     assert (sharing.number, sharing.reason) == (2, "4 failed: CUDA out of memory")
     assert [each.images_per_second for each in sharing.measured] == [100.0, 200.0]
+
+
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [("echo NVIDIA A; echo NVIDIA B", ["NVIDIA A", "NVIDIA B"]), ("echo no driver; exit 9", []), (None, [])],
+)
+def test_a_machine_names_its_gpus(
+    script: str | None, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if script is not None:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert names_of_gpus() == names
 
 
 def test_auto_is_kept_in_a_record_and_other_words_are_refused() -> None:

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -5,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, tzinfo
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from threading import Barrier
 
@@ -13,14 +15,17 @@ import safetensors.torch
 import torch
 from running import output_of
 
+from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.errors import InputError
+from betavae.records.record import read_record
 from betavae.records.trial import ranked, read_trials
-from sweeps.cluster import local_resources
+from sweeps.cluster import Resources, local_resources
+from sweeps.gpu_sharing import Sharing
 from sweeps.options.command_line import parse_options
 from sweeps.options.options import Options, ResourceOptions, SweepOptions
 from sweeps.options.presets import PRESETS
-from sweeps.run import BAD_INPUT, DONE, FAILED, main
+from sweeps.run import BAD_INPUT, DONE, FAILED, _share_gpus, main
 from sweeps.storage.sweep_folder import SweepFolder, check_destination
 from sweeps.temporary import check_temporary_folder
 
@@ -146,6 +151,76 @@ def test_default_names_of_the_same_second_are_numbered(same_second: str, tmp_pat
     assert check_destination(options, data={"dsprites": small_data}) == str(tmp_path / f"{same_second}-9")
     with pytest.raises(FileExistsError, match="is never overwritten"):
         create(tmp_path, small_data, name=same_second)
+
+
+def test_a_folder_whose_record_cannot_be_written_is_not_left_behind(
+    tmp_path: Path, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could neither be resumed nor used anew."""
+
+    def refuse(path: Path, values: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr("sweeps.storage.sweep_folder.replace_json", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            create(tmp_path, small_data, name="s")
+    assert not (tmp_path / "s").exists()
+    create(tmp_path, small_data, name="s").close()
+
+
+def test_a_package_without_metadata_has_an_unknown_version(
+    tmp_path: Path, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As this one has where its folder is only put on the path."""
+
+    def version(name: str) -> str:
+        if name == "betavae-lab":
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    create(tmp_path, small_data, name="s").close()
+    versions = read_record(tmp_path / "s")["versions"]
+    assert (versions["betavae-lab"], versions["torch"]) == ("unknown", "1.0")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "measured"),
+    [(["H100", "H100"], 32, 1), (["A100", "A100"], 32, 2), (["H100", "H100"], 16, 2), ([], 32, 2)],
+)
+def test_a_resumed_sweep_measures_again_how_many_trials_share_a_gpu_only_on_another_machine(
+    gpus: list[str],
+    cores: int,
+    measured: int,
+    tmp_path: Path,
+    small_data: DSprites,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An unknown one is another."""
+    counts: list[int] = []
+
+    def measure(config: TrialConfig, *, most: int) -> Sharing:
+        counts.append(most)
+        return Sharing(most // 2, ())
+
+    def share(folder: SweepFolder, names: list[str], cores: int) -> int:
+        monkeypatch.setattr("sweeps.run.names_of_gpus", lambda: names)
+        resources = _share_gpus(Resources(num_cpus=cores, num_gpus=2), folder)
+        folder.close()
+        return resources.trials_per_gpu
+
+    monkeypatch.setattr("sweeps.run.measure_sharing", measure)
+    words = ["--trials-per-gpu", "auto", "--results", str(tmp_path), "--name", "s"]
+    data = {"dsprites": small_data}
+    started = SweepFolder.create(parse_options(words, gpus_found=2), data=data, arguments=words)
+    assert share(started, ["H100", "H100"] if gpus else [], 32) == 8
+    words = ["--resume", str(tmp_path / "s")]
+    resumed = SweepFolder.resume(parse_options(words, gpus_found=2), data=data, arguments=words)
+    assert share(resumed, gpus, cores) == cores // 4
+    assert len(counts) == measured
+    assert ("as measured before" in capsys.readouterr().out) == (measured == 1)
 
 
 @pytest.mark.parametrize(
