@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from betavae.records.sweep import read_sweep
     from betavae.records.trial import ranked
     from betavae.report.traversals import latent_traversal
-    from betavae.selection import Autoencoder, model_centrality, udr
+    from betavae.selection import Autoencoder, cross_mig, model_centrality, udr
     from betavae.training import TrainingRun
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "FactorSpace",
     "TrainingRun",
     "TrialConfig",
+    "cross_mig",
     "evaluate",
     "exact_mutual_information",
     "exact_mutual_information_gap",
@@ -63,7 +64,7 @@ _MODULES = {
     "read_sweep": "records.sweep",
     "ranked": "records.trial",
     "latent_traversal": "report.traversals",
-    **dict.fromkeys(("Autoencoder", "model_centrality", "udr"), "selection"),
+    **dict.fromkeys(("Autoencoder", "cross_mig", "model_centrality", "udr"), "selection"),
     "TrainingRun": "training",
 }
 

@@ -105,7 +105,7 @@ def _chosen(settings: Sequence[Setting], names: Sequence[str], *, rule: str) -> 
     place = 1 + sum(median_of(other.best_scores) > best for other in settings)
     median = label if len(first.trials) == 1 else f"median {label}"
     return Headline(
-        f"{rule} chooses {describe_config(first.config, names)}, with {score}.",
+        f"{rule[0].upper()}{rule[1:]} chooses {describe_config(first.config, names)}, with {score}.",
         f"It compares models at the end of training{next_best if second.is_rated else ''}. By its {median}, "
         f"{best:.3f}, the setting is number {place} of {len(settings)}.",
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
+from jaxtyping import Float
 
 from betavae.errors import UnknownNameError
 from betavae.metrics import METRICS, Codes
@@ -24,6 +25,7 @@ from betavae.records.checkpoint import (
 from betavae.records.trial import Trial
 from betavae.records.weights import MODEL_FILE
 from betavae.selection.centrality import images_to_encode, model_centrality
+from betavae.selection.cross_mig import cross_mig
 from betavae.selection.udr import INFORMATIVE_NATS, NUM_ROWS, udr
 
 Among = Literal["setting", "all"]
@@ -103,8 +105,35 @@ class ScoreRule(Rule):
         return Choice({trial_id: score for trial_id, score in known.items() if score is not None})
 
 
+class CodesRule(Rule):
+    """A rule that compares the codes that final checkpoints hold: of 1,000 of their images, drawn at random."""
+
+    files = (CODES_FILE,)
+
+    def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
+        """Compare the models whose codes are of the same images."""
+        problems: list[str] = []
+        codes = dict(_read(trials, lambda folder: _some_rows(read_codes(folder)), self.files, problems))
+        groups: dict[Hashable, list[Trial]] = {}
+        for trial in trials:
+            if trial.trial_id in codes:
+                group = (trial.config.dataset, codes[trial.trial_id].rows.tobytes())
+                groups.setdefault(group, []).append(trial)
+        scores: dict[str, float] = {}
+        for compared in groups.values():
+            if len(compared) > 1:
+                values = self._scores(compared, [codes[trial.trial_id] for trial in compared]).tolist()
+                pairs = zip(compared, values, strict=True)
+                scores |= {trial.trial_id: value for trial, value in pairs if not math.isnan(value)}
+        return Choice(scores, problems)
+
+    @abstractmethod
+    def _scores(self, trials: Sequence[Trial], codes: Sequence[Codes]) -> Float[np.ndarray, " trials"]:
+        """Return the score of each of two trials or more; nan for one that is compared with no other."""
+
+
 @dataclass(frozen=True)
-class UdrRule(Rule):
+class UdrRule(CodesRule):
     """UDR by Spearman correlations: how alike models encode the same images.
 
     Attributes:
@@ -114,7 +143,6 @@ class UdrRule(Rule):
 
     name = "udr"
     label = "UDR"
-    files = (CODES_FILE,)
     similarity: ClassVar[str] = "spearman"
 
     among: Among = "all"
@@ -125,34 +153,15 @@ class UdrRule(Rule):
         """The label, with the least KL of a latent if it is not the default."""
         return self.label if self.min_kl == INFORMATIVE_NATS else f"{self.label} (above {self.min_kl:g} nats)"
 
-    def choose(self, trials: Sequence[Trial], *, device: str = "cpu", on_progress: Progress | None = None) -> Choice:
-        """Compare the codes that final checkpoints hold: 1,000 of their images, drawn at random."""
-        problems: list[str] = []
-        codes = dict(_read(trials, lambda folder: _some_rows(read_codes(folder)), self.files, problems))
-        groups: dict[Hashable, list[Trial]] = {}
-        for trial in trials:
-            if trial.trial_id in codes:
-                group = (trial.config.dataset, codes[trial.trial_id].rows.tobytes())
-                groups.setdefault(group, []).append(trial)
-        return Choice(
-            {name: score for group in groups.values() for name, score in self._scores(group, codes)}, problems
-        )
-
-    def _scores(self, trials: Sequence[Trial], codes: dict[str, Codes]) -> Iterator[tuple[str, float]]:
-        if len(trials) < 2:
-            return
+    def _scores(self, trials: Sequence[Trial], codes: Sequence[Codes]) -> Float[np.ndarray, " trials"]:
         settings: list[Hashable] = [trial.setting if self.among == "setting" else None for trial in trials]
-        posteriors = [codes[trial.trial_id] for trial in trials]
-        result = udr(
-            [each.mean for each in posteriors],
-            logvars=[each.logvar for each in posteriors if each.logvar is not None],
+        return udr(
+            [each.mean for each in codes],
+            logvars=_logvars(codes),
             groups=settings,
             similarity=self.similarity,
             min_kl=self.min_kl,
-        )
-        for trial, score in zip(trials, result.scores.tolist(), strict=True):
-            if not math.isnan(score):
-                yield trial.trial_id, score
+        ).scores
 
 
 @dataclass(frozen=True)
@@ -162,6 +171,17 @@ class UdrLassoRule(UdrRule):
     name = "udr-lasso"
     label = "UDR (Lasso)"
     similarity = "lasso"
+
+
+@dataclass(frozen=True)
+class CrossMigRule(CodesRule):
+    """Cross-model MIG: how much the latents of one model say of those of another, one by one."""
+
+    name = "cross-mig"
+    label = "cross-model MIG (nats)"
+
+    def _scores(self, trials: Sequence[Trial], codes: Sequence[Codes]) -> Float[np.ndarray, " trials"]:
+        return cross_mig([each.mean for each in codes], logvars=_logvars(codes)).scores
 
 
 @dataclass(frozen=True)
@@ -190,8 +210,8 @@ class ModelCentralityRule(Rule):
         return sum(images_to_encode(len(group)) for group in _by_dataset(trials))
 
 
-RULES: dict[str, type[UdrRule] | type[ModelCentralityRule]] = {
-    rule.name: rule for rule in (UdrRule, UdrLassoRule, ModelCentralityRule)
+RULES: dict[str, type[UdrRule] | type[CrossMigRule] | type[ModelCentralityRule]] = {
+    rule.name: rule for rule in (UdrRule, UdrLassoRule, CrossMigRule, ModelCentralityRule)
 }
 """The rules that compare models with one another."""
 
@@ -234,6 +254,10 @@ def _read(
             yield trial.trial_id, read(trial.final_checkpoint.folder)
         except CheckpointError as error:
             problems.append(f"Trial {trial.trial_id} takes no part in the choice: {error}")
+
+
+def _logvars(codes: Sequence[Codes]) -> list[Float[np.ndarray, "rows _latents"]]:
+    return [each.logvar for each in codes if each.logvar is not None]  # every checkpoint's model has some
 
 
 def _some_rows(codes: Codes) -> Codes:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
-from betavae.arrays import ArrayLike, as_floats
+from betavae.arrays import ArrayLike
 from betavae.metrics.base import kl_per_latent
-from betavae.metrics.mutual_information import check_finite
-from betavae.metrics.paired import Standardiser, checked_codes, reproducible_fits, varies
+from betavae.metrics.paired import Standardiser, reproducible_fits, varies
+from betavae.selection.inputs import are_compared, checked_logvars, checked_models, medians_of_pairs
 
 INFORMATIVE_NATS = 0.01
 """A latent with at most this KL, averaged over the rows, is left out, if no other limit is given."""
@@ -86,8 +86,7 @@ def udr(
         Duan et al. 2020, arXiv:1905.12614. The mean of both halves as in disentanglement_lib: the paper divides the sum
         over the latents of both models by their number, which differs where the numbers of informative latents do.
     """
-    matrices = [checked_codes(f"codes[{model}]", each) for model, each in enumerate(codes)]
-    _check(matrices, logvars, groups)
+    matrices = checked_models(codes, logvars=logvars, groups=groups)
     if similarity not in _SIMILARITIES:
         raise ValueError(f"similarity must be one of {', '.join(_SIMILARITIES)}, but got {similarity!r}.")
     if not min_kl >= 0:
@@ -104,48 +103,13 @@ def udr(
     if alive.size:
         latents = [matrices[model][:, informative[model]] for model in alive]
         pairs[np.ix_(alive, alive)] = _relative_strengths(_SIMILARITIES[similarity](latents), counts[alive])
-    is_compared = _are_compared(len(matrices), groups)
+    is_compared = are_compared(len(matrices), groups)
     pairs[~is_compared] = np.nan
-    scores = np.array(
-        [
-            np.median(column[known]) if known.any() else np.nan
-            for column, known in zip(pairs.T, is_compared.T, strict=True)
-        ]
-    )
-    return UDR(scores, pairs, counts)
-
-
-def _check(
-    matrices: Sequence[np.ndarray], logvars: Sequence[ArrayLike] | None, groups: Sequence[Hashable] | None
-) -> None:
-    if len(matrices) < 2:
-        raise ValueError(f"codes must be those of two models or more, but got {len(matrices)}.")
-    for model, matrix in enumerate(matrices):
-        if len(matrix) != len(matrices[0]):
-            raise ValueError(
-                f"codes must be of the same images, but codes[0] has {len(matrices[0])} rows and codes[{model}] "
-                f"{len(matrix)}."
-            )
-    for name, each in (("logvars", logvars), ("groups", groups)):
-        if each is not None and len(each) != len(matrices):
-            raise ValueError(f"{name} must have one entry for each of {len(matrices)} models, but got {len(each)}.")
+    return UDR(medians_of_pairs(pairs, is_compared), pairs, counts)
 
 
 def _kl(codes: Float[np.ndarray, "rows latents"], logvar: ArrayLike, model: int) -> Float[np.ndarray, " latents"]:
-    variances = as_floats(f"logvars[{model}]", logvar)
-    if variances.shape != codes.shape:
-        raise ValueError(
-            f"logvars[{model}] must have the shape of codes[{model}], {codes.shape}, but has {variances.shape}."
-        )
-    check_finite(f"logvars[{model}]", variances)
-    return kl_per_latent(codes, variances)
-
-
-def _are_compared(num_models: int, groups: Sequence[Hashable] | None) -> Bool[np.ndarray, "models models"]:
-    """Return of each pair whether the models are compared: no model with itself."""
-    labels = [0] * num_models if groups is None else list(groups)
-    same = np.array([[label == other for other in labels] for label in labels])
-    return same & ~np.eye(num_models, dtype=bool)
+    return kl_per_latent(codes, checked_logvars(codes, logvar, model))
 
 
 def _spearman(codes: Sequence[Float[np.ndarray, "rows _latents"]]) -> Float[np.ndarray, "all all"]:

@@ -200,10 +200,11 @@ class ReportOptions:
 
     select: str | None = option(None, resume="fixed", metavar="RULE")
     """Rule that chooses models: those that are confirmed, exported, shown and called best. Without labels: `udr` and
-    `udr-lasso` choose models that encode images as others do, `model-centrality` models whose latents identify those of
-    others, `elbo` models that explain images. Then nothing in the sweep looks at a factor. With labels: a score of the
-    models at their end, such as `mig_exact`. Default: the first of `--final-scores`. If there is none, or `--rank-by`
-    is given: the highest score of `--rank-by` during training."""
+    `udr-lasso` choose models that encode images as others do, `cross-mig` models whose latents have most information
+    in common with those of others, one to one, `model-centrality` models whose latents identify those of others, `elbo`
+    models that explain images. Then nothing in the sweep looks at a factor. With labels: a score of the models at their
+    end, such as `mig_exact`. Default: the first of `--final-scores`. If there is none, or `--rank-by` is given: the
+    highest score of `--rank-by` during training."""
 
     udr_among: Among | None = option(None, resume="fixed")
     """With `--select udr`: compare a model with the other seeds of its `setting`, or with `all` other models. Default:
@@ -395,7 +396,7 @@ class Options:
             flag, name = next(iter(needing.items()))
             raise InputError(
                 f"{dataset} has no factors, but {flag} {name} needs them: choose models without labels, by --select "
-                "udr, model-centrality or elbo, and leave out scores that need factors."
+                "udr, cross-mig, model-centrality or elbo, and leave out scores that need factors."
             )
 
     @property

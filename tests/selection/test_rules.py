@@ -20,7 +20,7 @@ from betavae.records.checkpoint import CODES_FILE, CONFIG_FILE, load_model, read
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import Trial, ranked
 from betavae.report.settings import settings_of
-from betavae.selection import model_centrality, udr
+from betavae.selection import cross_mig, model_centrality, udr
 from betavae.selection.rules import Rule, _some_rows, find_rule, rule_names
 from sweeps.analyze import _completed
 from sweeps.choosing import choose_models, compared_trials, default_among, rule_of, selection_of
@@ -86,6 +86,14 @@ def test_udr_of_kept_codes_finds_the_odd_one(sweep: Sweep, name: str) -> None:
     assert choice.scores[ODD] < 0.5 * min(choice.scores[each] for each in AGREEING)
 
 
+def test_the_cross_model_mig_of_kept_codes_finds_the_odd_one(sweep: Sweep) -> None:
+    choice = find_rule("cross-mig").choose(sweep.trials)
+    drawn = [_some_rows(codes_of(trial.trial_id)) for trial in sweep.trials]
+    expected = cross_mig([each.mean for each in drawn], logvars=[each.logvar for each in drawn])  # type: ignore[misc]
+    assert choice.scores == dict(zip([*AGREEING, ODD], expected.scores.tolist(), strict=True))
+    assert choice.scores[ODD] < 0.1 * min(choice.scores[each] for each in AGREEING)
+
+
 def test_the_study_of_rules_says_how_far_they_agree_with_labels(
     sweep: Sweep, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,8 +136,8 @@ def on_blocks(sweep: Sweep, names: str) -> list[Trial]:
     ]
 
 
-@pytest.mark.parametrize("name", ["udr", "udr-lasso"])
-def test_udr_compares_models_of_one_data_set(sweep: Sweep, name: str) -> None:
+@pytest.mark.parametrize("name", ["udr", "udr-lasso", "cross-mig"])
+def test_models_of_one_data_set_are_compared(sweep: Sweep, name: str) -> None:
     """Fails if the odd one, the only model of its data set, is compared with those of the other."""
     alone = find_rule(name).choose([trial for trial in sweep.trials if trial.trial_id != ODD]).scores
     assert find_rule(name).choose(on_blocks(sweep, ODD)).scores == alone
@@ -187,17 +195,17 @@ def test_a_damaged_checkpoint_takes_no_part(sweep: Sweep) -> None:
 
 
 def test_one_model_cannot_be_compared(sweep: Sweep) -> None:
-    for name in ("udr", "udr-lasso", "model-centrality"):
+    for name in ("udr", "udr-lasso", "cross-mig", "model-centrality"):
         assert find_rule(name).choose(sweep.trials[:1]).scores == {}
 
 
-@pytest.mark.parametrize("name", ["udr", "udr-lasso", "model-centrality", "elbo"])
+@pytest.mark.parametrize("name", ["udr", "udr-lasso", "cross-mig", "model-centrality", "elbo"])
 def test_rules_without_labels(name: str) -> None:
     assert not find_rule(name).needs_factors
 
 
 def test_the_names_of_rules() -> None:
-    assert {"udr", "udr-lasso", "model-centrality", "mig", "mig_exact", "elbo"} <= set(rule_names())
+    assert {"udr", "udr-lasso", "cross-mig", "model-centrality", "mig", "mig_exact", "elbo"} <= set(rule_names())
     assert not {"total_correlation", "active_units", "mig_seed_study"} & set(rule_names())
     assert {find_rule(name).name for name in rule_names()} == set(rule_names())
     with pytest.raises(UnknownNameError, match="rule must be one of udr, "):

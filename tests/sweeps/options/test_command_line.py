@@ -78,7 +78,7 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
         ("--live-scores mog", ", but got 'mog'."),
         ("--scores mog", "--scores must be some of mig, mig_quantile, "),
         ("--scores mog", ", all, but got 'mog'."),
-        ("--select best", "--select must be one of udr, udr-lasso, model-centrality, mig, "),
+        ("--select best", "--select must be one of udr, udr-lasso, cross-mig, model-centrality, mig, "),
         ("--select total_correlation", ", but got 'total_correlation'."),
         ("--select mig_seed_study", ", but got 'mig_seed_study'."),
         ("--udr-among all", "--udr-among needs --select udr or udr-lasso; leave it out, or give that too."),
@@ -87,6 +87,7 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
         ("--select udr --udr-min-kl -1", "--udr-min-kl must be in 0 .. 100, but got -1.0."),
         ("--select udr --udr-min-kl nan", "--udr-min-kl must be in 0 .. 100, but got nan."),
         ("--select udr --udr-min-kl few", "--udr-min-kl must be a number, but got 'few'."),
+        ("--udr-min-kl 0.1 --select cross-mig", "--udr-min-kl needs --select udr or udr-lasso"),
         ("--udr-among all --select elbo", "--udr-among needs --select udr or udr-lasso"),
         ("--select udr --udr-among setting", "--udr-among setting needs --repeats of 2 or more, but got 1."),
         ("--select udr --udr-among some", "--udr-among must be one of setting, all, but got 'some'."),
@@ -133,7 +134,7 @@ def test_several_values_and_ranges_of_any_parameter() -> None:
     assert len({trial.config.steps for trial in planned_trials(drawn)}) > 20
 
 
-@pytest.mark.parametrize("rule", ["udr", "udr-lasso", "model-centrality", "elbo"])
+@pytest.mark.parametrize("rule", ["udr", "udr-lasso", "cross-mig", "model-centrality", "elbo"])
 def test_a_choice_without_labels_looks_at_no_factor_unless_told(rule: str) -> None:
     options = parse(f"--select {rule}")
     options.check()
