@@ -143,11 +143,17 @@ def main() -> None:
 
 
 def _at_the_end(setting: Setting) -> dict[str, Any]:
-    """Return the scores of a setting's trials at the end of training, and the medians of the gaps."""
+    """Return the scores of a setting's trials at the end of training, and the medians of the gaps.
+
+    A sweep that looked at no factor has the scores that were taken of its models later, and no `mig`.
+    """
+    exact = {"mig_exact": [trial.final_score("mig_exact") for trial in setting.trials]}
+    if any("mig" not in trial.reports[-1] for trial in setting.trials):
+        return {"seeds": list(setting.seeds), **exact}
     return {
         "seeds": list(setting.seeds),
         "mig": [trial.reports[-1]["mig"] for trial in setting.trials],
-        "mig_exact": [trial.final_score("mig_exact") for trial in setting.trials],
+        **exact,
         "medians": medians(setting.trials, "mig"),
     }
 

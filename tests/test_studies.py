@@ -364,6 +364,16 @@ def test_a_study_that_chose_nothing_is_recorded_as_it_ended(make_sweep) -> None:
     assert "search_score_selected_with_labels" not in one
 
 
+def test_a_study_that_looked_at_no_factor_has_the_scores_that_were_taken_later(make_sweep) -> None:
+    sweep = read_sweep(make_sweep({"a": {"migs": [0.4, 0.1], "exact": 0.2}}))
+    (trial,) = sweep.trials
+    reports = [{name: value for name, value in report.items() if "mig" not in name} for report in trial.reports]
+    unlabelled = replace(sweep, trials=(replace(trial, reports=tuple(reports), rank_by="elbo"),))
+    (one,) = collected(unlabelled)["configurations"]
+    assert one["mig_exact"] == [0.2]
+    assert not {"mig", "medians"} & one.keys()
+
+
 @pytest.mark.parametrize("script", sorted([*ROOT.glob("benchmarks/*.py"), *ROOT.glob("studies/*.py")]))
 def test_a_script_runs_its_own_checkout_whatever_is_installed(script: Path) -> None:
     """`measure` does so for the benchmarks; run.py and analyze.py are run for it, in test_run."""

@@ -293,7 +293,12 @@ def _base_options(values: Mapping[str, Any], *, gpus_found: int) -> Options:
             record = read_record(mirror.local)
         check_extensions(record)
         options = options_from_dict(record.get("options", {}))
-        return replace(options, origins=dict.fromkeys(_names(options), _origin("sweep")))
+        grace = record.get("decided", {}).get("grace_steps")
+        return replace(
+            options,
+            origins=dict.fromkeys(_names(options), _origin("sweep")),
+            decided_grace=grace if isinstance(grace, int) else None,
+        )
     preset: PresetName = values.get("preset") or _default_preset(values, gpus_found=gpus_found)
     options = PRESETS[preset]
     origins = {name: _origin("preset") for name in _names(options)}

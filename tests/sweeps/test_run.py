@@ -18,7 +18,7 @@ from running import output_of
 from betavae.config import TrialConfig
 from betavae.data import DSprites
 from betavae.errors import InputError
-from betavae.records.record import read_record
+from betavae.records.record import SWEEP_COPY_FILE, SWEEP_FILE, read_record
 from betavae.records.trial import ranked, read_trials
 from sweeps.cluster import Resources, local_resources
 from sweeps.gpu_sharing import Sharing
@@ -294,6 +294,28 @@ def test_the_preset_follows_the_gpus_unless_named(arguments: str, gpus_found: in
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_is_possible(preset: str) -> None:
     PRESETS[preset].check()  # type: ignore[index]  # raises otherwise
+
+
+@pytest.mark.parametrize(
+    ("words", "grace"),
+    [("", 750), ("--steps 30000", 1_500), ("--steps 30000 -b 32 64", 3_000), ("--grace-steps 40", 40),
+     ("--preset full", 10_000)],
+)  # fmt: skip
+def test_no_trial_is_stopped_before_scores_rank_trials(words: str, grace: int) -> None:
+    """The steps of 96,000 images in the smallest batches, at most a third of all steps, if no other are given."""
+    assert parse_options(words.split(), gpus_found=0).grace_steps == grace
+
+
+def test_a_resumed_sweep_keeps_its_grace(tmp_path: Path, small_data: DSprites) -> None:
+    """Fails where a later version, whose default is another, would judge its trials at other steps."""
+    create(tmp_path, small_data, name="s").close()
+    record = read_record(tmp_path / "s")
+    before = parse_options(["--resume", str(tmp_path / "s")], gpus_found=0).grace_steps
+    assert record["decided"]["grace_steps"] == before
+    record["decided"]["grace_steps"] = before + 125
+    for name in (SWEEP_FILE, SWEEP_COPY_FILE):
+        (tmp_path / "s" / name).write_text(json.dumps(record))
+    assert parse_options(["--resume", str(tmp_path / "s")], gpus_found=0).grace_steps == before + 125
 
 
 def test_trials_share_gpus() -> None:
