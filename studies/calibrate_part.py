@@ -18,6 +18,7 @@ from scipy.stats import spearmanr
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.data import FactorImages
+from betavae.errors import InputError
 from betavae.evaluation import take_score
 from betavae.metrics import Score
 from betavae.records.checkpoint import load_model
@@ -55,6 +56,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     pairs = [pair for folder in arguments.folders for pair in pairs_of(folder)]
+    if not pairs:
+        raise InputError(f"a checkpoint must hold {EXACT}, but none does; take it by analyze.py --scores {EXACT}.")
     whole = np.array([exact.value for _, exact, _ in pairs])
     part = np.array([of_part.value for _, _, of_part in pairs])
     gaps = [of_part.by_factor[name] - gap for _, exact, of_part in pairs for name, gap in exact.by_factor.items()]

@@ -4,7 +4,8 @@ python studies/label_free.py results/methods-small --rules udr udr-lasso elbo
 
 Prints a row for each rule and each score with labels that the final models have: Spearman's rank correlation with its
 bootstrap interval, the chosen model's share of the best score, and the failed seeds: those below half of the median of
-their setting. `--having mig_exact` compares only models that have this score. Put scores into the checkpoints first:
+their setting. `--having mig_exact` compares only models that have this score. Models are read by a GPU where there is
+one, which changes the seconds, and may change a score's last digits. Put scores into the checkpoints first:
 
 python sweeps/analyze.py results/methods-small --select udr --scores mig_exact
 """
@@ -87,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--udr-min-kl", metavar="NATS", type=float)
     options = parser.parse_args(arguments)
     prepare_process(num_threads=available_cores())
+    if options.udr_min_kl is not None and not options.udr_min_kl >= 0:
+        parser.error(f"--udr-min-kl must be at least 0 nats, but got {options.udr_min_kl}")
     sweep = read_sweep(options.folder)
     sweep = sweep if options.having is None else having(sweep, options.having)
     if all(trial.final_checkpoint is None for trial in sweep.trials):

@@ -59,11 +59,13 @@ class Sharing:
         number: The number.
         measured: The measurements, in order.
         reason: Why there were no more; empty if the total speed had stopped growing.
+        has_failed: Whether that is since a trial failed, which may be due to another process.
     """
 
     number: int
     measured: Sequence[Measured]
     reason: str = ""
+    has_failed: bool = False
 
     def describe(self) -> str:
         """Return the measurements in a line."""
@@ -89,7 +91,8 @@ def measure_sharing(config: TrialConfig, *, most: int) -> Sharing:
                 workers += [stack.enter_context(_worker(config)) for _ in range(number - len(workers))]
                 measured.append(_together(workers))
             except _WorkerError as error:
-                return Sharing(max(1, number // 2), measured, f"{number} failed: {one_line(str(error))}")
+                reason = f"{number} failed: {one_line(str(error))}"
+                return Sharing(max(1, number // 2), measured, reason, has_failed=True)
             if len(measured) > 1 and measured[-1].images_per_second < _LEAST_GAIN * measured[-2].images_per_second:
                 return Sharing(number // 2, measured)
             if 2 * measured[-1].share_of_memory > _SHARE_OF_MEMORY:
@@ -99,8 +102,8 @@ def measure_sharing(config: TrialConfig, *, most: int) -> Sharing:
 
 
 def names_of_gpus() -> list[str]:
-    """Return the names of this machine's GPUs, as nvidia-smi gives them; none if it cannot."""
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    """Return the names and the memory of this machine's GPUs, as nvidia-smi gives them; none if it cannot."""
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_NAMING_SECONDS)
     except (OSError, subprocess.TimeoutExpired):

@@ -29,16 +29,27 @@ def print_escaped(text: str, *, file: TextIO | None = None) -> None:
     try:
         print(printable(text), file=stream, flush=True)
     except BrokenPipeError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())  # else Python flushes the stream at exit, and prints an error
-        os.close(null)
+        _ignore(stream)
+
+
+def _ignore(stream: TextIO) -> None:
+    """Let all further output of a closed stream go nowhere; else Python flushes it at exit, and prints an error."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
 
 
 @contextmanager
 def input_errors_end_the_script() -> Iterator[None]:
-    """End this process with exit code 2, and the error in a sentence, where the input is wrong."""
+    """End this process with exit code 2 and the error in a sentence where the input is wrong or a file fails.
+
+    A closed pipe, as of `head`, ends it without a word.
+    """
     try:
         yield
+    except BrokenPipeError:
+        _ignore(sys.stdout)
+        raise SystemExit(0) from None
     except (InputError, OSError) as error:
         print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
         raise SystemExit(2) from error

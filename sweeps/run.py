@@ -249,13 +249,13 @@ def _share_gpus(resources: Resources, folder: SweepFolder) -> Resources:
     if options.resources.trials_per_gpu != "auto" or not resources.num_gpus:
         return resources
     most = max(1, resources.num_cpus // (resources.cpus_per_trial * resources.num_gpus))
-    machine = {"gpus": names_of_gpus(), "most": most}
+    machine = {"gpus": names_of_gpus(), "visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "most": most}
     number = folder.recorded_sharing(machine)
     description = f"{number} a GPU, as measured before"
     if number is None:
         sharing = measure_sharing(costliest_config(options), most=most)
         number, description = sharing.number, sharing.describe()
-        if machine["gpus"]:
+        if machine["gpus"] and not sharing.has_failed:
             folder.note_sharing(machine, number)
     if not options.sweep.quiet:
         print(f"sharing    {description}", flush=True)

@@ -1,6 +1,7 @@
 import json
 import re
 import runpy
+import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
@@ -95,6 +96,42 @@ def test_a_folder_that_is_no_sweeps_ends_a_script_at_once(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "message"),
+    [
+        ("calibrate_part", [], "a checkpoint must hold mig_exact, but none does"),
+        ("early_numbers", ["--steps", "100"], "must hold three trials or more with loss/total_nats at these steps"),
+        ("label_free", ["--udr-min-kl", "-1"], "--udr-min-kl must be at least 0 nats, but got -1.0"),
+        ("label_free", ["--having", "mig_exact"], "must hold a model with mig_exact at the end of its training"),
+    ],
+)
+def test_a_sweep_without_what_a_script_needs_ends_it_in_a_sentence(
+    name: str, words: list[str], message: str, make_sweep, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    folder = make_sweep({"a": {"migs": [0.4, 0.1]}})
+    script = ROOT / "studies" / f"{name}.py"
+    monkeypatch.setattr(sys, "argv", [str(script), str(folder), *words])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_script_whose_reader_has_left_ends_without_a_word() -> None:
+    """Fails if a closed pipe counts as wrong input."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from sweeps.printing import input_errors_end_the_script\n"
+        "with input_errors_end_the_script():\n    for _ in range(100_000): print('row', flush=True)"
+    )
+    command = [sys.executable, "-c", code, str(ROOT)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "row\n"
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 0)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("name", OF_NONE)
 def test_a_word_that_a_script_does_not_know_ends_it_at_once(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -120,6 +157,9 @@ def test_repeats_of_a_search_are_those_of_one_space_and_one_rule() -> None:
     assert kind(learning) == "optuna + asha from 750 over beta 1..32, z 5..10"
     assert kind(f"{learning} --sampler gp") == "optuna (gp) + asha from 750 over beta 1..32, z 5..10"
     assert kind("--repeats 3") == "grid over beta 1 2 4 8 16 32, z 5 10, 3 seeds each"
+    by_default = options_to_dict(parse_options(["--scheduler", "asha", "--steps", "3000"], gpus_found=0))
+    earlier = {"options": by_default, "decided": {"grace_steps": 1_500}}
+    assert "asha from 1500" in kind_of(Sweep(Path("study"), earlier, (), (), ()))
 
 
 def test_known_codes_are_what_they_are_called(small_data: DSprites) -> None:

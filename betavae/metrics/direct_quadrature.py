@@ -13,11 +13,13 @@ from jaxtyping import Float, Int
 
 POINTS_PER_SIGMA = 4  # of the narrowest: a sum over such a grid has the entropy of a smooth density to rounding
 TAIL = 7.0  # standard deviations on each side; the mass beyond is 3e-12
-_WINDOW = 2**14  # points whose densities are held at once
+_CELLS = 2**21  # points of all factor values whose densities are held at once (16 MiB)
+_LEAST_WINDOW = 64  # points
 _PAIRS = 2**20  # Gaussians at points that are held at once
 
-_PAIR_SECONDS, _SUM_SECONDS, _POINT_SECONDS = 15e-9, 5e-9, 10e-9
-"""Of a Gaussian at a point, of its sum for a factor, of the entropy at a point for a factor value: orders of size."""
+_PAIR_SECONDS, _SUM_SECONDS, _POINT_SECONDS, _IMAGE_SECONDS = 25e-9, 5e-9, 10e-9, 10e-9
+"""Of a Gaussian at a point, its sum for a factor, the entropy at a point for a factor value, and an image at the search
+for those that reach a window: orders of size."""
 
 
 def direct_seconds(
@@ -33,8 +35,12 @@ def direct_seconds(
     """
     sigma = np.sqrt(variance)
     spacing = float(sigma.min()) / POINTS_PER_SIGMA
-    pairs = 2 * TAIL * float(sigma.sum()) / spacing
-    return pairs * (_PAIR_SECONDS + num_factors * _SUM_SECONDS) + length / spacing * num_values * _POINT_SECONDS
+    pairs, num_points = 2 * TAIL * float(sigma.sum()) / spacing, length / spacing
+    return (
+        pairs * (_PAIR_SECONDS + num_factors * _SUM_SECONDS)
+        + num_points * num_values * _POINT_SECONDS
+        + num_points / _window(num_values) * len(sigma) * _IMAGE_SECONDS
+    )
 
 
 def direct_informations(
@@ -59,26 +65,32 @@ def direct_informations(
     widest = int((end - first).max())
     shares = np.concatenate(counts) / len(mean)
     starts = np.cumsum([0, *map(len, counts)])[:-1]  # of the values of each factor among those of all
+    size = _window(len(shares))
     of_all, of_values = 0.0, np.zeros(len(shares))
-    for window in range(int(first.min()), int(end.max()), _WINDOW):
-        near = slice(*np.searchsorted(mean, [(window - widest) * spacing, (window + _WINDOW + widest) * spacing]))
-        low, high = np.maximum(first[near], window), np.minimum(end[near], window + _WINDOW)
-        sums = np.zeros((len(shares), _WINDOW))
+    for window in range(int(first.min()), int(end.max()), size):
+        near = slice(*np.searchsorted(mean, [(window - widest) * spacing, (window + size + widest) * spacing]))
+        low, high = np.maximum(first[near], window), np.minimum(end[near], window + size)
+        sums = np.zeros((len(shares), size))
         for part in _parts(np.maximum(high - low, 0)):
             images, points = _pairs(low[part], high[part])
             images += near.start + part.start
             scaled = (points * spacing - mean[images]) / sigma[images]
             masses = np.exp(-0.5 * scaled**2) / sigma[images] * (spacing / np.sqrt(2 * np.pi))
             for factor, (begin, each) in enumerate(zip(starts, counts, strict=True)):
-                cells = values[images, factor] * _WINDOW + (points - window)
-                sums[begin : begin + len(each)] += np.bincount(cells, masses, minlength=len(each) * _WINDOW).reshape(
-                    len(each), _WINDOW
+                cells = values[images, factor] * size + (points - window)
+                sums[begin : begin + len(each)] += np.bincount(cells, masses, minlength=len(each) * size).reshape(
+                    len(each), size
                 )
         sums /= len(mean)
         of_all += _entropy(sums[: len(counts[0])].sum(axis=0))
         of_values += [share * _entropy(row / share) for row, share in zip(sums, shares, strict=True)]
     informations: list[float] = np.maximum(of_all - np.add.reduceat(of_values, starts), 0.0).tolist()
     return informations
+
+
+def _window(num_values: int) -> int:
+    """Return the number of points whose densities are held at once."""
+    return max(_LEAST_WINDOW, _CELLS // num_values)
 
 
 def _parts(lengths: Int[np.ndarray, " images"]) -> Iterator[slice]:

@@ -36,8 +36,9 @@ def cross_mig(codes: Sequence[ArrayLike], *, logvars: Sequence[ArrayLike]) -> Cr
     their posteriors, and I(a; b) = -log(1 - R^2 s_a s_b) / 2 is the mutual information of latent a of one model and
     latent b of the other, as if they were Gaussian: R is the Spearman correlation of their posterior means, and s the
     share of the variance of the means in the variance of the drawn codes. The gap of b is the largest I(a; b) minus the
-    second largest, where a model of one latent has a second of 0. The pair's entry is the mean of two sums: of the gaps
-    of the other model's latents, and of those of this model's latents in the other.
+    second largest, where a model of one latent has a second of 0. The pair's entry is the smaller of two sums: of the
+    gaps of the other model's latents, and of those of this model's latents in the other. The larger one would count
+    each copy of a latent.
 
     Unlike the factors' entropies in the MIG, the information of a latent does not divide its gap. So a code that holds
     more has a higher score than one that holds less and agrees as well.
@@ -49,10 +50,11 @@ def cross_mig(codes: Sequence[ArrayLike], *, logvars: Sequence[ArrayLike]) -> Cr
 
     Returns:
         Scores in nats, at least 0. Order, signs and monotone functions of the means of single latents change R not at
-        all. Noise and constant latents add nothing to speak of.
+        all. Latents that hold nothing add little.
 
     Error:
-        With n rows, independent latents of no noise have an I(a; b) of about 1 / 2n nats.
+        With n rows, independent latents without noise have an I(a; b) of about 1 / 2n nats, and unrelated models of z
+        such latents a score of about z / n: 0.01 nats with 10 latents and 1,000 rows.
 
     Raises:
         ValueError: If there are fewer than two models, numbers of rows or models differ, or codes or variances are no
@@ -77,7 +79,7 @@ def cross_mig(codes: Sequence[ArrayLike], *, logvars: Sequence[ArrayLike]) -> Cr
     sums = np.array(
         [_sums_of_gaps(ranks[:, first:end], ranks, starts[:-1]) for first, end in zip(starts, starts[1:], strict=False)]
     )
-    pairs: Float[np.ndarray, "models models"] = (sums + sums.T) / 2
+    pairs: Float[np.ndarray, "models models"] = np.minimum(sums, sums.T)
     is_compared = are_compared(len(matrices))
     pairs[~is_compared] = np.nan
     return CrossMIG(medians_of_pairs(pairs, is_compared), pairs)

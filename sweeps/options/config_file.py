@@ -51,8 +51,16 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
         raise ValueError("the file does not hold the options of a sweep.")
     options["sweep"].pop("name", None)  # the folder of this name exists already
+    _put_in_decided(options, record.get("decided"))
     _leave_out_unused(options)
     return options
+
+
+def _put_in_decided(options: dict[str, Any], decided: object) -> None:
+    """Give the grace that the sweep's version decided on, which may not be today's default."""
+    search, grace = options.get("search"), decided.get("grace_steps") if isinstance(decided, dict) else None
+    if isinstance(search, dict) and search.get("scheduler") != "none" and search.get("grace_steps") is None and grace:
+        search["grace_steps"] = grace
 
 
 def _leave_out_unused(options: dict[str, Any]) -> None:

@@ -31,7 +31,8 @@ EMERGENCE_IMAGES = 96_000
 objectives, its rank correlation with `mig_exact` after 384,000 images is 0.52 at 48,000 and 0.82 at 96,000 images."""
 
 _GRACE_SHARE = 3
-"""The default grace is at most one of so many parts of the steps: ASHA's second rung is at three times the first."""
+"""The default grace is at most one of so many parts of the steps: those that ASHA lets go on train as long again, and
+again."""
 
 _NUM_SEEDS = 5
 
@@ -415,7 +416,7 @@ class Options:
 
     @property
     def grace_steps(self) -> int:
-        """Steps before which no trial is stopped: `--grace-steps`, or its default for the smallest batch size."""
+        """Steps before which no trial is stopped: `--grace-steps`, what a resumed sweep began with, or the default."""
         decided = self.decided_grace if self.search.grace_steps is None else self.search.grace_steps
         if decided is not None:
             return decided

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from betavae.config import PARTS, parameters_by_name
@@ -32,6 +33,17 @@ def options_from_dict(groups: Mapping[str, Any]) -> Options:
         for group, kind in GROUPS.items()
     }
     return Options(**values, space=Space({name: _read_axis(name, value) for name, value in groups[_SPACE].items()}))
+
+
+def options_of_record(record: Mapping[str, Any]) -> Options:
+    """Return the options of a sweep's record, with the grace that its version decided on.
+
+    Raises:
+        InputError: As `options_from_dict`.
+    """
+    grace = record.get("decided", {}).get("grace_steps")
+    options = options_from_dict(record.get("options", {}))
+    return replace(options, decided_grace=grace if isinstance(grace, int) else None)
 
 
 def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:

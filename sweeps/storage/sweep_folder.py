@@ -92,8 +92,7 @@ class SweepFolder:
             folder._write(record)
         except OSError:  # a folder without a record can neither be resumed nor used anew
             folder.close()
-            if folder.mirror.url is None:
-                shutil.rmtree(folder.mirror.local, ignore_errors=True)
+            _discard(folder.mirror)
             raise
         return folder
 
@@ -103,10 +102,18 @@ class SweepFolder:
         for mirror in _candidate_folders(options):
             try:
                 _make_new(mirror)
-                return cls(mirror, options)
-            except (FileExistsError, _InUseError):
+            except FileExistsError:
                 if options.sweep.name is not None:
                     raise
+                continue
+            try:
+                return cls(mirror, options)
+            except _InUseError:
+                if options.sweep.name is not None:
+                    raise
+            except OSError:
+                _discard(mirror)
+                raise
         raise AssertionError("the default names are endless")
 
     @classmethod
@@ -340,6 +347,12 @@ def _make_new(mirror: Mirror) -> None:
         raise OSError(
             f"--results must be a folder that can be written, but {mirror.location}: {error.strerror}."
         ) from error
+
+
+def _discard(mirror: Mirror) -> None:
+    """Delete a folder of this machine that was made just now."""
+    if mirror.url is None:
+        shutil.rmtree(mirror.local, ignore_errors=True)
 
 
 def _exists_message(mirror: Mirror) -> str:

@@ -87,7 +87,7 @@ def test_narrow_posteriors_are_summed_directly(values, monkeypatch):
         expected = exact_mutual_information(mean, logvar, factors)
     monkeypatch.setattr(exact_information, "_round_components", lambda *_: pytest.fail("transforms are not needed"))
     monkeypatch.setattr(direct_quadrature, "_PAIRS", 5_000)
-    monkeypatch.setattr(direct_quadrature, "_WINDOW", 2**12)
+    monkeypatch.setattr(direct_quadrature, "_CELLS", 2**17)
     np.testing.assert_allclose(exact_mutual_information(mean, logvar, factors), expected, rtol=0, atol=1e-5)
 
 

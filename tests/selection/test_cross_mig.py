@@ -47,7 +47,7 @@ def pair_by_the_formula(codes: Sequence[np.ndarray], logvars: Sequence[np.ndarra
             first, second, *_ = [*sorted(column, reverse=True), 0.0]
             gaps.append(first - second)
         sums.append(sum(gaps))
-    return sum(sums) / 2
+    return min(sums)
 
 
 def test_it_equals_the_formula_pair_by_pair() -> None:
@@ -105,6 +105,14 @@ def test_a_code_that_is_rotated_against_the_others_scores_lower(degrees: float) 
         assert compared(base, turned(base, degrees)).scores[0] == pytest.approx(scores[0] / 2, rel=0.05)
 
 
+def test_copies_of_a_latent_gain_nothing() -> None:
+    """Fails if a pair's entry is the mean of both sums, of which one counts each copy."""
+    base = normal(0)
+    copies = np.hstack([base[:, :1] + 0.01 * normal(seed, 1) for seed in range(15)])
+    scores = compared(base, base[:, ::-1], -base, copies).scores
+    assert scores[3] < 0.1 * scores[:3].min()
+
+
 def test_latents_that_hold_nothing_add_nothing() -> None:
     """Noise of 0.02 nats, by which UDR falls by half, and latents that are constant."""
     codes, other = normal(0, 3), normal(0, 3)[:, ::-1]
@@ -116,8 +124,12 @@ def test_latents_that_hold_nothing_add_nothing() -> None:
 
 
 def test_unrelated_codes_share_what_chance_shares() -> None:
-    """Of n rows about 1 / 2n nats a pair of latents; the gap of the largest is of that size."""
-    assert (compared(*(normal(seed, 10) for seed in range(6))).scores < 10 * 10 / (2 * ROWS)).all()
+    """About z / n nats, as the docstring says."""
+    for num_latents in (10, 100):
+        logvars = [np.full((ROWS, num_latents), -5.0)] * 6
+        scores = compared(*(normal(seed, num_latents) for seed in range(6)), logvars=logvars).scores
+        assert (scores < 2 * num_latents / ROWS).all()
+        assert (scores > 0.3 * num_latents / ROWS).all()
 
 
 def test_a_dead_model_scores_zero_and_no_number_is_infinite() -> None:

@@ -169,6 +169,20 @@ def test_a_folder_whose_record_cannot_be_written_is_not_left_behind(
     create(tmp_path, small_data, name="s").close()
 
 
+def test_a_folder_that_cannot_be_locked_is_not_left_behind(
+    tmp_path: Path, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a network drive without locks."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("sweeps.storage.sweep_folder.FileLock.acquire", refuse)
+    with pytest.raises(OSError, match="No locks available"):
+        create(tmp_path, small_data, name="s")
+    assert not (tmp_path / "s").exists()
+
+
 def test_a_package_without_metadata_has_an_unknown_version(
     tmp_path: Path, small_data: DSprites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,8 +201,9 @@ def test_a_package_without_metadata_has_an_unknown_version(
 
 @pytest.mark.parametrize(
     ("gpus", "cores", "measured"),
-    [(["H100", "H100"], 32, 1), (["A100", "A100"], 32, 2), (["H100", "H100"], 16, 2), ([], 32, 2)],
-)
+    [(["H100", "H100"], 32, 1), (["A100", "A100"], 32, 2), (["H100", "H100"], 16, 2), ([], 32, 2),
+     (["failing"], 32, 2)],
+)  # fmt: skip
 def test_a_resumed_sweep_measures_again_how_many_trials_share_a_gpu_only_on_another_machine(
     gpus: list[str],
     cores: int,
@@ -198,12 +213,12 @@ def test_a_resumed_sweep_measures_again_how_many_trials_share_a_gpu_only_on_anot
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """An unknown one is another."""
+    """An unknown one is another, and a measurement that failed is none."""
     counts: list[int] = []
 
     def measure(config: TrialConfig, *, most: int) -> Sharing:
         counts.append(most)
-        return Sharing(most // 2, ())
+        return Sharing(most // 2, (), has_failed=gpus == ["failing"])
 
     def share(folder: SweepFolder, names: list[str], cores: int) -> int:
         monkeypatch.setattr("sweeps.run.names_of_gpus", lambda: names)
@@ -215,7 +230,7 @@ def test_a_resumed_sweep_measures_again_how_many_trials_share_a_gpu_only_on_anot
     words = ["--trials-per-gpu", "auto", "--results", str(tmp_path), "--name", "s"]
     data = {"dsprites": small_data}
     started = SweepFolder.create(parse_options(words, gpus_found=2), data=data, arguments=words)
-    assert share(started, ["H100", "H100"] if gpus else [], 32) == 8
+    assert share(started, ["H100", "H100"] if gpus and gpus != ["failing"] else gpus, 32) == 8
     words = ["--resume", str(tmp_path / "s")]
     resumed = SweepFolder.resume(parse_options(words, gpus_found=2), data=data, arguments=words)
     assert share(resumed, gpus, cores) == cores // 4

@@ -76,6 +76,19 @@ def test_the_record_of_a_sweep_asks_for_the_same_again(study: Path, tmp_path: Pa
     }
 
 
+def test_the_record_of_a_sweep_asks_for_the_grace_that_its_version_decided_on(tmp_path: Path) -> None:
+    record = tmp_path / "sweep.json"
+    asked = parse("--scheduler", "asha", "--steps", 3_000)
+    written = {"format": FORMAT, "options": options_to_dict(asked), "decided": {"grace_steps": 1_500}}
+    record.write_text(json.dumps(written))
+    again = parse("--config", record)
+    again.check()
+    assert (asked.grace_steps, again.grace_steps) == (1_000, 1_500)
+    written["options"]["search"]["scheduler"] = "none"  # type: ignore[index]
+    record.write_text(json.dumps(written))
+    parse("--config", record).check()
+
+
 def test_the_record_of_a_sweep_gives_another_objective_what_it_can_have(tmp_path: Path) -> None:
     """A record holds every parameter of its objective, which another objective may not have."""
     record = tmp_path / "sweep.json"
