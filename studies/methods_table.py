@@ -2,7 +2,8 @@
 
 python studies/methods_table.py results/methods-small
 
-First put the scores of the final models into their checkpoints; without a rule, analyze.py takes those of the best:
+Scores that the trials did not take at their end (`--final-scores`) are put into their checkpoints first; without a
+rule, analyze.py takes those of the best:
 
 python sweeps/analyze.py results/methods-small --select udr --scores mig_exact total_correlation
 """
