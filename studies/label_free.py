@@ -4,8 +4,8 @@ python studies/label_free.py results/methods-small --rules udr udr-lasso elbo
 
 Prints a row for each rule and each score with labels that the final models have: Spearman's rank correlation with its
 bootstrap interval, the chosen model's share of the best score, and the failed seeds: those below half of the median of
-their setting. `--having mig_exact` compares only models that have this score. Models are read by a GPU where there is
-one, which changes the seconds, and may change a score's last digits. Put scores into the checkpoints first:
+their setting. `--having mig_exact` compares only models that have this score. The rules use a GPU where there is one:
+it changes the seconds, and may change a score's last digits. Put scores into the checkpoints first:
 
 python sweeps/analyze.py results/methods-small --select udr --scores mig_exact
 """

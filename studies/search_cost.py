@@ -28,7 +28,7 @@ from betavae.columns import field_column
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import Trial
 from betavae.report.palette import RC_PARAMS
-from sweeps.options.recorded import options_of_record
+from sweeps.options.recorded import options_from_dict, recorded_options
 from sweeps.printing import input_errors_end_the_script
 from sweeps.search.space import axis_text
 
@@ -79,7 +79,7 @@ def read_history(sweep: Sweep) -> History:
 
 def kind_of(sweep: Sweep) -> str:
     """Return what repeats have in common: `grid over beta 1 2 4, z 5`, or `optuna + asha from 750 over beta 1..32`."""
-    options = options_of_record(sweep.record)
+    options = options_from_dict(recorded_options(sweep.record))
     search = options.search
     sampler = f" ({search.sampler})" if search.search == "optuna" and search.sampler != "tpe" else ""
     rule = f" + {search.scheduler} from {options.grace_steps}" if search.scheduler != "none" else ""

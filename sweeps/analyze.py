@@ -32,7 +32,7 @@ from sweeps.model_scores import models_to_score, take_model_scores
 from sweeps.options.command_line import parse_analysis_options
 from sweeps.options.fields import errors_naming_flags
 from sweeps.options.options import ReportOptions
-from sweeps.printing import print_escaped
+from sweeps.printing import print_error, print_escaped
 from sweeps.search.importance import importances
 from sweeps.search.optuna_study import check_study_file, write_studies
 from sweeps.storage.locations import child_location
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             study_file=options.export_optuna,
         )
     except (InputError, OSError) as error:
-        print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
+        print_error(error)
         return BAD_INPUT
     for problem in (*analysis.report.problems, *analysis.problems):
         print_escaped(f"warning: {one_line(problem)}", file=sys.stderr)

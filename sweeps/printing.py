@@ -32,6 +32,11 @@ def print_escaped(text: str, *, file: TextIO | None = None) -> None:
         _ignore(stream)
 
 
+def print_error(error: Exception) -> None:
+    """Print an error on stderr, in a line."""
+    print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
+
+
 def _ignore(stream: TextIO) -> None:
     """Let all further output of a closed stream go nowhere; else Python flushes it at exit, and prints an error."""
     null = os.open(os.devnull, os.O_WRONLY)
@@ -51,5 +56,5 @@ def input_errors_end_the_script() -> Iterator[None]:
         _ignore(sys.stdout)
         raise SystemExit(0) from None
     except (InputError, OSError) as error:
-        print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
+        print_error(error)
         raise SystemExit(2) from error

@@ -50,7 +50,7 @@ from sweeps.invocation import words_to_type
 from sweeps.options.command_line import parse_options
 from sweeps.options.fields import errors_naming_flags
 from sweeps.options.options import Options
-from sweeps.printing import print_escaped
+from sweeps.printing import print_error, print_escaped
 from sweeps.search.plan import num_confirming_trials, num_trials
 from sweeps.storage.locations import check_location, full_location
 from sweeps.storage.mirror import Mirror
@@ -83,7 +83,7 @@ def _run_and_report_errors(arguments: Sequence[str], *, interruption: Interrupti
     try:
         return _run(arguments, interruption=interruption)
     except (InputError, OSError) as error:
-        print_escaped(f"error: {one_line(str(error))}", file=sys.stderr)
+        print_error(error)
         return BAD_INPUT
 
 
@@ -251,8 +251,9 @@ def _share_gpus(resources: Resources, folder: SweepFolder) -> Resources:
     most = max(1, resources.num_cpus // (resources.cpus_per_trial * resources.num_gpus))
     machine = {"gpus": names_of_gpus(), "visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "most": most}
     number = folder.recorded_sharing(machine)
-    description = f"{number} a GPU, as measured before"
-    if number is None:
+    if number is not None:
+        description = f"{number} a GPU, as measured before"
+    else:
         sharing = measure_sharing(costliest_config(options), most=most)
         number, description = sharing.number, sharing.describe()
         if machine["gpus"] and not sharing.has_failed:

@@ -16,13 +16,12 @@ from jaxtyping import Float, Int, Num
 
 from betavae.arrays import ArrayLike, as_floats
 from betavae.data.factors import FactorSpace
-from betavae.metrics.direct_quadrature import direct_informations, direct_seconds
+from betavae.metrics.direct_quadrature import TAIL, direct_informations, direct_seconds
 from betavae.metrics.mutual_information import check_finite, factor_values
 
 POINTS_PER_SIGMA = 8  # at least; the error of the two-point rounding of a mean falls with its cube
 LONG_GRID = 2**15  # points; a longer grid costs more than sorting the components to look for gaps
 MAX_POINTS = 2**21
-TAIL = 7.0  # standard deviations kept on each side; the mass beyond is 3e-12
 NODES_PER_OCTAVE = 8  # variances per doubling of sigma
 STENCIL = 4  # neighbouring variances that share a component: its variance and the next two powers are kept
 RATIO = 2.0 ** (2 / NODES_PER_OCTAVE)  # of neighbouring variances

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from betavae.arrays import ArrayLike
 from betavae.metrics.paired import Standardiser, varies
-from betavae.selection.inputs import are_compared, checked_logvars, checked_models, medians_of_pairs
+from betavae.selection.inputs import checked_logvars, checked_models, medians_over_others
 
 _LARGEST_SQUARE = 1 - 1e-12
 """Of a correlation, so that two latents without noise have finite information about each other, 13.8 nats."""
@@ -49,8 +49,8 @@ def cross_mig(codes: Sequence[ArrayLike], *, logvars: Sequence[ArrayLike]) -> Cr
         logvars: Natural logarithms of the posterior variances, in the shapes of `codes`.
 
     Returns:
-        Scores in nats, at least 0. Order, signs and monotone functions of the means of single latents change R not at
-        all. Latents that hold nothing add little.
+        Scores in nats, at least 0. The order and the signs of the latents do not change them, nor do monotone
+        functions of the means change R. Latents that hold nothing add little.
 
     Error:
         With n rows, independent latents without noise have an I(a; b) of about 1 / 2n nats, and unrelated models of z
@@ -80,9 +80,7 @@ def cross_mig(codes: Sequence[ArrayLike], *, logvars: Sequence[ArrayLike]) -> Cr
         [_sums_of_gaps(ranks[:, first:end], ranks, starts[:-1]) for first, end in zip(starts, starts[1:], strict=False)]
     )
     pairs: Float[np.ndarray, "models models"] = np.minimum(sums, sums.T)
-    is_compared = are_compared(len(matrices))
-    pairs[~is_compared] = np.nan
-    return CrossMIG(medians_of_pairs(pairs, is_compared), pairs)
+    return CrossMIG(medians_over_others(pairs), pairs)
 
 
 def _share_of_means(
@@ -103,10 +101,10 @@ def _sums_of_gaps(
     all_models: Float[np.ndarray, "rows all"],
     starts: np.ndarray,
 ) -> Float[np.ndarray, " models"]:
-    """Return of each model the sum of the gaps of its latents in one model.
+    """Return of each model the sum of the gaps of its latents, where one model's latents tell of them.
 
     Args:
-        model: The latents of one model: standardised ranks, times the root of the share.
+        model: The latents that tell: standardised ranks, times the root of the share.
         all_models: Those of all models.
         starts: The first latent of each model in `all_models`.
     """

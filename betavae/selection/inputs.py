@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from betavae.arrays import ArrayLike, as_floats
 from betavae.metrics.mutual_information import check_finite
@@ -53,16 +53,16 @@ def checked_logvars(
     return logvars
 
 
-def are_compared(num_models: int, groups: Sequence[Hashable] | None = None) -> Bool[np.ndarray, "models models"]:
-    """Return of each pair whether the models are compared: no model with itself."""
-    labels = [0] * num_models if groups is None else list(groups)
-    same = np.array([[label == other for other in labels] for label in labels])
-    return same & ~np.eye(num_models, dtype=bool)
-
-
-def medians_of_pairs(
-    pairs: Float[np.ndarray, "models models"], is_compared: Bool[np.ndarray, "models models"]
+def medians_over_others(
+    pairs: Float[np.ndarray, "models models"], groups: Sequence[Hashable] | None = None
 ) -> Float[np.ndarray, " models"]:
-    """Return the median of each column over the models that it is compared with; nan if there is none."""
+    """Return the median of each column over the other models of its group; nan if there are none.
+
+    All other entries of `pairs` are set to nan.
+    """
+    labels = [0] * len(pairs) if groups is None else list(groups)
+    is_compared = np.array([[label == other for other in labels] for label in labels])
+    np.fill_diagonal(is_compared, False)
+    pairs[~is_compared] = np.nan
     columns = zip(pairs.T, is_compared.T, strict=True)
     return np.array([np.median(column[known]) if known.any() else np.nan for column, known in columns])

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from betavae.arrays import ArrayLike
 from betavae.metrics.base import kl_per_latent
 from betavae.metrics.paired import Standardiser, reproducible_fits, varies
-from betavae.selection.inputs import are_compared, checked_logvars, checked_models, medians_of_pairs
+from betavae.selection.inputs import checked_logvars, checked_models, medians_over_others
 
 INFORMATIVE_NATS = 0.01
 """A latent with at most this KL, averaged over the rows, is left out, if no other limit is given."""
@@ -103,9 +103,7 @@ def udr(
     if alive.size:
         latents = [matrices[model][:, informative[model]] for model in alive]
         pairs[np.ix_(alive, alive)] = _relative_strengths(_SIMILARITIES[similarity](latents), counts[alive])
-    is_compared = are_compared(len(matrices), groups)
-    pairs[~is_compared] = np.nan
-    return UDR(medians_of_pairs(pairs, is_compared), pairs, counts)
+    return UDR(medians_over_others(pairs, groups), pairs, counts)
 
 
 def _kl(codes: Float[np.ndarray, "rows latents"], logvar: ArrayLike, model: int) -> Float[np.ndarray, " latents"]:

@@ -24,7 +24,7 @@ from sweeps.options.config_file import words_of
 from sweeps.options.fields import Option, errors_naming_flags, flag, options_of
 from sweeps.options.options import GROUPS, AnalysisOptions, Options, Origin, PresetName, ReportOptions
 from sweeps.options.presets import PRESETS
-from sweeps.options.recorded import options_of_record
+from sweeps.options.recorded import options_from_dict, recorded_options
 from sweeps.search.space import (
     Axis,
     Space,
@@ -292,7 +292,7 @@ def _base_options(values: Mapping[str, Any], *, gpus_found: int) -> Options:
         with local_copy(values["resume"], is_sweep_file) as mirror:
             record = read_record(mirror.local)
         check_extensions(record)
-        options = options_of_record(record)
+        options = options_from_dict(recorded_options(record))
         return replace(options, origins=dict.fromkeys(_names(options), _origin("sweep")))
     preset: PresetName = values.get("preset") or _default_preset(values, gpus_found=gpus_found)
     options = PRESETS[preset]

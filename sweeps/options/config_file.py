@@ -15,6 +15,7 @@ from betavae.parts import field_of_part, split_field
 from betavae.records.record import READ_FORMATS, SWEEP_FILE, formats_read
 from sweeps.options.fields import Option, flag, options_of
 from sweeps.options.options import GROUPS
+from sweeps.options.recorded import recorded_options
 from sweeps.options.studies import study_file, study_names
 from sweeps.search.space import value_text
 
@@ -47,20 +48,12 @@ def _read(path: Path) -> dict[str, Any]:
     record = json.loads(text)
     if isinstance(record, dict) and record.get("format") not in READ_FORMATS:
         raise ValueError(f"it must be of format {formats_read()}, but is of {record.get('format')!r}.")
-    options = record.get("options") if isinstance(record, dict) else None
-    if not isinstance(options, dict) or not isinstance(options.get("sweep"), dict):
+    options = recorded_options(record) if isinstance(record, dict) else {}
+    if not isinstance(options.get("sweep"), dict):
         raise ValueError("the file does not hold the options of a sweep.")
     options["sweep"].pop("name", None)  # the folder of this name exists already
-    _put_in_decided(options, record.get("decided"))
     _leave_out_unused(options)
     return options
-
-
-def _put_in_decided(options: dict[str, Any], decided: object) -> None:
-    """Give the grace that the sweep's version decided on, which may not be today's default."""
-    search, grace = options.get("search"), decided.get("grace_steps") if isinstance(decided, dict) else None
-    if isinstance(search, dict) and search.get("scheduler") != "none" and search.get("grace_steps") is None and grace:
-        search["grace_steps"] = grace
 
 
 def _leave_out_unused(options: dict[str, Any]) -> None:

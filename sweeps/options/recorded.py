@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from betavae.config import PARTS, parameters_by_name
@@ -35,15 +34,17 @@ def options_from_dict(groups: Mapping[str, Any]) -> Options:
     return Options(**values, space=Space({name: _read_axis(name, value) for name, value in groups[_SPACE].items()}))
 
 
-def options_of_record(record: Mapping[str, Any]) -> Options:
-    """Return the options of a sweep's record, with the grace that its version decided on.
+def recorded_options(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a sweep's record, by group.
 
-    Raises:
-        InputError: As `options_from_dict`.
+    A grace that nobody asked for is the one that its version decided on: today's default may be another.
     """
-    grace = record.get("decided", {}).get("grace_steps")
-    options = options_from_dict(record.get("options", {}))
-    return replace(options, decided_grace=grace if isinstance(grace, int) else None)
+    options, decided = record.get("options"), record.get("decided")
+    groups = dict(options) if isinstance(options, Mapping) else {}
+    search, grace = groups.get("search"), decided.get("grace_steps") if isinstance(decided, Mapping) else None
+    if isinstance(search, Mapping) and search.get("scheduler") != "none" and search.get("grace_steps") is None:
+        groups["search"] = {**search, "grace_steps": grace}
+    return groups
 
 
 def options_to_dict(options: Options) -> dict[str, dict[str, Any]]:

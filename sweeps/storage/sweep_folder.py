@@ -28,7 +28,7 @@ from betavae.records.trial import PARAMS_FILE, Trial, Trials, by_dataset
 from betavae.report.settings import settings_of
 from sweeps.invocation import words_of_command, words_to_type
 from sweeps.options.options import Options
-from sweeps.options.recorded import options_from_dict, options_to_dict
+from sweeps.options.recorded import options_from_dict, options_to_dict, recorded_options
 from sweeps.search.plan import check_resume, confirming_seed, search_seed
 from sweeps.storage.lease import Lease
 from sweeps.storage.locations import child_location, full_location
@@ -310,7 +310,7 @@ def check_resumable(options: Options, *, data: Mapping[str, FactorImages]) -> No
     assert options.sweep.resume is not None
     with local_copy(options.sweep.resume, is_sweep_file) as mirror:
         record = read_record(mirror.local)
-    check_resume(options, options_from_dict(record.get("options", {})))
+    check_resume(options, options_from_dict(recorded_options(record)))
     for name, images in data.items():
         fingerprint = record.get("data", {}).get(name, {}).get("sha256", "unknown")
         if fingerprint != images.fingerprint:

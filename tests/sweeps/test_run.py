@@ -323,7 +323,8 @@ def test_no_trial_is_stopped_before_scores_rank_trials(words: str, grace: int) -
 
 def test_a_resumed_sweep_keeps_its_grace(tmp_path: Path, small_data: DSprites) -> None:
     """Fails where a later version, whose default is another, would judge its trials at other steps."""
-    create(tmp_path, small_data, name="s").close()
+    words = ["--scheduler", "asha", "--results", str(tmp_path), "--name", "s"]
+    SweepFolder.create(parse_options(words, gpus_found=0), data={"dsprites": small_data}, arguments=words).close()
     record = read_record(tmp_path / "s")
     before = parse_options(["--resume", str(tmp_path / "s")], gpus_found=0).grace_steps
     assert record["decided"]["grace_steps"] == before
