@@ -61,8 +61,9 @@ class SweepOptions:
     config: Path | None = option(None, is_recorded=False, metavar="FILE")
     """Read options from this file: TOML with the option names of this help, with or without tables; or the `sweep.json`
     of a sweep, to run the same sweep again. Or read a study that comes with this package, by its name: `beta-tcvae`,
-    `beta-tcvae-batch-128`, `beta-tcvae-choice`, `beta-tcvae-few-latents`, `beta-tcvae-relaxed`, `beta-tcvae-starts`,
-    `beta-tcvae-straight`, `beta-vae`, `beta-vae-relaxed`, `search`. The command line overrides the file."""
+    `beta-tcvae-batch-128`, `beta-tcvae-choice`, `beta-tcvae-few-latents`, `beta-tcvae-label-free`,
+    `beta-tcvae-relaxed`, `beta-tcvae-starts`, `beta-tcvae-straight`, `beta-vae`, `beta-vae-relaxed`, `search`. The
+    command line overrides the file."""
 
     dry_run: bool = option(False, is_recorded=False)
     """Print every option with its origin, and an estimate of time and disk space from three seconds of training. Start
