@@ -138,7 +138,7 @@ def tried_fields(configs: Sequence[TrialConfig]) -> list[str]:
     parameters of one name.
     """
     names = dict.fromkeys(name for config in configs for name in config.to_dict())
-    return [name for name in _ordered(names) if _is_tried(name) and _differing_parts(configs, name)]
+    return [name for name in ordered_fields(names) if _is_tried(name) and _differing_parts(configs, name)]
 
 
 def compared_fields(configs: Sequence[TrialConfig]) -> list[str]:
@@ -177,7 +177,13 @@ def shown_fields(configs: Sequence[TrialConfig]) -> list[str]:
             if each.limits.is_shown or (each.limits.is_shown_if_set and config.value(name) != each.default):
                 names.add(name)
         names.update(config.objective.shown_values())
-    return _ordered(names)
+    return ordered_fields(names)
+
+
+def ordered_fields(names: Iterable[str]) -> list[str]:
+    """Sort names in a config's order: parts, their parameters, then the parameters of every trial."""
+    order = [*PARTS, *parameters_by_name()]
+    return sorted(names, key=order.index)
 
 
 def table_fields(configs: Sequence[TrialConfig]) -> list[str]:
@@ -232,12 +238,6 @@ def _differing_parts(configs: Sequence[TrialConfig], name: str) -> list[str]:
             owners = [part.name for part in config.parts.values() if name in parameters_of(type(part))]
             values.setdefault("".join(owners), set()).add(config.value(name))
     return [owner for owner, different in values.items() if len(different) > 1]
-
-
-def _ordered(names: Iterable[str]) -> list[str]:
-    """Sort names in a config's order: parts, their parameters, then the parameters of every trial."""
-    order = [*PARTS, *parameters_by_name()]
-    return sorted(names, key=order.index)
 
 
 def _is_tried(name: str) -> bool:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from betavae.columns import field_column, report_column, shown_fields
+from betavae.columns import field_column, ordered_fields, report_column, shown_fields
 from betavae.config import TrialConfig
 from betavae.records.trial import ERROR_FILE, PlannedTrial, Trial, by_dataset, num_ended, ranked
 from betavae.text import one_line, printable
@@ -172,9 +172,8 @@ class TerminalLog(Logger):
 
 
 def _describe_config(config: TrialConfig, varied_fields: Sequence[str]) -> str:
-    """Return the sweep's other varied fields that the config has, then the config's main fields, in columns."""
-    main_fields = shown_fields([config])
-    names = dict.fromkeys((*(name for name in varied_fields if name not in main_fields), *main_fields))
+    """Return the config's main fields and those that vary in the sweep, in columns."""
+    names = ordered_fields({*varied_fields, *shown_fields([config])})
     columns = [(field_column(name), config.value(name)) for name in names]
     return " ".join(
         f"{column.symbol} {column.write(value):<{_width(value)}}" for column, value in columns if value is not None

@@ -76,6 +76,14 @@ def test_a_line_of_a_trial_leaves_out_what_its_objective_does_not_have() -> None
     assert line.split() == ["objective", "beta-vae", "beta", "4", "z", "10", "lr", "0.001"]
 
 
+def test_the_lines_of_trials_have_the_same_order_where_one_trial_has_a_default() -> None:
+    """Fails if fields that vary, but that the trial's own line would not have, come first."""
+    plain = MIXED[3].config
+    rotated = replace(plain, rotate_until=plain.steps, rotate_every=plain.steps)
+    lines = [_describe_config(config, ("rotate_until",)).split() for config in (plain, rotated)]
+    assert lines[0] == [*lines[1][:-1], "0"]
+
+
 def on_blocks(of_dsprites: Trial) -> Trial:
     return replace(of_dsprites, config=replace(of_dsprites.config, dataset=BlocksDataset()))
 
