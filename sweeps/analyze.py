@@ -175,11 +175,12 @@ def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
     Raises:
         InputError: If `--udr-among setting` is given and no setting has two trials.
     """
-    if options.select is None and sweep.select is not None:
-        among = as_among(sweep.udr_among)
-        options = replace(options, select=sweep.select, udr_among=among)
-    if options.select == sweep.select and options.udr_min_kl is None:
-        options = replace(options, udr_min_kl=sweep.udr_min_kl)
+    if options.select is None:
+        options = replace(options, select=sweep.select)
+    if options.select == sweep.select:
+        among = options.udr_among or as_among(sweep.udr_among)
+        min_kl = sweep.udr_min_kl if options.udr_min_kl is None else options.udr_min_kl
+        options = replace(options, udr_among=among, udr_min_kl=min_kl)
     if options.udr_among == "setting" and len({trial.setting for trial in sweep.trials}) == len(sweep.trials):
         raise InputError("--udr-among setting needs a setting with two trials or more; give --udr-among all.")
     if options.exact is None and replace(options, select=sweep.select).is_label_free:

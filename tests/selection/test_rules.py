@@ -117,7 +117,10 @@ def test_udr_among_the_seeds_of_a_setting(sweep: Sweep) -> None:
 def test_udr_leaves_out_latents_by_the_kl_that_a_sweep_records(sweep: Sweep) -> None:
     """All latents have about 1.5 nats. The analysis takes the limit from the sweep's record, with its rule."""
     recorded = {"select": "udr", "udr_among": "all", "udr_min_kl": 2}
-    options = _completed(ReportOptions(), replace(sweep, record={"options": {"report": recorded}}))
+    of_record = replace(sweep, record={"options": {"report": recorded}})
+    options = _completed(ReportOptions(), of_record)
+    assert _completed(ReportOptions(select="udr"), of_record) == options
+    assert _completed(ReportOptions(select="udr-lasso"), of_record) == ReportOptions(select="udr-lasso", exact=0)
     rule = rule_of(options, sweep.trials)
     assert rule == find_rule("udr", among="all", min_kl=2.0)
     assert set(rule.choose(sweep.trials).scores.values()) == {0.0}
