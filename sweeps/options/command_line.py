@@ -72,8 +72,10 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         words = words_of(line_values["config"])
         check_no_secrets(words)
         file_values = _parse(_sweep_parser(), words)
+    base = _base_options(with_overrides(file_values, line_values), gpus_found=gpus_found)
+    file_values = _without_unused(base, file_values, line_values)
     values = with_overrides(file_values, line_values)
-    options = _with_values(_base_options(values, gpus_found=gpus_found), values)
+    options = _with_values(base, values)
     origins: Mapping[str, Origin] = options.origins
     origins = with_overrides(origins, dict.fromkeys(file_values, _origin("file")))
     origins = with_overrides(origins, dict.fromkeys(line_values, _origin("command line")))
@@ -85,7 +87,7 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         options = _with_choice(options, origins)
     with errors_naming_flags():
         for name in values:
-            if name in options.space.axes:
+            if name in options.space.axes and not (name not in line_values and _kind_of(name) in line_values):
                 _check_owned(options.space, name)
         for given in (file_values, line_values):
             _check_not_replaced(options.space, given)
@@ -318,6 +320,26 @@ def _names(options: Options) -> list[str]:
     return [*fixed_names, *options.space.axes]
 
 
+def _without_unused(base: Options, file_values: Mapping[str, Any], line_values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's values without those that do nothing and are no mistake.
+
+    A record holds every option. A study may hold what belongs to another option, which the command line turns off.
+    """
+    values = with_overrides(file_values, line_values)
+    with errors_naming_flags():
+        unused = _with_values(base, values).unused if file_values else {}
+    return {
+        name: value
+        for name, value in file_values.items()
+        if name not in unused or name in line_values or not (_is_of_record(values) or unused[name][0] in line_values)
+    }
+
+
+def _is_of_record(values: Mapping[str, Any]) -> bool:
+    """Return whether `--config` is a sweep's record, which has all that is not the default."""
+    return Path(values.get("config", "")).suffix == ".json"
+
+
 def _with_values(base: Options, values: Mapping[str, Any]) -> Options:
     groups = {group: _group_with_values(getattr(base, group), values) for group in GROUPS}
     names = [name for name in (*PARTS, *parameters_by_name()) if name != "seed"]
@@ -326,8 +348,7 @@ def _with_values(base: Options, values: Mapping[str, Any]) -> Options:
     own = base.space.axes.get("eval_every")
     if own is None or "eval_every" in values or "steps" not in values:
         return options
-    is_complete = Path(values.get("config", "")).suffix == ".json"  # a record, which has all that is not the default
-    if not is_complete and max(ends(own)) <= min(ends(values["steps"])):
+    if not _is_of_record(values) and max(ends(own)) <= min(ends(values["steps"])):
         return options
     space = Space({name: axis for name, axis in options.space.axes.items() if name != "eval_every"})
     origins = {name: origin for name, origin in options.origins.items() if name != "eval_every"}
@@ -345,19 +366,16 @@ def _with_choice(options: Options, origins: Mapping[str, Origin]) -> Options:
 
 
 def _check_owned(space: Space, name: str) -> None:
-    """Refuse an axis that is given but owned by none of the space's parts.
+    """Refuse a parameter that is given but owned by none of the space's parts.
 
     Raises:
         InputError: Naming the parts that own the parameter.
     """
     part, own_name = split_field(name)
-    if name in PARTS or (not part and space.axis(name) is not None):
+    kind = _kind_of(name)
+    if kind is None or (not part and space.axis(name) is not None):
         return
-    kind, owners = next(
-        (kind, owners)
-        for kind, table in PARTS.items()
-        if (owners := [part.name for part in table.values() if own_name in parameters_of(part)])
-    )
+    owners = [owner for owner, each in PARTS[kind].items() if own_name in parameters_of(each)]
     chosen = space.names_of(kind)
     if part in chosen:
         return
@@ -367,6 +385,13 @@ def _check_owned(space: Space, name: str) -> None:
         raise InputError(f"{start} {part}, {end} add {part} to --{kind}.")
     choices = " or ".join([*([", ".join(owners[:-1])] if owners[:-1] else []), owners[-1]])
     raise InputError(f"{start} {choices}, {end} choose {'an' if kind[0] in 'ao' else 'a'} {kind} that has it.")
+
+
+def _kind_of(name: str) -> str | None:
+    """Return the kind of the parts that own a parameter: `objective` of `beta`; None of one that every trial has."""
+    own_name = split_field(name)[1]
+    owning = (kind for kind, table in PARTS.items() if any(own_name in parameters_of(part) for part in table.values()))
+    return next(owning, None)
 
 
 def _check_not_replaced(space: Space, given: Mapping[str, Any]) -> None:

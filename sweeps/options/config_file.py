@@ -52,24 +52,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(options.get("sweep"), dict):
         raise ValueError("the file does not hold the options of a sweep.")
     options["sweep"].pop("name", None)  # the folder of this name exists already
-    _leave_out_unused(options)
     return options
-
-
-def _leave_out_unused(options: dict[str, Any]) -> None:
-    """Leave out what a record holds, as it holds every option, though it has no effect, and would be refused."""
-    search, space = options.get("search"), options.get(_SPACE)
-    if isinstance(search, dict) and search.get("search") != "optuna":
-        search.pop("sampler", None)
-    if not isinstance(space, dict):
-        return
-    if space.get("rotate_until") == [0]:
-        space.pop("rotate_every", None)
-    if space.get("starts") == [1]:
-        space.pop("start_steps", None)
-    for name, each in parameters_by_name().items():
-        if each.limits.is_shown_if_set and space.get(name) == [each.default]:
-            del space[name]  # another objective may be asked for, which does not have it
 
 
 def _options_by_name() -> dict[str, Option | None]:

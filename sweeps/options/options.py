@@ -63,7 +63,8 @@ class SweepOptions:
     of a sweep, to run the same sweep again. Or read a study that comes with this package, by its name: `beta-tcvae`,
     `beta-tcvae-batch-128`, `beta-tcvae-choice`, `beta-tcvae-few-latents`, `beta-tcvae-label-free`,
     `beta-tcvae-relaxed`, `beta-tcvae-starts`, `beta-tcvae-straight`, `beta-vae`, `beta-vae-relaxed`, `search`. The
-    command line overrides the file."""
+    command line overrides the file; the file's values of what it turns off, or of a part that it replaces, have no
+    effect."""
 
     dry_run: bool = option(False, is_recorded=False)
     """Print every option with its origin, and an estimate of time and disk space from three seconds of training. Start
@@ -247,9 +248,14 @@ class ReportOptions:
                 raise InputError(f"--scores must be some of {', '.join(known)}, but got {name!r}.")
         if self.select is not None and self.select not in rule_names():
             raise InputError(f"--select must be one of {', '.join(rule_names())}, but got {self.select!r}.")
-        for name in ("udr_among", "udr_min_kl"):
-            if getattr(self, name) is not None and self.select not in (UdrRule.name, UdrLassoRule.name):
-                raise InputError(f"{flag(name)} needs --select udr or udr-lasso; leave it out, or give that too.")
+        for name in _OF_UDR:
+            if getattr(self, name) is not None and not self.is_udr:
+                raise InputError(f"{flag(name)} needs {_UDR_IN_WORDS}; leave it out, or give that too.")
+
+    @property
+    def is_udr(self) -> bool:
+        """Whether the rule is one of UDR."""
+        return self.select in (UdrRule.name, UdrLassoRule.name)
 
     @property
     def chosen_by_score(self) -> str | None:
@@ -337,6 +343,19 @@ class Options:
     confirm: ConfirmOptions = field(default_factory=ConfirmOptions)
     report: ReportOptions = field(default_factory=ReportOptions)
     origins: Mapping[str, Origin] = field(default_factory=dict, compare=False)
+
+    @property
+    def unused(self) -> dict[str, tuple[str, str]]:
+        """The options that do nothing beside the others, each with the option that it needs, by name and in words."""
+        is_rotated = any(ends(self.space.axis("rotate_until") or (0,)))
+        options = {
+            "sampler": ("search", "--search optuna", self.search.search == "optuna"),
+            "grace_steps": ("scheduler", "a --scheduler", self.search.scheduler != "none"),
+            "rotate_every": ("rotate_until", "--rotate-until", is_rotated),
+            "start_steps": ("starts", "--starts of 2 or more", self.space.has_starts),
+            **dict.fromkeys(_OF_UDR, ("select", _UDR_IN_WORDS, self.report.is_udr)),
+        }
+        return {name: (by, needed) for name, (by, needed, is_used) in options.items() if not is_used}
 
     @property
     def varied_fields(self) -> tuple[str, ...]:
@@ -513,25 +532,9 @@ class Options:
                 f"--trials must be at most {num_points} with --repeats, the number of configurations, but got "
                 f"{self.search.trials}."
             )
-        self._check_used("sampler", self.search.search == "optuna", "--search optuna")
-        self._check_used("grace_steps", self.search.scheduler != "none", "a --scheduler")
-        is_rotated = any(ends(self.space.axis("rotate_until") or (0,)))
-        self._check_used("rotate_every", is_rotated, "--rotate-until", by="rotate_until")
-        self._check_used("start_steps", self.space.has_starts, "--starts of 2 or more", by="starts")
-
-    def _check_used(self, name: str, is_used: bool, needed: str, *, by: str = "") -> None:
-        """Refuse an option that is given and would do nothing, but for that of a file which the command line turns off.
-
-        Args:
-            name: The option.
-            is_used: Whether it does something.
-            needed: What it needs, in words.
-            by: The name of the option that turns it off.
-        """
-        if self.origins.get(name) == "file" and self.origins.get(by) == "command line":
-            return
-        if not is_used and self.origins.get(name) in ("file", "command line"):
-            raise InputError(f"{flag(name)} needs {needed}; leave it out, or give that too.")
+        for name, (_, needed) in self.unused.items():
+            if self.origins.get(name) in ("file", "command line"):
+                raise InputError(f"{flag(name)} needs {needed}; leave it out, or give that too.")
 
 
 GROUPS: Mapping[str, type] = {
@@ -544,6 +547,8 @@ GROUPS: Mapping[str, type] = {
 """By attribute of `Options`, the class of each group of fixed options. The other options are a trial's parts and
 parameters, in `space`."""
 
+
+_OF_UDR, _UDR_IN_WORDS = ("udr_among", "udr_min_kl"), "--select udr or udr-lasso"
 
 _EXACT = "mig_exact"
 """The score that `--exact` takes."""

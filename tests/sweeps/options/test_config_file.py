@@ -7,7 +7,7 @@ import pytest
 from betavae.errors import InputError
 from betavae.records.record import FORMAT
 from sweeps.options.command_line import parse_options
-from sweeps.options.fields import options_of
+from sweeps.options.fields import flag, options_of
 from sweeps.options.options import Options, SweepOptions
 from sweeps.options.recorded import options_to_dict
 from sweeps.options.studies import study_names
@@ -89,34 +89,64 @@ def test_the_record_of_a_sweep_asks_for_the_grace_that_its_version_decided_on(tm
     parse("--config", record).check()
 
 
-def test_the_record_of_a_sweep_gives_another_objective_what_it_can_have(tmp_path: Path) -> None:
-    """A record holds every parameter of its objective, which another objective may not have."""
-    record = tmp_path / "sweep.json"
-    for alpha, refusal in (((), None), (("--alpha", 0.5), "--alpha needs --objective beta-tcvae, but got beta-vae")):
-        asked = parse("--objective", "beta-tcvae", "--beta", 3, *alpha)
+def test_another_objective_leaves_out_what_it_does_not_have(tmp_path: Path) -> None:
+    """A file cannot leave out what belongs to its own objective; what the command line gives is refused."""
+    study, record = tmp_path / "study.toml", tmp_path / "sweep.json"
+    for words in ("--beta 3", "--beta 3 --alpha 0.5", "--beta-tcvae.beta 4 --alpha 0.5@20,1@40"):
+        asked = parse("--objective", "beta-tcvae", *words.split())
         record.write_text(json.dumps({"format": FORMAT, "options": options_to_dict(asked)}))
         assert parse("--config", record).space == asked.space
-        if refusal is None:
-            assert parse("--config", record, "--objective", "beta-vae").space.axis("beta") == (3.0,)
-        else:
-            with pytest.raises(InputError, match=refusal):
-                parse("--config", record, "--objective", "beta-vae")
+        again = parse("--config", record, "--objective", "factor-vae", "--gamma", 20)
+        assert again.space == parse("--objective", "factor-vae", "--gamma", 20).space
+        assert {"beta", "alpha"}.isdisjoint(again.space.axes)
+    study.write_text('objective = "beta-tcvae"\nbeta = 3\nalpha = 0.5')
+    assert parse("--config", study, "--objective", "beta-vae").space.axis("beta") == (3.0,)
+    for words in ("--objective beta-vae --alpha 0.5", "--alpha 0.5 --objective beta-vae --beta 3"):
+        with pytest.raises(InputError, match="--alpha needs --objective beta-tcvae, but got beta-vae"):
+            parse("--config", study, *words.split())
+    study.write_text('objective = "beta-vae"\nalpha = 0.5')
+    with pytest.raises(InputError, match="--alpha needs --objective beta-tcvae, but got beta-vae"):
+        parse("--config", study)
 
 
 @pytest.mark.parametrize(
-    ("on", "off"),
-    [("--rotate-until 600 --rotate-every 50", "--rotate-until 0"), ("--starts 3 --start-steps 60", "--starts 1")],
+    ("on", "off", "left"),
+    [
+        ("--rotate-until 600 --rotate-every 50", "--rotate-until 0", "--rotate-every 50"),
+        ("--starts 3 --start-steps 60", "--starts 1", "--start-steps 60"),
+        ("--search optuna --trials 4 --sampler gp", "--search random --trials 4", "--sampler gp"),
+        ("--scheduler asha --grace-steps 300", "--scheduler none", "--grace-steps 300"),
+        ("--select udr --udr-min-kl 0.05", "--select mig_exact --rank-by elbo", "--udr-min-kl 0.05"),
+        ("--select udr-lasso --udr-among all", "--select cross-mig", "--udr-among all"),
+    ],
 )
-def test_a_record_is_run_again_without_what_the_command_line_turns_off(tmp_path: Path, on: str, off: str) -> None:
-    """The record holds what belongs to it, too, which is refused where nothing turns it off."""
-    record = tmp_path / "sweep.json"
-    record.write_text(json.dumps({"format": FORMAT, "options": options_to_dict(parse(*on.split()))}))
-    again = parse("--config", record, *off.split())
+@pytest.mark.parametrize("is_record", [True, False])
+def test_a_file_is_used_without_what_the_command_line_turns_off(
+    tmp_path: Path, on: str, off: str, left: str, *, is_record: bool
+) -> None:
+    """The file holds what belongs to it, too, which is refused where nothing turns it off."""
+    file, name = tmp_path / ("sweep.json" if is_record else "study.toml"), options_in(left)[0][0]
+    record = json.dumps({"format": FORMAT, "options": options_to_dict(parse(*on.split()))})
+    file.write_text(record if is_record else toml_of(on))
+    again = parse("--config", file, *off.split())
     again.check()
-    name, value = off.removeprefix("--").replace("-", "_").split()
-    assert again.space.axis(name) == (int(value),)
-    with pytest.raises(InputError, match="leave it out, or give that too"):
-        parse("--config", record, *off.split(), *on.split()[2:]).check()
+    assert name not in again.origins
+    assert options_to_dict(again) == options_to_dict(parse(*off.split()))
+    with pytest.raises(InputError, match=f"^{flag(name)} needs .*; leave it out, or give that too"):
+        parse("--config", file, *off.split(), *left.split()).check()
+    if not is_record:
+        file.write_text(toml_of(f"{off} {left}"))
+        with pytest.raises(InputError, match=f"^{flag(name)} needs .*; leave it out, or give that too"):
+            parse("--config", file).check()
+
+
+def options_in(words: str) -> list[tuple[str, str]]:
+    pairs = [each.split() for each in words.removeprefix("--").split(" --")]
+    return [(name.replace("-", "_"), value) for name, value in pairs]
+
+
+def toml_of(words: str) -> str:
+    return "\n".join(f"{name} = {json.dumps(value)}" for name, value in options_in(words))
 
 
 def test_an_empty_list_is_the_option_without_a_value(tmp_path: Path) -> None:
