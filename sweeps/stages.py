@@ -92,14 +92,14 @@ def run_stages(
         resources: The resources of the sweep.
         interruption: The process's signals. After a signal, no further stage starts.
     """
-    options, count = folder.options, folder.options.confirm.confirm
+    options, count = folder.options, folder.options.confirm.confirm or 0
     confirmation_result = StageResult(folder.trials(folder.confirmation))
-    completion = {SEARCH_FOLDER: False} | ({} if count is None else {CONFIRM_FOLDER: False})
+    completion = {SEARCH_FOLDER: False} | ({CONFIRM_FOLDER: False} if count else {})
     with _LazyRay(folder, data, resources=resources, interruption=interruption) as ray:
         search = search_stage(options, folder.search, num_known_trials=len(known_trials.read))
         search_result = ray.run(search, known_trials)
         completion[SEARCH_FOLDER] = _has_ended(search, search_result.trials)
-        if count is not None and completion[SEARCH_FOLDER] and interruption.signal is None:
+        if count and completion[SEARCH_FOLDER] and interruption.signal is None:
             configs = folder.choose(count, partial(_rated, search_result.trials.read, folder, data))
             trials = confirming_trials(options, configs)
             confirmation = confirmation_stage(options, folder.confirmation, trials)

@@ -64,7 +64,7 @@ def describe_plan(
         *(f"data       {describe_data(name, images)}" for name, images in data.items()),
         f"results    {location}",
     ]
-    if options.confirm.confirm is not None:
+    if options.confirm.confirm:
         best = f"the best {options.confirm.confirm}{' of each data set' if len(data) > 1 else ''}"
         lines.insert(4, f"confirm    {best}, with {options.num_seeds} new seeds each")
     if known_trials:

@@ -191,9 +191,9 @@ class SearchOptions:
 class ConfirmOptions:
     """The confirmation: train the best configurations again, with seeds that took no part in their selection."""
 
-    confirm: int | None = option(None, least=1, resume="raise")
+    confirm: int | None = option(None, least=0, resume="raise")
     """After the search, train this many of the best configurations of each data set again for all steps, each with the
-    same `--seeds` new seeds. The result of a configuration is its median score over these seeds."""
+    same `--seeds` new seeds. The result of a configuration is its median score over these seeds. Default: 0, none."""
 
     seeds: int | None = option(None, least=1, most=MAX_SEEDS, resume="raise")
     """With `--confirm`: number of new seeds of each configuration. Default: 5."""
@@ -353,6 +353,7 @@ class Options:
             "grace_steps": ("scheduler", "a --scheduler", self.search.scheduler != "none"),
             "rotate_every": ("rotate_until", "--rotate-until", is_rotated),
             "start_steps": ("starts", "--starts of 2 or more", self.space.has_starts),
+            "seeds": ("confirm", "--confirm", bool(self.confirm.confirm)),
             **dict.fromkeys(_OF_UDR, ("select", _UDR_IN_WORDS, self.report.is_udr)),
         }
         return {name: (by, needed) for name, (by, needed, is_used) in options.items() if not is_used}
@@ -505,7 +506,7 @@ class Options:
                 )
 
     def _check_confirm(self) -> None:
-        if self.confirm.seeds is not None and self.confirm.confirm is None:
+        if self.confirm.seeds is not None and not self.confirm.confirm:
             raise InputError(
                 f"--seeds {self.confirm.seeds} needs --confirm, the number of configurations to confirm; to train "
                 "every configuration of the search with several seeds, give --repeats."

@@ -120,7 +120,7 @@ def check_resume(new: Options, old: Options) -> None:
 
 
 def _check_confirmation(new: Options, old: Options) -> None:
-    if old.confirm.confirm is None:
+    if not old.confirm.confirm:
         return
     counts = {"confirm": (old.confirm.confirm, new.confirm.confirm), "seeds": (old.num_seeds, new.num_seeds)}
     for name, (old_count, new_count) in counts.items():

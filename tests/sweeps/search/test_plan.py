@@ -244,7 +244,14 @@ def test_a_record_whose_options_were_changed_is_refused_in_a_sentence(group: str
 
 @pytest.mark.parametrize(
     ("known", "after", "message"),
-    [((2, 5), (1, 5), "--confirm"), ((2, 5), (2, 4), "--seeds"), ((None, 5), (1, 2), None), ((1, 5), (2, 6), None)],
+    [
+        ((2, 5), (1, 5), "--confirm"),
+        ((2, 5), (2, 4), "--seeds"),
+        ((None, 5), (1, 2), None),
+        ((0, None), (1, 2), None),
+        ((2, 5), (0, 5), "--confirm"),
+        ((1, 5), (2, 6), None),
+    ],
 )
 def test_a_confirmation_can_only_grow(
     known: tuple[int | None, int], after: tuple[int, int], message: str | None
