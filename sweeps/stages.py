@@ -92,7 +92,7 @@ def run_stages(
         resources: The resources of the sweep.
         interruption: The process's signals. After a signal, no further stage starts.
     """
-    options, count = folder.options, folder.options.confirm.confirm or 0
+    options, count = folder.options, folder.options.confirm.confirm
     confirmation_result = StageResult(folder.trials(folder.confirmation))
     completion = {SEARCH_FOLDER: False} | ({CONFIRM_FOLDER: False} if count else {})
     with _LazyRay(folder, data, resources=resources, interruption=interruption) as ray:

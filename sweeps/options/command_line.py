@@ -87,7 +87,7 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         options = _with_choice(options, origins)
     with errors_naming_flags():
         for name in values:
-            if name in options.space.axes and not (name not in line_values and _kind_of(name) in line_values):
+            if name in options.space.axes and (name in line_values or _kind_of(name) not in line_values):
                 _check_owned(options.space, name)
         for given in (file_values, line_values):
             _check_not_replaced(options.space, given)
@@ -331,7 +331,7 @@ def _without_unused(base: Options, file_values: Mapping[str, Any], line_values: 
     return {
         name: value
         for name, value in file_values.items()
-        if name not in unused or name in line_values or not (_is_of_record(values) or unused[name][0] in line_values)
+        if name not in unused or not (_is_of_record(values) or unused[name][0] in line_values)
     }
 
 

@@ -250,7 +250,7 @@ class ReportOptions:
             raise InputError(f"--select must be one of {', '.join(rule_names())}, but got {self.select!r}.")
         for name in _OF_UDR:
             if getattr(self, name) is not None and not self.is_udr:
-                raise InputError(f"{flag(name)} needs {_UDR_IN_WORDS}; leave it out, or give that too.")
+                raise _unused_error(name, _UDR_IN_WORDS)
 
     @property
     def is_udr(self) -> bool:
@@ -535,7 +535,7 @@ class Options:
             )
         for name, (_, needed) in self.unused.items():
             if self.origins.get(name) in ("file", "command line"):
-                raise InputError(f"{flag(name)} needs {needed}; leave it out, or give that too.")
+                raise _unused_error(name, needed)
 
 
 GROUPS: Mapping[str, type] = {
@@ -563,6 +563,10 @@ def _needs_factors(name: str) -> bool:
     if name in METRICS:
         return METRICS[name].needs_factors
     return name in rule_names() and find_rule(name).needs_factors
+
+
+def _unused_error(name: str, needed: str) -> InputError:
+    return InputError(f"{flag(name)} needs {needed}; leave it out, or give that too.")
 
 
 def check_limits(group: Any) -> None:
