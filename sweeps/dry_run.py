@@ -150,7 +150,8 @@ def describe_options(options: Options) -> str:
     rows: list[tuple[str, str, str]] = [
         (flag(name), _option_text(value), options.origins.get(name, "default")) for name, value in values.items()
     ]
-    rows.append(("grace_steps in effect", str(options.grace_steps), "decided"))
+    if "grace_steps" not in options.unused:
+        rows.append(("grace_steps in effect", str(options.grace_steps), "decided"))
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     return "\n".join(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}".rstrip() for name, value, origin in rows)
 

@@ -74,6 +74,13 @@ def test_what_a_resumed_sweep_had_is_not_said_to_be_the_presets(tmp_path: Path) 
     assert (origins["--resume"], origins["--verbose"], origins["--seed"]) == ("line", "line", "default")
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "none"])
+def test_a_grace_is_in_effect_only_if_trials_may_be_stopped(scheduler: str) -> None:
+    words = ["--preset", "quick", "--scheduler", scheduler]
+    said = describe_options(parse_options(words, gpus_found=0))
+    assert ("grace_steps in effect" in said) is (scheduler == "asha")
+
+
 def test_more_steps_cost_more(small_data: DSprites) -> None:
     costs = [
         measure_costs(
