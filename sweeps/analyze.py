@@ -132,8 +132,6 @@ def analyze(
         prepare_process(num_threads=available_cores())
         data, problems = _open_data(sweep)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        if options.exact is None:
-            options = replace(options, exact=int(any(images.has_factors for images in data.values())))
         rule = rule_of(options, sweep.trials)
         selection: Selection | None = None
         if rule is not None:
@@ -143,7 +141,7 @@ def analyze(
             problems += not_scored
             if selection.score is not None and not selection.scores:
                 selection = None
-        models = models_to_score(sweep.with_selection(selection), options)
+        models = models_to_score(sweep.with_selection(selection), options, data=data)
         taken = take_model_scores(models, data, device=device, mirror=mirror)
         # again, to include the scores that were taken, and what a running sweep has added
         sweep = read_sweep(mirror.local).with_scores(taken.unwritten)
@@ -175,14 +173,14 @@ def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:
     Raises:
         InputError: If `--udr-among setting` is given and no setting has two trials.
     """
+    if options.udr_among == "setting" and len({trial.setting for trial in sweep.trials}) == len(sweep.trials):
+        raise InputError("--udr-among setting needs a setting with two trials or more; give --udr-among all.")
     if options.select is None:
         options = replace(options, select=sweep.select)
     if options.select == sweep.select:
         among = options.udr_among or as_among(sweep.udr_among)
         min_kl = sweep.udr_min_kl if options.udr_min_kl is None else options.udr_min_kl
         options = replace(options, udr_among=among, udr_min_kl=min_kl)
-    if options.udr_among == "setting" and len({trial.setting for trial in sweep.trials}) == len(sweep.trials):
-        raise InputError("--udr-among setting needs a setting with two trials or more; give --udr-among all.")
     if options.exact is None and replace(options, select=sweep.select).is_label_free:
         return replace(options, exact=0)
     return options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -73,12 +73,16 @@ class TakenScores:
     problems: list[str] = field(default_factory=list)
 
 
-def models_to_score(sweep: Sweep, options: ReportOptions) -> list[ScoredModel]:
+def models_to_score(sweep: Sweep, options: ReportOptions, *, data: Mapping[str, FactorImages]) -> list[ScoredModel]:
     """Return the models whose scores are asked for: the best of the search, and the confirmed ones at their end.
 
-    The numbers of the options hold for each data set.
+    The numbers of the options hold for each data set. By default `mig_exact` is taken where there are factors.
     """
-    return [model for part in sweep.by_dataset().values() for model in _models_of_part(part, options)]
+    models = []
+    for name, part in sweep.by_dataset().items():
+        exact = int(name in data and data[name].has_factors) if options.exact is None else options.exact
+        models += _models_of_part(part, replace(options, exact=exact))
+    return models
 
 
 def _models_of_part(sweep: Sweep, options: ReportOptions) -> list[ScoredModel]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from betavae.config import TrialConfig
+from betavae.config import Precision, TrialConfig
 from betavae.errors import InputError
 from betavae.files import parse_json, read_json
 from betavae.metrics import Score, Scores
@@ -294,8 +294,7 @@ def _read_planned(
             raise InputError(
                 f"{damage}; no checkpoint tells what it trained either. Delete {folder} to have it trained anew."
             ) from error
-        asked = record.get("options", {}).get("space", {}).get("precision", [history.config.precision])[0]
-        config = replace(history.config, precision=asked)
+        config = replace(history.config, precision=_asked_precision(history.config.precision, record))
         return PlannedTrial(int(identifier_of(folder)), config), (
             f"Trial {folder_in_sweep(folder)}: {damage}; its values are taken from its latest checkpoint.",
         )
@@ -306,6 +305,12 @@ def _read_planned(
             "to have it trained anew."
         )
     return planned, ()
+
+
+def _asked_precision(trained: Precision, record: Mapping[str, Any]) -> Precision:
+    """Return the precision that a sweep's record asks for in a trial that was trained in a decided one."""
+    asked = record.get("options", {}).get("space", {}).get("precision", [trained])
+    return trained if trained in asked else "auto"
 
 
 def _read_reports(folder: Path, history: History | None, rank_by: str) -> tuple[tuple[Report, ...], tuple[str, ...]]:

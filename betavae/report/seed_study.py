@@ -24,6 +24,7 @@ PUBLISHED: Mapping[float, Mapping[str, float]] = {
 
 _PUBLISHED_CONFIG = {
     "architecture": "conv3",
+    "likelihood": "bernoulli",
     "objective": "beta-vae",
     "latent_size": 64,
     "images": 10_000,

@@ -22,7 +22,7 @@ from betavae.records.checkpoint import (
     load_model,
     read_codes,
 )
-from betavae.records.trial import Trial
+from betavae.records.trial import Trial, by_dataset
 from betavae.records.weights import MODEL_FILE
 from betavae.selection.centrality import images_to_encode, model_centrality
 from betavae.selection.cross_mig import cross_mig
@@ -117,7 +117,7 @@ class CodesRule(Rule):
         groups: dict[Hashable, list[Trial]] = {}
         for trial in trials:
             if trial.trial_id in codes:
-                group = (trial.config.dataset, codes[trial.trial_id].rows.tobytes())
+                group = (trial.config.dataset.name, codes[trial.trial_id].rows.tobytes())
                 groups.setdefault(group, []).append(trial)
         scores: dict[str, float] = {}
         for compared in groups.values():
@@ -197,7 +197,7 @@ class ModelCentralityRule(Rule):
         problems: list[str] = []
         models = dict(_read(trials, lambda folder: load_model(folder, device), (CONFIG_FILE, MODEL_FILE), problems))
         scores: dict[str, float] = {}
-        for group in _by_dataset([trial for trial in trials if trial.trial_id in models]):
+        for group in by_dataset(trial for trial in trials if trial.trial_id in models).values():
             if len(group) > 1:
                 result = model_centrality(
                     [models[trial.trial_id] for trial in group], device=device, on_progress=on_progress
@@ -207,7 +207,7 @@ class ModelCentralityRule(Rule):
 
     def work(self, trials: Sequence[Trial]) -> int:
         """Return the number of images that models encode."""
-        return sum(images_to_encode(len(group)) for group in _by_dataset(trials))
+        return sum(images_to_encode(len(group)) for group in by_dataset(trials).values())
 
 
 RULES: dict[str, type[UdrRule] | type[CrossMigRule] | type[ModelCentralityRule]] = {
@@ -265,10 +265,3 @@ def _some_rows(codes: Codes) -> Codes:
     count = min(NUM_ROWS, len(codes.rows))
     drawn = np.sort(np.random.default_rng(_ROWS_SEED).choice(len(codes.rows), count, replace=False))
     return Codes(codes.rows[drawn], codes.mean[drawn], None if codes.logvar is None else codes.logvar[drawn])
-
-
-def _by_dataset(trials: Sequence[Trial]) -> list[list[Trial]]:
-    groups: dict[Hashable, list[Trial]] = {}
-    for trial in trials:
-        groups.setdefault(trial.config.dataset, []).append(trial)
-    return list(groups.values())

@@ -34,7 +34,8 @@ def check_loggers(options: Options) -> None:
 def chosen_loggers(options: SweepOptions) -> list[str]:
     """Return the names of the loggers that follow a sweep, each once: `--loggers`, or the defaults; then `--track`."""
     defaults = [name for name, logger in LOGGERS.items() if logger.is_default]
-    return list(dict.fromkeys((*(options.loggers or defaults), *(options.track or ()))))
+    chosen = defaults if options.loggers is None else options.loggers
+    return list(dict.fromkeys((*chosen, *(options.track or ()))))
 
 
 def _check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:

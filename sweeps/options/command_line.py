@@ -43,6 +43,8 @@ T = TypeVar("T")
 _POSITIONAL = "folder"
 _USAGE: Mapping[Command, str] = {"betavae-sweep": "[OPTION ...]", "betavae-analyze": "FOLDER [OPTION ...]"}
 
+_OF_CHOICE = ("rank_by", "select", "final_scores")
+
 _AXES = "Give one value, several values (--beta 1 4 16) or, for numbers, a range (--beta 1..32)."
 _PART_AXES = (
     f"{_AXES} With the name of a part before the option, the values are for that part alone (--beta-tcvae.beta 1 4)."
@@ -69,10 +71,12 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
     line_values = _parse(_sweep_parser(), arguments)
     file_values: dict[str, Any] = {}
     if "config" in line_values:
-        words = words_of(line_values["config"])
+        words = words_of(line_values["config"], given=line_values)
         check_no_secrets(words)
         file_values = _parse(_sweep_parser(), words)
     base = _base_options(with_overrides(file_values, line_values), gpus_found=gpus_found)
+    base, file_values = _without_trials_before_grid(base, file_values, line_values)
+    file_values = _without_derived_choice(base, file_values, line_values)
     file_values = _without_unused(base, file_values, line_values)
     values = with_overrides(file_values, line_values)
     options = _with_values(base, values)
@@ -89,7 +93,8 @@ def parse_options(arguments: Sequence[str], *, gpus_found: int) -> Options:
         for name in values:
             if name in options.space.axes and (name in line_values or _kind_of(name) not in line_values):
                 _check_owned(options.space, name)
-        for given in (file_values, line_values):
+        in_use = {name: value for name, value in file_values.items() if _kind_of(name) not in line_values}
+        for given in (in_use, line_values):
             _check_not_replaced(options.space, given)
         origins = {**origins, **_axis_origins(options.space, origins)}
         return replace(options, space=options.space.with_defaults().completed(), origins=origins)
@@ -318,6 +323,44 @@ def _names(options: Options) -> list[str]:
         if getattr(getattr(options, group), name) != getattr(getattr(defaults, group), name)
     ]
     return [*fixed_names, *options.space.axes]
+
+
+def _without_trials_before_grid(
+    base: Options, file_values: Mapping[str, Any], line_values: Mapping[str, Any]
+) -> tuple[Options, dict[str, Any]]:
+    """Return a preset and a file's values without the number of trials of a search in whose place a grid is given.
+
+    A grid has a number of its own, which `--trials` may lower.
+    """
+    values = dict(file_values)
+    if line_values.get("search") == "grid" and file_values.get("search", base.search.search) != "grid":
+        values.pop("trials", None)
+    given = with_overrides(values, line_values)
+    if given.get("search") == "grid" and base.search.search != "grid" and "trials" not in given:
+        origins = {name: origin for name, origin in base.origins.items() if name != "trials"}
+        base = replace(base, search=replace(base.search, trials=None), origins=origins)
+    return base, values
+
+
+def _without_derived_choice(
+    base: Options, file_values: Mapping[str, Any], line_values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return a record's values without the choice of models that followed from its other options.
+
+    A record holds what followed as it holds what was asked for. Where the command line changes the choice, it follows
+    anew.
+    """
+    values = dict(file_values)
+    if not _is_of_record(line_values) or line_values.keys().isdisjoint(_OF_CHOICE):
+        return values
+    with errors_naming_flags():
+        recorded = _with_values(base, values)
+        for derived in (("rank_by", "select"), ("rank_by",)):
+            asked = {name: value for name, value in values.items() if name not in derived}
+            again = _with_choice(_with_values(base, asked), dict.fromkeys(asked, _origin("file")))
+            if (again.search.rank_by, again.report.select) == (recorded.search.rank_by, recorded.report.select):
+                return asked
+    return values
 
 
 def _without_unused(base: Options, file_values: Mapping[str, Any], line_values: Mapping[str, Any]) -> dict[str, Any]:

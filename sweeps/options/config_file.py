@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +23,41 @@ from sweeps.search.space import value_text
 _SPACE = "space"
 
 
-def words_of(path: Path) -> list[str]:
+def words_of(path: Path, *, given: Collection[str] = ()) -> list[str]:
     """Return a file's options as command-line words, so that the same parser checks them.
 
     Args:
         path: A file; or the name of a study of this package, if no file has the name.
+        given: Names of options that override the file's. The grace on which a sweep decided for its steps and batch
+            size is left out if one of these is given.
 
     Raises:
-        InputError: If the file cannot be read, or holds a name that is not an option.
+        InputError: If the file cannot be read, or holds a name that is not an option, or one twice.
     """
     if (not path.exists() or path.is_dir()) and (study := study_file(str(path))) is not None:
         path = study
     try:
-        content = _read(path)
+        content = _read(path, keeps_grace={"steps", "batch_size"}.isdisjoint(given))
     except (OSError, ValueError) as error:
         studies = f" or one of the studies {', '.join(study_names())}" if isinstance(error, FileNotFoundError) else ""
         raise InputError(f"--config must be a TOML file or a {SWEEP_FILE}{studies}, but {path}: {error}") from error
-    return [word for name, value in _flatten(path, content) for word in _words(path, name, value)]
+    options = list(_flatten(path, content))
+    name, count = Counter(name for name, _ in options).most_common(1)[0] if options else ("", 0)
+    if count > 1:
+        raise InputError(f"{path} must give {name} once, with all of its values, but gives it {count} times.")
+    return [word for name, value in options for word in _words(path, name, value)]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, *, keeps_grace: bool) -> dict[str, Any]:
     text = path.expanduser().read_text()
     if path.suffix != ".json":
         return tomllib.loads(text)
     record = json.loads(text)
     if isinstance(record, dict) and record.get("format") not in READ_FORMATS:
         raise ValueError(f"it must be of format {formats_read()}, but is of {record.get('format')!r}.")
-    options = recorded_options(record) if isinstance(record, dict) else {}
+    options = {}
+    if isinstance(record, dict):
+        options = recorded_options(record if keeps_grace else {**record, "decided": {}})
     if not isinstance(options.get("sweep"), dict):
         raise ValueError("the file does not hold the options of a sweep.")
     options["sweep"].pop("name", None)  # the folder of this name exists already

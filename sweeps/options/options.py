@@ -387,7 +387,7 @@ class Options:
     @property
     def choosing_score(self) -> str | None:
         """The default of `--select`: the first of the final scores that can choose with labels; None if none can."""
-        return next((n for n in self._named_final_scores if n in rule_names() and METRICS[n].needs_factors), None)
+        return next((name for name in self._named_final_scores if name in METRICS and _can_choose(name)), None)
 
     @property
     def _named_final_scores(self) -> tuple[str, ...]:
@@ -527,15 +527,25 @@ class Options:
                 )
         if self.search.search != "grid" and self.search.trials is None:
             raise InputError(f"--search {self.search.search} needs --trials, the number of configurations to draw.")
-        num_points = self.space.num_points
-        if self.search.repeats is not None and num_points is not None and (self.search.trials or 0) > num_points:
-            raise InputError(
-                f"--trials must be at most {num_points} with --repeats, the number of configurations, but got "
-                f"{self.search.trials}."
-            )
+        self._check_num_trials()
         for name, (_, needed) in self.unused.items():
             if self.origins.get(name) in ("file", "command line"):
                 raise _unused_error(name, needed)
+
+    def _check_num_trials(self) -> None:
+        """Refuse more configurations than there are, where each is to be trained once, or with the same seeds."""
+        num_points, trials = self.space.num_points, self.search.trials
+        if num_points is None or trials is None or trials <= num_points:
+            return
+        if self.search.search == "grid":
+            seeds = "" if self.search.repeats else "; to train each configuration with several seeds, give --repeats"
+            raise InputError(
+                f"--trials must be at most {num_points}, the number of points of the grid, but got {trials}{seeds}."
+            )
+        if self.search.repeats is not None:
+            raise InputError(
+                f"--trials must be at most {num_points} with --repeats, the number of configurations, but got {trials}."
+            )
 
 
 GROUPS: Mapping[str, type] = {
@@ -563,6 +573,11 @@ def _needs_factors(name: str) -> bool:
     if name in METRICS:
         return METRICS[name].needs_factors
     return name in rule_names() and find_rule(name).needs_factors
+
+
+def _can_choose(metric: str) -> bool:
+    """Return whether a score chooses models with labels."""
+    return metric in rule_names() and METRICS[metric].needs_factors
 
 
 def _unused_error(name: str, needed: str) -> InputError:

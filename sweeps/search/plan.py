@@ -21,11 +21,7 @@ _FIRST_CONFIRMING = MAX_TRIALS
 
 
 def planned_trials(options: Options) -> list[PlannedTrial]:
-    """Return the trials of a grid or a random search, by number: each configuration with all of its seeds.
-
-    Raises:
-        InputError: If `--trials` exceeds the number of points of a grid.
-    """
+    """Return the trials of a grid or a random search, by number: each configuration with all of its seeds."""
     points, repeats = _points(options), options.search.repeats or 1
     return [
         PlannedTrial(index, trial_config(points[index // repeats], seed=search_seed(options, index)))
@@ -165,9 +161,5 @@ def _grid_points(space: Space, num_points: int | None, generator: np.random.Gene
     grid = [point for branch in space.branches() for point in branch.points()]
     if num_points is None:
         return grid
-    if num_points > len(grid):
-        raise InputError(
-            f"--trials must be at most {len(grid)}, the number of points of the grid, but got {num_points}; to train "
-            "each configuration with several seeds, give --repeats."
-        )
+    assert num_points <= len(grid)  # Options.check
     return [grid[index] for index in generator.permutation(len(grid))[:num_points]]

@@ -200,11 +200,10 @@ class Space:
 
     @property
     def num_points(self) -> int | None:
-        """Number of different points; None if an axis is a range."""
-        axes = [axis for branch in self.branches() for axis in branch.axes.values()]
-        if any(isinstance(axis, Range) for axis in axes):
-            return None
-        return sum(math.prod(len(ends(axis)) for axis in branch.axes.values()) for branch in self.branches())
+        """Number of different points; None if an axis is a range of numbers that are not whole."""
+        branches = [[_num_values(name, axis) for name, axis in branch.axes.items()] for branch in self.branches()]
+        counts = [[count for count in branch if count is not None] for branch in branches]
+        return sum(map(math.prod, counts)) if counts == branches else None
 
     def check(self) -> None:
         """Refuse a space with a point that no trial can have.
@@ -373,6 +372,13 @@ def _corners(branch: Branch) -> Iterator[Point]:
     together = [axis for axis in axes if axis[0][0] in _TOGETHER]
     for point in itertools.product(*together):
         yield {**first, **dict(point)}
+
+
+def _num_values(name: str, axis: Axis) -> int | None:
+    """Return the number of values of an axis; None if it is a range of numbers that are not whole."""
+    if not isinstance(axis, Range):
+        return len(axis)
+    return int(axis.high) - int(axis.low) + 1 if parameter_of_axis(name).kind is int else None
 
 
 def _extremes(name: str, axis: Axis) -> Values:

@@ -36,8 +36,8 @@ def test_it_takes_medians_of_the_last_scores_of_both_kinds(make_sweep) -> None:
     assert (other.config.value("beta"), other.num_seeds, other.published) == (5.0, 1, {})
 
 
-@pytest.mark.parametrize("other", [{"latent_size": 10}, {"lr": 1e-4}, {"batch_size": 16}])
-def test_what_was_published_is_shown_beside_nothing_else(make_sweep, other: dict[str, float]) -> None:
+@pytest.mark.parametrize("other", [{"latent_size": 10}, {"lr": 1e-4}, {"likelihood": "gaussian"}])
+def test_what_was_published_is_shown_beside_nothing_else(make_sweep, other: dict[str, object]) -> None:
     one, _ = reproduced(read_sweep(make_sweep(_on_first_images(TRIALS, **other))).trials)
     assert (one.own_rows["mig"], one.published) == (0.1, {})
 

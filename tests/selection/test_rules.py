@@ -13,7 +13,7 @@ from toy_parts import BlocksDataset
 
 from betavae.config import TrialConfig
 from betavae.data import DSprites
-from betavae.errors import UnknownNameError
+from betavae.errors import InputError, UnknownNameError
 from betavae.metrics import METRICS, Codes, Scores
 from betavae.models import VAE
 from betavae.records.checkpoint import CODES_FILE, CONFIG_FILE, load_model, read_history, write_checkpoint
@@ -131,6 +131,20 @@ def test_udr_leaves_out_latents_by_the_kl_that_a_sweep_records(sweep: Sweep) -> 
     assert selection_of(usual, {}).label == "UDR"
 
 
+def test_a_sweep_that_has_one_seed_of_each_setting_so_far_is_analysed_as_it_asks(sweep: Sweep) -> None:
+    """Only who asks for it now is refused: the sweep's other seeds are still to come."""
+    so_far = replace(
+        sweep,
+        trials=tuple(trial for trial in sweep.trials if trial.trial_id in "ac"),
+        record={"options": {"report": {"select": "udr", "udr_among": "setting"}}},
+    )
+    options = _completed(ReportOptions(), so_far)
+    assert (options.select, options.udr_among) == ("udr", "setting")
+    assert rule_of(options, so_far.trials).choose(so_far.trials).scores == {}
+    with pytest.raises(InputError, match="--udr-among setting needs a setting with two trials or more"):
+        _completed(ReportOptions(select="udr", udr_among="setting"), so_far)
+
+
 def on_blocks(sweep: Sweep, names: str) -> list[Trial]:
     """The trials of a sweep, those of some names as if they were of another data set."""
     return [
@@ -144,6 +158,18 @@ def test_models_of_one_data_set_are_compared(sweep: Sweep, name: str) -> None:
     """Fails if the odd one, the only model of its data set, is compared with those of the other."""
     alone = find_rule(name).choose([trial for trial in sweep.trials if trial.trial_id != ODD]).scores
     assert find_rule(name).choose(on_blocks(sweep, ODD)).scores == alone
+
+
+@pytest.mark.parametrize("name", ["udr", "cross-mig"])
+def test_models_that_were_trained_on_a_part_of_a_data_set_are_compared_with_the_others(sweep: Sweep, name: str) -> None:
+    trials = [
+        replace(trial, config=TrialConfig.from_dict({**trial.config.to_dict(), "images": 700 + number}))
+        for number, trial in enumerate(sweep.trials)
+    ]
+    scores = find_rule(name).choose(trials).scores
+    assert set(scores) == {*AGREEING, ODD}
+    assert scores == find_rule(name).choose(sweep.trials).scores
+    assert find_rule("model-centrality").work(trials) == find_rule("model-centrality").work(sweep.trials)
 
 
 def test_each_data_set_has_its_compared_trials_and_its_problem(sweep: Sweep, small_data: DSprites) -> None:

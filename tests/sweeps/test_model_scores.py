@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rich.progress import Progress
+from toy_parts import Blocks
 
 from betavae.data import DSprites
 from betavae.errors import InputError
@@ -30,7 +31,7 @@ def take(small_data: DSprites) -> Take:
     """Take scores of a sweep's models, and return the problems."""
 
     def take(folder: Path, *scores: str, top: int | None = None, exact: int = 0) -> list[str]:
-        models = models_to_score(read_sweep(folder), ReportOptions(scores=scores, top=top, exact=exact))
+        models = models_to_score(read_sweep(folder), ReportOptions(scores=scores, top=top, exact=exact), data={})
         return take_model_scores(models, {"dsprites": small_data}, device="cpu", mirror=Mirror(folder)).problems
 
     return take
@@ -171,10 +172,26 @@ def test_the_time_left_is_by_the_mean_speed_so_far() -> None:
     assert str(_TimeLeft().render(task)) == "0:04:30 left"
 
 
+def test_by_default_the_exact_score_is_taken_where_there_are_factors(
+    two_datasets: Path, small_data: DSprites, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Blocks, "has_factors", False)
+    data = {"dsprites": small_data, "blocks": blocks}
+    models = models_to_score(read_sweep(two_datasets), ReportOptions(scores=("elbo",), top=1), data=data)
+    assert {(model.name, model.scores) for model in models} == {
+        ("0003", ("mig_exact", "elbo")),
+        ("confirm/0000", ("mig_exact", "elbo")),
+        ("confirm/0001", ("mig_exact", "elbo")),
+        ("0005", ("elbo",)),
+        ("confirm/1000", ("elbo",)),
+        ("confirm/1001", ("elbo",)),
+    }
+
+
 def test_the_numbers_of_the_options_hold_for_each_data_set(two_datasets: Path) -> None:
     """Fails if the best of all are scored: they are of blocks."""
     options = ReportOptions(scores=("irs",), top=2, exact=1)
-    models = models_to_score(read_sweep(two_datasets), options)
+    models = models_to_score(read_sweep(two_datasets), options, data={})
     assert [(model.name, model.scores) for model in models] == [
         ("0003", ("mig_exact", "irs")),
         ("0002", ("irs",)),

@@ -43,6 +43,8 @@ REPOSITORY = Path(__file__).parents[2]
         ("--search random", "--search random needs --trials"),
         ("--steps 10 --eval-every 20", "--eval-every must be at most steps"),
         ("--trials 0", "--trials must be in 1 .. 500000"),
+        ("--trials 99", "--trials must be at most 8, the number of points of the grid, but got 99; to train each"),
+        ("--final-scores udr", "--final-scores must be some of mig, mig_quantile, "),
         ("--name a/b", "--name must be a folder's name"),
         (
             "--num-gpus 4096",

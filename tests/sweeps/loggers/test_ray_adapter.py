@@ -99,6 +99,8 @@ def test_only_the_loggers_that_are_asked_for_follow(context: LogContext) -> None
         ("--loggers terminal --track mlflow", ["terminal", "mlflow"]),
         ("--loggers terminal mlflow --track mlflow", ["terminal", "mlflow"]),
         ("--loggers wandb", ["wandb"]),
+        ("--loggers", []),
+        ("--loggers --track mlflow", ["mlflow"]),
     ],
 )
 def test_track_adds_to_the_loggers(words: str, names: list[str], trackers_offline: None) -> None:

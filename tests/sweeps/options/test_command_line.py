@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +61,19 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
         ("--search random", "--search random needs --trials, the number of configurations to draw."),
         ("--trials 99", "--trials must be at most 8, the number of points of the grid, but got 99; to train each"),
         ("--trials 0", "--trials must be in 1 .. 500000, but got 0."),
+        ("--trials 9 --repeats 2", "--trials must be at most 8, the number of points of the grid, but got 9."),
+        (
+            "--search random --trials 17 --repeats 2 -z 5..8 --beta 4 10",
+            "--trials must be at most 16 with --repeats, the number of configurations, but got 17.",
+        ),
+        (
+            "--search optuna --trials 4 --repeats 2 -z 2..4 --beta 4 --lr 1e-3",
+            "--trials must be at most 3 with --repeats, the number of configurations, but got 4.",
+        ),
+        *(
+            (f"--final-scores {name}", f", but got {name!r}.")
+            for name in ("udr", "udr-lasso", "cross-mig", "model-centrality", "paper")
+        ),
         ("--objective foo", "--objective must be one of beta-vae, beta-tcvae, "),
         ("--objective foo", ", but got 'foo'."),
         ("--objective dip-vae-i -b 1 8", "--batch-size must be at least 2 for dip-vae-i, which compares the images"),
@@ -132,6 +146,17 @@ def test_several_values_and_ranges_of_any_parameter() -> None:
     assert drawn.space.axis("steps") == Range(100, 200)
     assert {trial.config.precision for trial in planned_trials(drawn)} == {"float32", "bfloat16"}
     assert len({trial.config.steps for trial in planned_trials(drawn)}) > 20
+
+
+def test_a_grid_has_none_of_a_presets_number_of_trials(tmp_path: Path) -> None:
+    words = "--preset full --search grid --beta 1 4 --lr 1e-3"
+    asked = parse(words)
+    assert (asked.search.trials, num_trials(asked)) == (None, 6)
+    assert "trials" not in asked.origins
+    assert num_trials(parse(f"{words} --trials 5")) == 5
+    (tmp_path / "study.toml").write_text('search = "optuna"\ntrials = 20\nbeta = [1, 4]\nlr = 1e-3\nlatent_size = 5')
+    assert num_trials(parse(f"--config {tmp_path}/study.toml --search grid")) == 2
+    assert num_trials(parse(f"--config {tmp_path}/study.toml --search random")) == 20
 
 
 @pytest.mark.parametrize("rule", ["udr", "udr-lasso", "cross-mig", "model-centrality", "elbo"])

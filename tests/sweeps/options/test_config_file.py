@@ -84,9 +84,73 @@ def test_the_record_of_a_sweep_asks_for_the_grace_that_its_version_decided_on(tm
     again = parse("--config", record)
     again.check()
     assert (asked.grace_steps, again.grace_steps) == (1_000, 1_500)
+    assert parse("--config", record, "--lr", 1e-3).grace_steps == 1_500
+    for words in ("--steps 30000", "--batch-size 16", "--steps 600 --eval-every 100"):
+        assert (
+            parse("--config", record, *words.split()).grace_steps == parse(*f"--steps 3000 {words}".split()).grace_steps
+        )
+    asked = parse("--scheduler", "asha", "--steps", 3_000, "--grace-steps", 500)
+    record.write_text(json.dumps({**written, "options": options_to_dict(asked)}))
+    assert parse("--config", record, "--steps", 30_000).grace_steps == 500
     written["options"]["search"]["scheduler"] = "none"  # type: ignore[index]
     record.write_text(json.dumps(written))
     parse("--config", record).check()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given"),
+    [
+        ("", "--select udr"),
+        ("", "--select sap"),
+        ("", "--rank-by mig_quantile"),
+        ("", "--final-scores sap"),
+        ("", "--final-scores"),
+        ("--select udr --repeats 2", "--select mig_exact"),
+        ("--select udr --repeats 2", "--select cross-mig"),
+        ("--rank-by mig_quantile", "--rank-by mig_exact_part"),
+        ("--final-scores sap", "--final-scores mig_exact"),
+    ],
+)
+def test_the_choice_of_a_record_follows_anew_where_the_command_line_changes_it(
+    recorded: str, given: str, tmp_path: Path
+) -> None:
+    """What followed in the recorded sweep is no wish: it neither stays nor is refused."""
+    record = tmp_path / "sweep.json"
+    record.write_text(json.dumps({"format": FORMAT, "options": options_to_dict(parse(*recorded.split()))}))
+    repeats = "--repeats 2" if "--repeats" in recorded else ""
+    again, asked = parse("--config", record, *given.split()), parse(*f"{given} {repeats}".split())
+    again.check()
+    assert options_to_dict(again) == options_to_dict(asked)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given", "choice"),
+    [
+        ("--rank-by mig", "--final-scores sap", ("mig", None)),
+        ("--rank-by mig_quantile", "--select sap", ("mig_quantile", "sap")),
+        ("--select sap", "--final-scores irs", ("mig", "sap")),
+        ("--select sap", "--rank-by mig_quantile", ("mig_quantile", "sap")),
+    ],
+)
+def test_a_choice_that_a_record_asked_for_stays(
+    recorded: str, given: str, choice: tuple[str, str | None], tmp_path: Path
+) -> None:
+    record = tmp_path / "sweep.json"
+    record.write_text(json.dumps({"format": FORMAT, "options": options_to_dict(parse(*recorded.split()))}))
+    again = parse("--config", record, *given.split())
+    assert (again.search.rank_by, again.report.select) == choice
+
+
+def test_a_part_that_the_command_line_leaves_needs_no_other_file(tmp_path: Path) -> None:
+    """The file's values for all of its parts have no effect on the one that is left, and are no mistake."""
+    (tmp_path / "study.toml").write_text(
+        'objective = ["annealed-vae", "factor-vae"]\ngamma = 5\n"factor-vae.gamma" = [10, 20]'
+    )
+    asked = parse("--config", tmp_path / "study.toml", "--objective", "factor-vae")
+    assert asked.space.axis("gamma") == (10.0, 20.0)
+    words = "--objective factor-vae --gamma 3 --factor-vae.gamma 4"
+    with pytest.raises(InputError, match="--gamma has no effect beside --factor-vae.gamma"):
+        parse("--config", tmp_path / "study.toml", *words.split())
 
 
 def test_another_objective_leaves_out_what_it_does_not_have(tmp_path: Path) -> None:

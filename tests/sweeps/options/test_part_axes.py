@@ -70,6 +70,7 @@ def test_the_values_of_a_parameter_span_its_ranges_and_lists() -> None:
     axes = {"objective": ("beta-vae", "beta-tcvae"), "beta-vae.beta": (0.5, 40.0), "beta-tcvae.beta": Range(1.0, 10.0)}
     assert Space(axes).axis("beta") == Range(0.5, 40.0)
     assert Space(axes).num_points is None
+    assert Space({**axes, "beta-tcvae.beta": (1.0, 3.0, 10.0), "latent_size": Range(3, 6)}).num_points == (2 + 3) * 4
 
 
 def test_the_command_line_overrides_every_axis_of_the_name_in_a_file_and_a_preset(tmp_path: Path) -> None:
@@ -157,7 +158,12 @@ def test_a_file_gives_axes_of_parts_as_names_or_as_tables(text: str, tmp_path: P
         ("vae.gamma = 3", "must hold options of run.py, but got vae"),
         ('"vae.gamma" = 3', "--vae.gamma must begin with the name of a part"),
         ("[beta-vae]\ngamma = 3", "beta-vae has no gamma; it has beta."),
-        ('beta-vae.beta = 3\n"beta-vae.beta" = 4', "--beta-vae.beta must be given once"),
+        ('beta-vae.beta = 3\n"beta-vae.beta" = 4', "study.toml must give beta-vae.beta once, with all"),
+        ("latent_size = 3\nlatent-size = 5", "study.toml must give latent_size once, with all of its values, but"),
+        (
+            "beta = 3\n[space]\nbeta = 5",
+            "study.toml must give beta once, with all of its values, but gives it 2 times.",
+        ),
         ("[factor-vae]\ngamma = 3", "--factor-vae.gamma needs --objective factor-vae, but got beta-tcvae"),
     ],
 )

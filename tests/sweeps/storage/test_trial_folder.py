@@ -181,6 +181,28 @@ def test_missing_params_are_taken_from_the_latest_checkpoint(folder: TrialFolder
     assert read_trial(folder.path, {"options": {"space": {"precision": ["auto"]}}}).config == CONFIG
 
 
+@pytest.mark.parametrize(
+    ("asked", "restored"),
+    [
+        ("other trained", "trained"),
+        ("auto trained", "trained"),
+        ("other auto", "auto"),
+        ("auto", "auto"),
+    ],
+)
+def test_missing_params_have_a_precision_that_the_sweep_asked_for(
+    folder: TrialFolder, run: TrainingRun, asked: str, restored: str
+) -> None:
+    """The checkpoint has the one in which it was trained, on which `auto` may have decided."""
+    trained = run.config.precision
+    names = {"trained": trained, "other": "float32" if trained == "bfloat16" else "bfloat16", "auto": "auto"}
+    (folder.path / "params.json").unlink()
+    damaged = read_trial(folder.path, {"options": {"space": {"precision": [names[each] for each in asked.split()]}}})
+    assert damaged.config == TrialConfig.from_dict({**CONFIG.to_dict(), "precision": names[restored]})
+    folder.mend(damaged)
+    assert read_trial(folder.path).problems == ()
+
+
 def test_params_that_are_not_those_of_the_checkpoint_are_refused_by_name(folder: TrialFolder) -> None:
     params = folder.path / "params.json"
     params.write_text(SMALL_DAMAGES["one digit changed"](params.read_text()))
