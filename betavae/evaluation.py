@@ -111,11 +111,19 @@ def metrics_of(
     """
     num_training = len(data) if dataset is None else dataset.num_training(data)
     known = replace(
-        known, has_training_images=num_training < len(data), has_factors=known.has_factors and data.has_factors
+        known,
+        has_training_images=num_training < len(data),
+        has_factors=known.has_factors and data.has_factors,
+        has_order=has_order(data),
     )
     found = find_metrics(names, known)
     with_rows = {name: (metric, metric.rows(data, num_training)) for name, metric in found.items()}
     return {name: (metric, rows) for name, (metric, rows) in with_rows.items() if rows is not None}
+
+
+def has_order(data: FactorImages) -> bool:
+    """Return whether the values of some factor of a data set have an order."""
+    return any(name not in data.factors.categorical for name in data.factors.names)
 
 
 def named_data(score: Score, data: FactorImages) -> Score:

@@ -14,7 +14,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.columns import field_column
-from betavae.data import DSPRITES_FACTORS, FactorSpace
+from betavae.data import DSPRITES_FACTORS, DSpritesDataset, FactorSpace
+from betavae.errors import InputError
 from betavae.metrics import Codes
 from betavae.records.checkpoint import CheckpointError, read_codes
 from betavae.records.sweep import Sweep, name_in_sweep, read_sweep
@@ -63,11 +64,15 @@ def parse_sweeps(description: str | None) -> list[Sweep]:
     """Read the sweeps that the command line names, before any of them is worked on.
 
     Raises:
-        InputError: If a folder is not a sweep's.
+        InputError: If a folder is not that of a sweep of dSprites.
     """
     parser = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
-    return [read_sweep(folder) for folder in parser.parse_args().folders]
+    sweeps = [read_sweep(folder) for folder in parser.parse_args().folders]
+    for sweep in sweeps:
+        if others := [name for name in sweep.dataset_names if name != DSpritesDataset.name]:
+            raise InputError(f"{sweep.folder} must be a sweep of dsprites, but has trials of {', '.join(others)}.")
+    return sweeps
 
 
 def main() -> None:

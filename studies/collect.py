@@ -47,7 +47,8 @@ _CHANCE = 0.0
 _LABEL_WIDTH = 14
 """Characters in a line of a study's name: six studies fit side by side."""
 
-_SEARCH_SCORE = "search_score_selected_with_labels"
+_SEARCH_SCORES = "search_score_selected_"
+_SEARCH_SCORE = f"{_SEARCH_SCORES}with_labels"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ def confirmed_in(results: Mapping[str, Any]) -> list[Recorded]:
             one.get(_SEARCH_SCORE) if one.get("score") == _EXACT else None,
         )
         for one in results["configurations"]
-        if (_SEARCH_SCORE in one or len(one["seeds"]) >= _LEAST_SEEDS) and None not in one.get(_EXACT, [None])
+        if (any(name.startswith(_SEARCH_SCORES) for name in one) or len(one["seeds"]) >= _LEAST_SEEDS)
+        and None not in one.get(_EXACT, [None])
     ]
     return sorted(confirmations, key=lambda one: one.median, reverse=True)
 

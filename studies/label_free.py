@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's 
 import torch
 
 from betavae.errors import InputError
+from betavae.metrics.registry import is_likelihood
 from betavae.process import available_cores, prepare_process
 from betavae.records.sweep import Sweep, read_sweep
 from betavae.report.choice import RuleAgreement, agreements
@@ -95,6 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if all(trial.final_checkpoint is None for trial in sweep.trials):
         wanted = "" if options.having is None else f" with {options.having}"
         raise InputError(f"{options.folder} must hold a model{wanted} at the end of its training, but has none.")
+    if len({trial.config.likelihood.name for trial in sweep.trials}) > 1:
+        for name in filter(is_likelihood, options.rules):
+            print(f"{name} is left out: models of several likelihoods do not compare by it.", file=sys.stderr)
+        options.rules = [name for name in options.rules if not is_likelihood(name)]
     among = options.udr_among or default_among(sweep.trials)
     print(f"| {' | '.join(HEADING)} |\n{'|---' * len(HEADING)}|", flush=True)
     for name in options.rules:

@@ -20,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this checkout's packages, not any installed ones
 
 from betavae.columns import field_column, report_column
+from betavae.config import PARTS
 from betavae.parts import parameters_of, split_field
 from betavae.records.sweep import read_sweep
 from betavae.records.trial import Trial
@@ -47,7 +48,9 @@ def heading() -> list[str]:
 
 def _row(setting: Setting, varied: Sequence[str]) -> list[str]:
     objective = setting.config.objective
-    columns = [field_column(name) for name in parameters_of(type(objective)) if name in varied]
+    of_objectives = {name for part in PARTS["objective"].values() for name in parameters_of(part)}
+    others = [name for name in varied if name not in of_objectives and name != "objective"]
+    columns = [field_column(name) for name in (*parameters_of(type(objective)), *others) if name in varied]
     values = ", ".join(f"{column.label} {column.write(setting.config.value(column.name))}" for column in columns)
     losses = [float(np.median([trial.reports[-1][name] for trial in setting.trials])) for name in LOSSES]
     scores = [_spread([trial.final_score(name) for trial in setting.trials]) for name in SCORES]

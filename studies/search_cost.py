@@ -93,15 +93,18 @@ def kind_of(sweep: Sweep) -> str:
 
 
 def rank_correlations(trials: Sequence[Trial]) -> dict[int, tuple[float, int]]:
-    """Return by step Spearman's correlation of `mig` with `mig` at the end, and the number of trials.
+    """Return by step Spearman's correlation of `mig` with `mig` at each trial's end, and the number of trials.
 
     Args:
         trials: Of searches that stop none: early stopping keeps the trials whose early score was high.
     """
     scores = [{report["step"]: report["mig"] for report in trial.reports} for trial in trials if trial.is_complete]
-    steps = sorted(set.intersection(*map(set, scores)))
-    last = [own[steps[-1]] for own in scores]
-    return {step: (float(spearmanr([own[step] for own in scores], last)[0]), len(scores)) for step in steps[:-1]}
+    if not scores:
+        return {}
+    ends = [max(own) for own in scores]
+    last = [own[end] for own, end in zip(scores, ends, strict=True)]
+    steps = sorted(step for step in set.intersection(*map(set, scores)) if step < min(ends))
+    return {step: (float(spearmanr([own[step] for own in scores], last)[0]), len(scores)) for step in steps}
 
 
 def draw(histories: Mapping[str, Sequence[History]], *, limit: int) -> Figure:
@@ -109,12 +112,15 @@ def draw(histories: Mapping[str, Sequence[History]], *, limit: int) -> Figure:
     figure = Figure(figsize=(7.0, 3.6), layout="constrained")
     axes = figure.subplots()
     others = itertools.cycle(OTHER_COLORS)
+    colors = dict(COLORS)
+    names = [kind.partition(" over ")[0] for kind in histories]
     at = np.linspace(0, limit, 400)
     for kind, repeats in histories.items():
-        color = COLORS.get(kind.partition(" ")[0]) or next(others)
+        color = colors.pop(kind.partition(" ")[0], None) or next(others)
         curves = np.array([[history.best_at(steps) for steps in at] for history in repeats])
         axes.step(at, curves.T, where="post", color=color, linewidth=0.7, alpha=0.5)
-        label = f"{kind.partition(' over ')[0]}: median of {len(repeats)}"
+        name = kind.partition(" over ")[0]
+        label = f"{name if names.count(name) == 1 else kind}: median of {len(repeats)}"
         axes.step(at, np.median(curves, axis=0), where="post", color=color, linewidth=2.2, label=label)
     axes.axvline(QUARTER * limit, color=RC_PARAMS["text.color"], linestyle=":", linewidth=1)
     axes.annotate("a quarter", (QUARTER * limit, 0.005), xytext=(3, 0), textcoords="offset points", fontsize=8)

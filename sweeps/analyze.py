@@ -139,8 +139,10 @@ def analyze(
             mirror.pull(lambda name: name.endswith(files))
             selection, not_scored = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
             problems += not_scored
-            if selection.score is not None and not selection.scores:
+            if not selection.scores:
                 selection = None
+        if export is not None:
+            best_checkpoints(sweep.with_selection(selection))  # before any file is written
         models = models_to_score(sweep.with_selection(selection), options, data=data)
         taken = take_model_scores(models, data, device=device, mirror=mirror)
         # again, to include the scores that were taken, and what a running sweep has added

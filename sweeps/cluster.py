@@ -96,12 +96,16 @@ def local_resources(options: ResourceOptions, *, cpus_found: int, gpus_found: in
         )
     num_gpus = gpus_found if options.num_gpus is None else options.num_gpus
     num_cpus = options.num_cpus or cpus_found
-    if options.cpus_per_trial > num_cpus:
+    _check_cores(options.cpus_per_trial, num_cpus)
+    return Resources(num_cpus, num_gpus, _known_number(options), options.cpus_per_trial)
+
+
+def _check_cores(cpus_per_trial: int, num_cpus: int) -> None:
+    if cpus_per_trial > num_cpus:
         raise InputError(
             f"--cpus-per-trial must be at most {num_cpus}, the number of cores of the sweep, but got "
-            f"{options.cpus_per_trial}; give --cpus-per-trial {num_cpus}."
+            f"{cpus_per_trial}; give --cpus-per-trial {num_cpus}."
         )
-    return Resources(num_cpus, num_gpus, _known_number(options), options.cpus_per_trial)
 
 
 def _known_number(options: ResourceOptions) -> int:
@@ -262,7 +266,7 @@ def cluster_resources(options: ResourceOptions) -> Resources:
     """Return the requested resources, by default all present resources of the cluster that was joined.
 
     Raises:
-        InputError: If no core and no GPU is present or requested.
+        InputError: If no core and no GPU is present or requested, or fewer cores than a trial has.
     """
     cpus_found, gpus_found = cluster_cores_and_gpus()
     num_gpus = gpus_found if options.num_gpus is None else options.num_gpus
@@ -277,7 +281,10 @@ def cluster_resources(options: ResourceOptions) -> Resources:
             "The cluster must have a core or a GPU, but has none yet; give by --num-gpus the number that will join."
         )
     per_gpu, cpus_per_trial = _known_number(options), options.cpus_per_trial
-    return Resources(max(num_cpus, num_gpus * per_gpu * cpus_per_trial), num_gpus, per_gpu, cpus_per_trial)
+    if options.num_cpus is None:
+        num_cpus = max(num_cpus, num_gpus * per_gpu * cpus_per_trial)  # more machines may join
+    _check_cores(cpus_per_trial, num_cpus)
+    return Resources(num_cpus, num_gpus, per_gpu, cpus_per_trial)
 
 
 def cluster_cores_and_gpus() -> tuple[int, int]:

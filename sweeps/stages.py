@@ -13,7 +13,7 @@ import torch
 from betavae.data import FactorImages
 from betavae.process import available_cores, prepare_process
 from betavae.records.sweep import CONFIRM_FOLDER, SEARCH_FOLDER
-from betavae.records.trial import Trial, Trials, num_ended
+from betavae.records.trial import Trial, Trials
 from betavae.records.weights import stored_names
 from betavae.text import one_line
 from sweeps.choosing import choose_models, files_to_read, rule_of
@@ -185,4 +185,7 @@ def _rated(trials: list[Trial], folder: SweepFolder, data: Mapping[str, FactorIm
 
 
 def _has_ended(stage: Stage, trials: Trials) -> bool:
-    return num_ended(trials.read) + len(trials.unreadable) >= len(stage.indices)
+    """Return whether each trial of a stage has ended or cannot be read. Other folders do not count."""
+    ended = {trial.index for trial in trials.read if trial.status != "unfinished"}
+    unreadable = {int(name) for name in trials.unreadable if name.isdecimal()}
+    return ended | unreadable >= set(stage.indices)

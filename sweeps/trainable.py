@@ -185,8 +185,9 @@ def _start_or_resume(config: TrialConfig, folder: TrialFolder, data: FactorImage
 
 
 def _this_node() -> str:
-    """Return Ray's name of this machine."""
-    return str(ray.get_runtime_context().get_node_id())
+    """Return Ray's names of this machine and of the driver: a trial that ends with its driver has not died."""
+    context = ray.get_runtime_context()
+    return f"{context.get_node_id()}/{context.get_job_id()}"
 
 
 def _check_config(config: TrialConfig, checkpoint: Path) -> None:

@@ -117,6 +117,19 @@ class FactorSpace:
 
         Raises:
             ValueError: If the factors are not a matrix of integers, there is not one column per factor, or an entry is
+                out of range; or if there are 2**63 combinations or more.
+        """
+        indices: Int[np.ndarray, " samples"] = np.ravel_multi_index(tuple(self.checked(factors).T), self.sizes)
+        return indices
+
+    def checked(self, factors: ArrayLike) -> Int[np.ndarray, "samples factors"]:
+        """Return a matrix of factor indices as int64.
+
+        Args:
+            factors: Entry [i, k] in 0 .. V_k - 1: an array, a tensor or lists of integers.
+
+        Raises:
+            ValueError: If the factors are not a matrix of integers, there is not one column per factor, or an entry is
                 out of range.
         """
         entries = as_integers("factors", factors, num_axes=2)
@@ -127,8 +140,7 @@ class FactorSpace:
             row, column = outside[0]
             limit = self.sizes[column] - 1
             raise ValueError(f"{self.names[column]} must be in 0 .. {limit}, but got {entries[row, column]}.")
-        indices: Int[np.ndarray, " samples"] = np.ravel_multi_index(tuple(entries.astype(np.int64).T), self.sizes)
-        return indices
+        return entries.astype(np.int64)
 
 
 def _values_of_factor(row: ArrayLike) -> tuple[float | int | str, ...]:

@@ -184,7 +184,7 @@ class ArrayImages(StoredImages):
         if self._pixels.ndim != 4:
             raise ValueError(f"pixels must have shape (images, height, width, channels), but got {self._pixels.shape}.")
         if self._labels is not None:
-            factors.factors_to_indices(self._labels)  # raises where a label is out of range
+            factors.checked(self._labels)
             if len(self._labels) != len(self._pixels):
                 raise ValueError(
                     f"labels must have a row for each of {len(self)} images, but have {len(self._labels)}."

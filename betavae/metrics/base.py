@@ -167,6 +167,7 @@ class Metric(Part):
         seconds: Seconds that a score takes with 10 latents and the factors of dSprites, on one core, after encoding.
         needs_posterior: Whether the score needs variances, which an encoder to means alone does not give.
         needs_factors: Whether the score needs factors: if not, it chooses without labels.
+        needs_order: Whether the score needs a factor whose values have an order.
         needs_decoder: Whether the score needs images decoded from codes.
         is_likelihood: Whether the score is a likelihood of pixels, by which models of different likelihoods do not
             compare.
@@ -187,6 +188,7 @@ class Metric(Part):
     seconds: ClassVar[float] = 0.1
     needs_posterior: ClassVar[bool] = False
     needs_factors: ClassVar[bool] = True
+    needs_order: ClassVar[bool] = False
     needs_decoder: ClassVar[bool] = False
     is_likelihood: ClassVar[bool] = False
     higher_is_better: ClassVar[bool | None] = True

@@ -176,6 +176,7 @@ class MigChen(MigExact):
 
     name = "mig_chen"
     label = "exact MIG, ordered factors"
+    needs_order = True
 
     def score(self, sample: EncodedSample) -> Score:
         """Return the mean gap of the factors that have an order, beside the gaps of all factors.

@@ -7,6 +7,9 @@ from betavae.arrays import ArrayLike, as_array, as_floats
 
 BINNINGS = ("width", "mass")
 
+_LARGEST_TABLE = 2**24
+"""Cells of a table of bins and values, above which only those that are not empty are kept: 128 MiB as float64."""
+
 
 def mutual_information(
     codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20, binning: str = "width"
@@ -162,12 +165,28 @@ def _information(
     """Return I = sum n_bv log(n_bv N / (n_b n_v)) / N for each factor."""
     num_columns = int(columns[-1].max()) + 1
     cells = bins * num_columns + columns
+    if (int(bins.max()) + 1) * num_columns > _LARGEST_TABLE:
+        return _information_of_cells(cells, num_columns, starts)
     counts = np.bincount(cells.ravel(), minlength=(int(bins.max()) + 1) * num_columns)
     table = counts.reshape(-1, num_columns).astype(np.float64)
     chance = np.outer(np.bincount(bins), table.sum(axis=0))  # n_b n_v; whole numbers, so that independence gives log 1
     ratios = np.divide(table * bins.size, chance, out=np.ones_like(table), where=table > 0)
     information = np.add.reduceat((table * np.log(ratios)).sum(axis=0), starts) / bins.size
     return np.maximum(information, 0.0)  # by rounding, almost independent pairs can have -1e-17
+
+
+def _information_of_cells(
+    cells: Int[np.ndarray, "factors samples"], num_columns: int, starts: Int[np.ndarray, " factors"]
+) -> Float[np.ndarray, " factors"]:
+    """Return the same from the cells of the table that are not empty, at most one for each sample and factor."""
+    num_samples = cells.shape[1]
+    filled, counts = np.unique(cells, return_counts=True)
+    rows, columns = np.divmod(filled, num_columns)
+    num_in_row = np.bincount(rows, weights=counts)[rows] / len(cells)  # each sample is in a cell of every factor
+    num_in_column = np.bincount(columns, weights=counts)[columns]
+    terms = counts * np.log(counts * num_samples / (num_in_row * num_in_column))
+    factors = np.searchsorted(starts, columns, side="right") - 1
+    return np.maximum(np.bincount(factors, weights=terms, minlength=len(starts)) / num_samples, 0.0)
 
 
 def _check_samples(codes: Num[np.ndarray, "..."], factors: Shaped[np.ndarray, "..."]) -> None:

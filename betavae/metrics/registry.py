@@ -59,12 +59,14 @@ class Known:
     Attributes:
         has_posterior: Whether the variances of the codes are known.
         has_factors: Whether the factors of the images are known, and may be looked at.
+        has_order: Whether the values of some factor have an order.
         has_decoder: Whether codes can be decoded.
         has_training_images: Whether it is known which images the model was trained on, part of a data set.
     """
 
     has_posterior: bool = True
     has_factors: bool = True
+    has_order: bool = True
     has_decoder: bool = True
     has_training_images: bool = True
 
@@ -75,6 +77,7 @@ class Known:
                 metric.needs_posterior and not self.has_posterior
             ),
             "the factors of the images": metric.needs_factors and not self.has_factors,
+            "a factor whose values have an order": metric.needs_order and not self.has_order,
             "a decoder: a model of this library": metric.needs_decoder and not self.has_decoder,
             "a model trained on part of a data set": not (metric.is_always_taken or self.has_training_images),
         }

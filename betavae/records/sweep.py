@@ -105,8 +105,8 @@ class Sweep:
     def _of_dataset(self, name: str) -> Sweep:
         trials, confirming = (tuple(by_dataset(stage).get(name, ())) for stage in (self.trials, self.confirming))
         selection = None if self.selection is None else self.selection.restricted_to(trials)
-        if selection is not None and selection.score is not None and not selection.scores:
-            selection = None  # no model of this data set has the score yet
+        if selection is not None and not selection.scores:
+            selection = None  # no model of this data set has a score by the rule yet
         return replace(self, trials=trials, confirming=confirming, selection=selection)
 
     @property

@@ -25,7 +25,8 @@ def choice_scatter(agreements: Sequence[RuleAgreement], *, label: str) -> Figure
     shown = agreements[:_MAX_PANELS]
     figure = Figure(figsize=(_WIDTH * len(shown) + 0.6, _HEIGHT), layout="constrained")
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    colors = TrialColors.of(shown[0].trials)
+    trials = list({trial.trial_id: trial for agreement in shown for trial in agreement.trials}.values())
+    colors = TrialColors.of(trials)
     for axes, agreement in zip(panels, shown, strict=True):
         of_rule = [trial.choice for trial in agreement.trials]
         points = colors.colors(agreement.trials)
@@ -35,5 +36,5 @@ def choice_scatter(agreements: Sequence[RuleAgreement], *, label: str) -> Figure
         axes.set_xlabel(label)
         axes.margins(x=0.15)  # room for the ring
         score_axis(axes, agreement.column.label, scores=agreement.scores)
-    colors.draw_legend(figure, list(panels), shown[0].trials)
+    colors.draw_legend(figure, list(panels), trials)
     return figure

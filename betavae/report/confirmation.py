@@ -51,10 +51,12 @@ class Confirmed(SeedGroup):
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain values; each list is in the order of `final_scores`."""
+        needs_factors = self.score not in METRICS or METRICS[self.score].needs_factors
+        labels = "with_labels" if needs_factors else "without_labels"
         return {
             "config": setting_values(self.config),
             "score": self.score,
-            "search_score_selected_with_labels": self.search_score,
+            f"search_score_selected_{labels}": self.search_score,
             "median": self.median,
             "quartiles": list(self.quartiles),
             "seeds": list(self.seeds),

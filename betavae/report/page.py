@@ -170,7 +170,8 @@ def _model_scores(sweep: Sweep, folder: Path) -> dict[str, Any]:
     pictures = []
     if agreed is not None:
         figure = comparison_plots.score_agreement(agreed)
-        pictures.append(save_picture(folder, "score_agreement", figure, caption=describe_agreement(agreed)))
+        caption = describe_agreement(agreed, is_ruled=sweep.selection is not None)
+        pictures.append(save_picture(folder, "score_agreement", figure, caption=caption))
     return {
         "scored_models": models,
         "score_columns": columns,

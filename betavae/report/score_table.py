@@ -84,7 +84,7 @@ def scored_models(sweep: Sweep) -> list[ModelScores]:
 
 
 def _is_requested(name: str, trial: Trial) -> bool:
-    return name not in (trial.best or {}) and not (name in METRICS and METRICS[name].is_live)
+    return name not in (trial.chosen_report or {}) and not (name in METRICS and METRICS[name].is_live)
 
 
 def score_columns(models: Sequence[ModelScores]) -> list[Column]:
@@ -113,10 +113,16 @@ def agreement(models: Sequence[ModelScores]) -> Agreement | None:
     return Agreement(tuple(columns), rank_correlations(values), len(complete), least_significant(len(complete)))
 
 
-def describe_agreement(agreed: Agreement) -> str:
-    """Return the caption of the correlations: their number of models, and what so few can tell."""
+def describe_agreement(agreed: Agreement, *, is_ruled: bool) -> str:
+    """Return the caption of the correlations: their models, and what so few can tell.
+
+    Args:
+        agreed: The correlations.
+        is_ruled: Whether a rule has chosen, so that a trial's final model stands for it.
+    """
     num_models, num_pairs = agreed.num_models, math.comb(len(agreed.columns), 2)
-    start = f"Spearman's rank correlation between scores over {num_models} models, each trial's best"
+    which = "each at the end of its training" if is_ruled else "each trial's best"
+    start = f"Spearman's rank correlation between scores over {num_models} models, {which}"
     if agreed.least_significant is None:
         return f"{start}: too few for any correlation to be told from none by a test at 5 %."
     return (

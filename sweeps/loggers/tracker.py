@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import re
 from abc import ABC, abstractmethod
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ import numpy as np
 
 from betavae.errors import InputError
 from betavae.records.record import read_record
-from betavae.records.trial import PlannedTrial, Trial
+from betavae.records.trial import ERROR_FILE, PlannedTrial, Trial
 from sweeps.loggers.base import LogContext, Logger, Report
 from sweeps.loggers.contents import derived_hyperparameters, describe_ending, numbers_of, pictures_of
 from sweeps.loggers.worker import Worker
@@ -53,7 +54,7 @@ class Ending:
 
     Attributes:
         status: In one word.
-        text: In one line.
+        text: In one line. Of an error it has the kind alone, since its message may name folders and machines.
         rank_by: The name of the score that ranks trials.
         best: The highest score, and its step; None if there is no report.
     """
@@ -68,7 +69,11 @@ class Ending:
         """Return the ending of a trial, as read from its folder."""
         best = None if trial.best is None else (trial.score, int(trial.best["step"]))
         status: Status = "interrupted" if trial.status == "unfinished" else trial.status
-        return cls(status, describe_ending(trial), trial.rank_by, best)
+        text = describe_ending(trial)
+        if trial.error is not None:
+            kind = re.match(r"(?:\w+\.)*([A-Z]\w*)(?=:|$)", trial.error)
+            text = f"failed at step {trial.step}: {kind[1] if kind else 'an error'}, see {ERROR_FILE} in its folder"
+        return cls(status, text, trial.rank_by, best)
 
 
 @dataclass

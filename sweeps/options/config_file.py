@@ -28,8 +28,8 @@ def words_of(path: Path, *, given: Collection[str] = ()) -> list[str]:
 
     Args:
         path: A file; or the name of a study of this package, if no file has the name.
-        given: Names of options that override the file's. The grace on which a sweep decided for its steps and batch
-            size is left out if one of these is given.
+        given: Names of options that override the file's. What a recorded sweep took from them is left out: the grace
+            for its steps and batch size, and the size of the images in its file.
 
     Raises:
         InputError: If the file cannot be read, or holds a name that is not an option, or one twice.
@@ -37,7 +37,7 @@ def words_of(path: Path, *, given: Collection[str] = ()) -> list[str]:
     if (not path.exists() or path.is_dir()) and (study := study_file(str(path))) is not None:
         path = study
     try:
-        content = _read(path, keeps_grace={"steps", "batch_size"}.isdisjoint(given))
+        content = _read(path, given)
     except (OSError, ValueError) as error:
         studies = f" or one of the studies {', '.join(study_names())}" if isinstance(error, FileNotFoundError) else ""
         raise InputError(f"--config must be a TOML file or a {SWEEP_FILE}{studies}, but {path}: {error}") from error
@@ -48,7 +48,7 @@ def words_of(path: Path, *, given: Collection[str] = ()) -> list[str]:
     return [word for name, value in options for word in _words(path, name, value)]
 
 
-def _read(path: Path, *, keeps_grace: bool) -> dict[str, Any]:
+def _read(path: Path, given: Collection[str]) -> dict[str, Any]:
     text = path.expanduser().read_text()
     if path.suffix != ".json":
         return tomllib.loads(text)
@@ -57,10 +57,13 @@ def _read(path: Path, *, keeps_grace: bool) -> dict[str, Any]:
         raise ValueError(f"it must be of format {formats_read()}, but is of {record.get('format')!r}.")
     options = {}
     if isinstance(record, dict):
+        keeps_grace = {"steps", "batch_size"}.isdisjoint(given)
         options = recorded_options(record if keeps_grace else {**record, "decided": {}})
     if not isinstance(options.get("sweep"), dict):
         raise ValueError("the file does not hold the options of a sweep.")
     options["sweep"].pop("name", None)  # the folder of this name exists already
+    if isinstance(space := options.get(_SPACE), dict) and {"data_file", "file.data_file"} & set(given):
+        options[_SPACE] = {name: axis for name, axis in space.items() if split_field(name)[1] != "image_size"}
     return options
 
 

@@ -354,6 +354,8 @@ class Options:
             "rotate_every": ("rotate_until", "--rotate-until", is_rotated),
             "start_steps": ("starts", "--starts of 2 or more", self.space.has_starts),
             "seeds": ("confirm", "--confirm", bool(self.confirm.confirm)),
+            **dict.fromkeys(("scores", "top"), ("report", "--report", self.sweep.report)),
+            "exact": ("report", "--report", self.sweep.report or not self.report.exact),
             **dict.fromkeys(_OF_UDR, ("select", _UDR_IN_WORDS, self.report.is_udr)),
         }
         return {name: (by, needed) for name, (by, needed, is_used) in options.items() if not is_used}
@@ -422,6 +424,18 @@ class Options:
                 f"{dataset} has no factors, but {flag} {name} needs them: choose models without labels, by --select "
                 "udr, cross-mig, model-centrality or elbo, and leave out scores that need factors."
             )
+
+    def check_without_order(self, dataset: str) -> None:
+        """Refuse scores of a data set of whose factors none has an order.
+
+        Raises:
+            InputError: Naming the score.
+        """
+        for name in self.final_scores:
+            if METRICS[name].needs_order:
+                raise InputError(
+                    f"{name} needs a factor whose values have an order, but {dataset} has none; leave {name} out."
+                )
 
     @property
     def num_seeds(self) -> int:

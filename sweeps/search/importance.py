@@ -49,7 +49,7 @@ def importances(trials: Sequence[Trial]) -> Importances:
     scored_trials = ranked(trials)
     configs = [trial.config for trial in scored_trials]
     names = [name for name in compared_fields(configs) if all(field_value(each, name) is not None for each in configs)]
-    if len(names) < 2 or len(scored_trials) < MIN_TRIALS or scored_trials[0].score == scored_trials[-1].score:
+    if len(names) < 2 or len(scored_trials) < MIN_TRIALS or len({trial.score for trial in scored_trials}) == 1:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     best_share = max(0.1, _MIN_BEST / len(scored_trials))

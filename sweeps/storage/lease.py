@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -68,12 +69,13 @@ class Lease:
         """Rewrite the file until the lock is released; end this process if another one has taken the lock."""
         beat = 0
         while not self._is_released.wait(self._beat_seconds):
-            if not self._is_holder():
-                print(f"error: another run.py has taken over {self._mirror.location}", file=sys.stderr, flush=True)
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-            beat += 1
-            self._write(beat=beat)
+            with contextlib.suppress(OSError):  # storage has stayed away: the next beat tries again
+                if not self._is_holder():
+                    print(f"error: another run.py has taken over {self._mirror.location}", file=sys.stderr, flush=True)
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    return
+                beat += 1
+                self._write(beat=beat)
 
     def _is_holder(self) -> bool:
         holder = self._read()

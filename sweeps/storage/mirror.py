@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from betavae.errors import InputError
 from betavae.records.checkpoint import MANIFEST_FILE
@@ -134,7 +134,9 @@ class Mirror:
         selected_names = [
             name
             for name in names
-            if file_filter(name) and ("checkpoint_" not in name or name.rpartition("/")[0] in complete_folders)
+            if file_filter(name)
+            and _is_below(name)
+            and ("checkpoint_" not in name or name.rpartition("/")[0] in complete_folders)
         ]
         with ThreadPoolExecutor(_NUM_THREADS) as threads:
             list(threads.map(self._fetch, selected_names))
@@ -214,6 +216,12 @@ class Mirror:
 
     def _write(self, name: str, content: bytes) -> None:
         call_with_retries(remote_files.write, child_location(self._url, name), content)
+
+
+def _is_below(name: str) -> bool:
+    """Return whether a file's name, which others may have written, leads to no other folder."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 @contextmanager

@@ -212,6 +212,14 @@ def test_a_file_that_changes_while_it_is_read_leaves_no_cache(path: Path, monkey
     assert not list(path.parent.glob("cache/*.npy"))
 
 
+def test_factors_may_have_more_combinations_than_an_integer_counts(path: Path) -> None:
+    factors = (np.arange(160)[:, None] * [1, 3, 7, 9, 11, 13, 17, 19, 21, 23]) % 80
+    write_own_file(path, images=random_images(160, 8, 8), factors=factors, names=None)
+    data = open_own_file(path)
+    assert data.factors.size == 80**10 > 2**63
+    np.testing.assert_array_equal(data.factors_of([0, 159, 80]), factors[[0, 159, 80]])
+
+
 def test_a_changed_file_is_converted_again(path: Path) -> None:
     write_own_file(path)
     first = open_own_file(path)

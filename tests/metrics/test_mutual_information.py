@@ -1,4 +1,6 @@
 import math
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -295,3 +297,22 @@ def test_codes_that_are_no_real_numbers_have_not_diverged(codes):
     with pytest.raises(ValueError, match="codes must be real numbers") as refusal:
         mutual_information(codes, [[0], [1]])
     assert "diverged" not in str(refusal.value)
+
+
+def test_large_tables_give_the_same_without_their_empty_cells(monkeypatch):
+    # Fails if a row's total counts every factor, or a cell goes to the factor beside.
+    codes, factors = noisy_codes()
+    expected = mutual_information(codes, factors, num_bins=50)
+    monkeypatch.setattr(sys.modules["betavae.metrics.mutual_information"], "_LARGEST_TABLE", 0)
+    np.testing.assert_allclose(mutual_information(codes, factors, num_bins=50), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_a_factor_of_many_values_takes_little_memory():
+    values = np.arange(40_000)[:, None] // [2, 4]
+    tracemalloc.start()
+    information = mutual_information(values, values, num_bins=20_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    logs = np.log([[20_000, 10_000], [10_000, 10_000]])
+    np.testing.assert_allclose(information, logs, rtol=1e-12)
+    assert peak < 100e6  # bytes; the tables would have 600 million cells

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from betavae.data import DSprites
 from betavae.records.sweep import Selection, Sweep, read_sweep
 from betavae.report.choice import agreements, bootstrap_interval, describe_rule, flagged, labels_of_choice
+from betavae.report.choice_plots import choice_scatter
 from betavae.report.export import CARD_FILE, export_best
 from betavae.report.headline import headline
 from betavae.report.write import write_report
@@ -57,6 +58,23 @@ def test_the_headline_is_what_the_rule_chose_and_its_place_by_the_score(sweep: S
     found = headline(sweep.with_selection(reversed_rule).trials, selection=reversed_rule)
     assert found.claim == "UDR chooses beta = 4, with a median of 0.650 over 3 seeds."
     assert "By its median MIG, 0.280, the setting is number 2 of 2." in found.certainty
+
+
+def test_panels_of_different_models_have_one_scale_of_colours(sweep: Sweep) -> None:
+    """Fails if the colours are those of the first panel alone, whose models have one beta."""
+    few, *others = agreements(sweep)
+    few = replace(few, trials=few.trials[:2], scores=few.scores[:2])
+    assert {trial.config.value("beta") for trial in few.trials} == {8.0}
+    figure = choice_scatter([few, *others], label="UDR")
+    bar = figure.axes[-1]
+    assert bar.get_ylim() == pytest.approx((4.0, 8.0))
+
+
+def test_a_rule_that_scored_no_model_did_not_choose(two_datasets: Path) -> None:
+    blocks = {"0004": 0.5, "0005": 0.4, "0006": 0.2, "0007": 0.1}
+    parts = read_sweep(two_datasets).with_selection(selection(scores=blocks)).by_dataset()
+    assert parts["dsprites"].selection is None
+    assert parts["blocks"].selection is not None
 
 
 def test_scores_are_those_at_the_end(make_sweep: MakeSweep) -> None:

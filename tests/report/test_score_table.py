@@ -56,6 +56,19 @@ def test_models_have_their_scores_and_chance_levels(scored: Path) -> None:
     assert names == ["mig", "mig_quantile", "active_units", "irs", "total_correlation"]
 
 
+def test_a_score_that_each_final_model_has_makes_no_table(scored: Path) -> None:
+    """Fails if it makes one of the models whose best score was seen before their end."""
+    sweep = read_sweep(scored)
+    trials = [
+        replace(
+            trial, reports=(trial.reports[0] | {"mig": 0.9}, trial.reports[0] | {"step": 200, "irs": 0.1}), choice=0.1
+        )
+        for trial in sweep.trials
+    ]
+    models = scored_models(replace(sweep, trials=tuple(trials)))
+    assert {model.trial.trial_id for model in models} == {"a", "b"}  # of which the total correlation was asked for
+
+
 def test_models_without_a_score_on_request_are_no_rows(make_sweep) -> None:
     folder = make_sweep({"a": {"migs": [0.5]}, "b": {"migs": [0.4]}})
     assert scored_models(read_sweep(folder)) == []
@@ -98,7 +111,9 @@ def test_agreement_is_over_the_models_that_have_all_scores(scored: Path) -> None
     assert agreed.num_models == 5
     place = [column.name for column in agreed.columns].index("irs")
     assert agreed.correlations[0, place] == pytest.approx(spearmanr([5, 4, 3, 2, 1], IRS_VALUES).statistic)
-    text = describe_agreement(agreed)
+    assert "each at the end of its training" in describe_agreement(agreed, is_ruled=True)
+    text = describe_agreement(agreed, is_ruled=False)
+    assert "each trial's best" in text
     assert "over 5 models" in text
     assert "if its size is at least 1.00" in text
 

@@ -282,11 +282,28 @@ def test_printed_commands_are_quoted(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert shlex.split(command.removeprefix("write it with: ")) == ["python", "sweeps/analyze.py", location]
 
 
+def test_a_chosen_model_of_changed_weights_is_not_exported_and_no_report_is_written(
+    make_sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model at the end of its training, which the rule chooses; the best by its highest score is whole."""
+    folder = make_sweep({"a": {"migs": [0.1, 0.2], "exact": 0.3}, "b": {"migs": [0.3]}})
+    (weights,) = folder.glob("search/trial_a/checkpoint_*/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    asked = [str(folder), "--select", "mig_exact", "--exact", "0", "--export", str(tmp_path / "model")]
+    assert main(asked) == BAD_INPUT
+    assert "model.safetensors is not what was written" in capsys.readouterr().err
+    assert not (folder / "report").exists()
+    assert not (tmp_path / "model").exists()
+
+
 HOSTILE = "<script>alert(1)</script> [x](javascript:alert(1)) ![i](https://e.org/i.png) `a|b`\n| c | $\\frac \u202e"
 
 
-def test_an_exported_card_holds_no_markup_of_the_sweeps(make_sweep, small_data: DSprites, tmp_path: Path) -> None:
+def test_an_exported_card_holds_no_markup_of_the_sweeps(
+    make_sweep, small_data: DSprites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Read by another library: its only links, pictures and code are the template's, and no HTML is in it."""
+    monkeypatch.setattr("betavae.report.card._describe_dataset", lambda dataset: HOSTILE)  # as a file's name may be
     folder = make_sweep({"a": {"migs": [0.2]}})
     record = json.loads((folder / "sweep.json").read_text())
     record |= {"command": shlex.join(["run.py", HOSTILE]), "versions": {HOSTILE: HOSTILE}}

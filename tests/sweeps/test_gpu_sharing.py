@@ -111,3 +111,13 @@ def test_a_cluster_refuses_auto(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.cluster.cluster_cores_and_gpus", lambda: (8, 2))
     with pytest.raises(InputError, match="--trials-per-gpu must be a number on a cluster"):
         cluster_resources(ResourceOptions(trials_per_gpu="auto"))
+
+
+def test_a_cluster_keeps_to_the_cores_that_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a number, machines may join that have the cores of the GPUs asked for."""
+    monkeypatch.setattr("sweeps.cluster.cluster_cores_and_gpus", lambda: (16, 2))
+    asked = cluster_resources(ResourceOptions(num_gpus=8, num_cpus=8, cpus_per_trial=4))
+    assert (asked.num_cpus, asked.num_concurrent) == (8, 2)
+    assert cluster_resources(ResourceOptions(num_gpus=8, cpus_per_trial=4)).num_concurrent == 8
+    with pytest.raises(InputError, match="--cpus-per-trial must be at most 4, the number of cores of the sweep, but"):
+        cluster_resources(ResourceOptions(num_gpus=0, num_cpus=4, cpus_per_trial=8))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from official_files import write_own_file
+from official_files import random_images, write_own_file
 from running import REPOSITORY
 
 SWEEP = "--dataset file --architecture mlp -z 3 -b 16 --lr 1e-3 --beta 1 4 --steps 20 --eval-every 10 --num-gpus 0"
@@ -36,6 +36,18 @@ def test_factors_that_are_needed_and_missing_are_refused(folder: Path) -> None:
     done = run("sweeps/run.py", *SWEEP.split(), "--data-file", "bare.npz", cwd=folder, BETAVAE_CACHE="cache")
     assert done.returncode == 2
     assert "error: file has no factors, but --rank-by mig needs them: choose models without labels" in done.stderr
+    assert not (folder / "results").exists()
+
+
+def test_a_score_that_needs_an_order_is_refused_where_no_factor_has_one(folder: Path) -> None:
+    images, factors = random_images(70, 64, 64), np.arange(70)[:, None] % 7
+    write_own_file(folder / "kinds.npz", images=images, factors=factors, names=None, categorical=np.array(["factor_1"]))
+    words = f"{SWEEP} --data-file kinds.npz --final-scores mig_exact mig_chen"
+    done = run("sweeps/run.py", *words.split(), cwd=folder, BETAVAE_CACHE="cache")
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "error: mig_chen needs a factor whose values have an order, but file has none; leave mig_chen out.\n"
+    )
     assert not (folder / "results").exists()
 
 

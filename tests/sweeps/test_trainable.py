@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,6 +56,14 @@ def train(search: StageFolder, small_data: DSprites, monkeypatch: pytest.MonkeyP
 def error_of(search: StageFolder) -> str | None:
     path = search.trial(0).path / "error.txt"
     return path.read_text().splitlines()[-1] if path.exists() else None
+
+
+def test_a_trial_that_ended_with_its_driver_has_not_died(search: StageFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a cluster the machine keeps its name: only deaths below one driver add up."""
+    drivers = iter(("one", "one", "two"))
+    context = SimpleNamespace(get_node_id=lambda: "machine", get_job_id=lambda: next(drivers))
+    monkeypatch.setattr(trial_module.ray, "get_runtime_context", lambda: context)
+    assert [search.trial(0).note_start(step=0, node=trial_module._this_node()) for _ in range(3)] == [0, 1, 0]
 
 
 def test_a_trial_trains_to_its_end(train: Train, search: StageFolder) -> None:

@@ -33,6 +33,7 @@ from sweeps.options.options import Options
 from sweeps.run import BAD_INPUT, main
 from sweeps.storage.mirror import Mirror
 from sweeps.storage.stage_folder import StageFolder
+from sweeps.trainable import DataMismatchError
 
 TRACKERS = [name for name, logger in LOGGERS.items() if issubclass(logger, Tracker)]
 CONFIG = TrialConfig.from_dict(
@@ -221,7 +222,13 @@ def test_the_confirmation_is_in_the_same_group(name: str, sweep: Path) -> None:
         (
             lambda trial: trial.fail(ValueError("the reason"), would_recur=False),
             "failed",
-            "failed at step 1: ValueError: the reason",
+            "failed at step 1: ValueError, see error.txt in its folder",
+            (1, "FAILED"),
+        ),
+        (
+            lambda trial: trial.fail(DataMismatchError("host7: no /home/ada/patients.npz\nbut"), would_recur=False),
+            "failed",
+            "failed at step 1: an error, see error.txt in its folder",
             (1, "FAILED"),
         ),
         (lambda trial: trial.stop(1), "stopped", "stopped at step 1, best mig 0.125", (0, "FINISHED")),

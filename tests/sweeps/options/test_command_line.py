@@ -128,6 +128,9 @@ def parse(words: str, *, gpus_found: int = 0) -> Options:
         ("4", "4 is not an option; --help lists all options."),
         ("--name", "argument --name: expected one argument; --help lists all options."),
         ("--seeds 3", "--seeds 3 needs --confirm"),
+        ("--no-report --scores irs", "--scores needs --report; leave it out, or give that too."),
+        ("--no-report --top 3", "--top needs --report; leave it out, or give that too."),
+        ("--no-report --exact 2", "--exact needs --report; leave it out, or give that too."),
         ("--retry-failed", "--retry-failed needs --resume"),
         ("--quiet --verbose", "--quiet and --verbose exclude each other; give one of them."),
         ("--name a/b", "--name must be a folder's name of letters, digits"),
@@ -146,6 +149,10 @@ def test_several_values_and_ranges_of_any_parameter() -> None:
     assert drawn.space.axis("steps") == Range(100, 200)
     assert {trial.config.precision for trial in planned_trials(drawn)} == {"float32", "bfloat16"}
     assert len({trial.config.steps for trial in planned_trials(drawn)}) > 20
+
+
+def test_no_exact_score_may_be_asked_for_without_a_report() -> None:
+    assert parse("--no-report --exact 0").report.exact == 0
 
 
 def test_a_grid_has_none_of_a_presets_number_of_trials(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+from official_files import random_images, write_own_file
 
 from betavae.errors import InputError
 from betavae.records.record import FORMAT
@@ -151,6 +152,17 @@ def test_a_part_that_the_command_line_leaves_needs_no_other_file(tmp_path: Path)
     words = "--objective factor-vae --gamma 3 --factor-vae.gamma 4"
     with pytest.raises(InputError, match="--gamma has no effect beside --factor-vae.gamma"):
         parse("--config", tmp_path / "study.toml", *words.split())
+
+
+def test_another_file_of_images_has_its_own_size(tmp_path: Path) -> None:
+    first, second, record = tmp_path / "first.npz", tmp_path / "second.npz", tmp_path / "sweep.json"
+    write_own_file(first, images=random_images(70, 64, 64))
+    write_own_file(second, images=random_images(70, 32, 32, 3))
+    words = ["--dataset", "file", "--architecture", "mlp"]
+    record.write_text(json.dumps({"format": FORMAT, "options": options_to_dict(parse(*words, "--data-file", first))}))
+    assert parse("--config", record).space.axis("image_size") == ("64x64x1",)
+    for option in ("--data-file", "--file.data-file"):
+        assert parse("--config", record, option, second).space.axis("image_size") == ("32x32x3",)
 
 
 def test_another_objective_leaves_out_what_it_does_not_have(tmp_path: Path) -> None:

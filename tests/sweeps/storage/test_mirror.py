@@ -77,6 +77,19 @@ def test_what_is_pushed_can_be_pulled_elsewhere_but_no_half_checkpoint(mirror: M
     assert not (remote / "sweep" / "checkpoint_1" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("name", ["../evil.json", "a/../../evil.json", "/tmp/evil.json"])
+def test_a_file_whose_name_leads_elsewhere_is_not_pulled(
+    name: str, mirror: Mirror, remote: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (remote / "sweep").mkdir()
+    (remote / "sweep" / "good.json").write_text("{}")
+    fetched: list[str] = []
+    monkeypatch.setattr(remote_files, "names_below", lambda url: [name, "good.json"])
+    monkeypatch.setattr(Mirror, "_fetch", lambda self, name: fetched.append(name))
+    mirror.pull()
+    assert fetched == ["good.json"]
+
+
 def test_storage_that_is_away_for_a_while_is_waited_for(mirror: Mirror, remote: Path) -> None:
     (mirror.local / "a.json").write_text("1")
     away = remote / "sweep"
@@ -312,6 +325,22 @@ def test_the_lease_of_a_dead_holder_is_taken(leases: list[Lease], mirror: Mirror
     mirror.write_text(".driver", json.dumps(gone))
     leases[0].acquire()
     assert json.loads(mirror.read_text(".driver") or "")["pid"] == os.getpid()
+
+
+def test_a_holder_goes_on_after_storage_was_away(
+    leases: list[Lease], mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_holder, calls = Lease._is_holder, []
+
+    def away_at_first(self: Lease) -> bool:
+        calls.append(self)
+        if len(calls) == 1:
+            raise OSError("storage is away")
+        return is_holder(self)
+
+    monkeypatch.setattr(Lease, "_is_holder", away_at_first)
+    leases[0].acquire()
+    wait_for(lambda: json.loads(mirror.read_text(".driver") or "{}").get("beat", 0) >= 1, pause=0.01)
 
 
 def test_a_holder_that_has_been_robbed_ends(
