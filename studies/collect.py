@@ -149,7 +149,10 @@ def _at_the_end(setting: Setting) -> dict[str, Any]:
 
     A sweep that looked at no factor has the scores that were taken of its models later, and no `mig`.
     """
-    exact = {"mig_exact": [trial.final_score("mig_exact") for trial in setting.trials]}
+    exact = {_EXACT: [trial.final_score(_EXACT) for trial in setting.trials]}
+    part = [trial.final_score("mig_exact_part") for trial in setting.trials]
+    if None in exact[_EXACT] and None not in part:
+        exact["mig_exact_part"] = part
     if any("mig" not in trial.reports[-1] for trial in setting.trials):
         return {"seeds": list(setting.seeds), **exact}
     return {
