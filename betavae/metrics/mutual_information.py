@@ -186,10 +186,9 @@ def _information_of_cells(
     num_in_column = np.bincount(columns, weights=counts)[columns]
     terms = counts * np.log(counts * num_samples / (num_in_row * num_in_column))
     factors = np.searchsorted(starts, columns, side="right") - 1
-    information: Float[np.ndarray, " factors"] = (
-        np.bincount(factors, weights=terms, minlength=len(starts)) / num_samples
-    )
-    return np.maximum(information, 0.0)
+    sums = np.bincount(factors, weights=terms, minlength=len(starts))
+    information: Float[np.ndarray, " factors"] = np.maximum(sums / num_samples, 0.0)
+    return information
 
 
 def _check_samples(codes: Num[np.ndarray, "..."], factors: Shaped[np.ndarray, "..."]) -> None:
