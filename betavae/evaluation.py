@@ -114,16 +114,11 @@ def metrics_of(
         known,
         has_training_images=num_training < len(data),
         has_factors=known.has_factors and data.has_factors,
-        has_order=has_order(data),
+        has_order=data.factors.has_order,
     )
     found = find_metrics(names, known)
     with_rows = {name: (metric, metric.rows(data, num_training)) for name, metric in found.items()}
     return {name: (metric, rows) for name, (metric, rows) in with_rows.items() if rows is not None}
-
-
-def has_order(data: FactorImages) -> bool:
-    """Return whether the values of some factor of a data set have an order."""
-    return any(name not in data.factors.categorical for name in data.factors.names)
 
 
 def named_data(score: Score, data: FactorImages) -> Score:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from betavae.records.weights import MODEL_FILE, stored_names
 from betavae.report.export import Export, best_checkpoints, check_export, export_best
 from betavae.report.findings import counted
 from betavae.report.write import PAGE_FILE, Report, check_output, write_report
+from betavae.selection.rules import Rule
 from betavae.text import one_line
 from sweeps.choosing import as_among, choose_models, files_to_read, rule_of, scores_now
 from sweeps.model_scores import models_to_score, take_model_scores
@@ -36,7 +37,7 @@ from sweeps.printing import print_error, print_escaped
 from sweeps.search.importance import importances
 from sweeps.search.optuna_study import check_study_file, write_studies
 from sweeps.storage.locations import child_location
-from sweeps.storage.mirror import is_record, local_copy
+from sweeps.storage.mirror import Mirror, is_record, local_copy
 
 DONE, BAD_INPUT = 0, 2
 
@@ -135,14 +136,10 @@ def analyze(
         rule = rule_of(options, sweep.trials)
         selection: Selection | None = None
         if rule is not None:
-            files = stored_names(files_to_read(rule, sweep.trials))
-            mirror.pull(lambda name: name.endswith(files))
-            selection, not_scored = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
+            selection, not_scored = _choose(sweep, rule, data, device=device, mirror=mirror)
             problems += not_scored
-            if not selection.scores:
-                selection = None
-        if export is not None:
-            best_checkpoints(sweep.with_selection(selection))  # before any file is written
+            if export is not None:
+                best_checkpoints(sweep.with_selection(selection))  # as above, of the models that are chosen
         models = models_to_score(sweep.with_selection(selection), options, data=data)
         taken = take_model_scores(models, data, device=device, mirror=mirror)
         # again, to include the scores that were taken, and what a running sweep has added
@@ -167,6 +164,16 @@ def analyze(
             return Analysis(report, exported.cards, exported.problems)
         problems = write_studies(sweep, study_file)
         return Analysis(report, (*exported.cards, study_file), (*exported.problems, *problems))
+
+
+def _choose(
+    sweep: Sweep, rule: Rule, data: Mapping[str, FactorImages], *, device: str, mirror: Mirror
+) -> tuple[Selection | None, list[str]]:
+    """Return the scores by a rule, None if no model has one, and a sentence for each model that could not be scored."""
+    files = stored_names(files_to_read(rule, sweep.trials))
+    mirror.pull(lambda name: name.endswith(files))
+    selection, problems = choose_models(sweep.trials, rule, data, device=device, mirror=mirror)
+    return selection if selection.scores else None, problems
 
 
 def _completed(options: ReportOptions, sweep: Sweep) -> ReportOptions:

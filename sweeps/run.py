@@ -19,7 +19,6 @@ if __name__ == "__main__":  # first: the imports below take seconds, and may fin
 
 from betavae.data import FactorImages, data_environment, use_data_root
 from betavae.errors import InputError
-from betavae.evaluation import has_order
 from betavae.extensions import load_extensions
 from betavae.files import is_disk_full
 from betavae.process import available_cores
@@ -160,7 +159,7 @@ def open_data(options: Options) -> dict[str, FactorImages]:
     for name, images in data.items():
         if not images.has_factors:
             options.check_label_free(name)
-        elif not has_order(images):
+        elif not images.factors.has_order:
             options.check_without_order(name)
     return data
 

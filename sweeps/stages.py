@@ -187,5 +187,4 @@ def _rated(trials: list[Trial], folder: SweepFolder, data: Mapping[str, FactorIm
 def _has_ended(stage: Stage, trials: Trials) -> bool:
     """Return whether each trial of a stage has ended or cannot be read. Other folders do not count."""
     ended = {trial.index for trial in trials.read if trial.status != "unfinished"}
-    unreadable = {int(name) for name in trials.unreadable if name.isdecimal()}
-    return ended | unreadable >= set(stage.indices)
+    return ended | trials.unreadable_indices >= set(stage.indices)

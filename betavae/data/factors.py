@@ -78,6 +78,11 @@ class FactorSpace:
         """The number of combinations: the product of `sizes`."""
         return math.prod(self.sizes)
 
+    @property
+    def has_order(self) -> bool:
+        """Whether the values of some factor have an order."""
+        return any(name not in self.categorical for name in self.names)
+
     def column(self, name: str) -> int:
         """Return the column of a factor.
 

@@ -167,6 +167,11 @@ class Trials:
     read: list[Trial]
     unreadable: dict[str, str]
 
+    @property
+    def unreadable_indices(self) -> set[int]:
+        """The numbers of the trials that cannot be read. The copy of a trial's folder under another name has none."""
+        return {int(name) for name in self.unreadable if name.isdecimal()}
+
 
 def read_trials(folder: Path, record: Mapping[str, Any] | None = None) -> Trials:
     """Read every trial below a sweep's `search` or `confirm` folder.

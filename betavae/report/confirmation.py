@@ -10,6 +10,7 @@ from typing import Any
 from betavae.config import TrialConfig
 from betavae.metrics import METRICS
 from betavae.records.trial import Trial
+from betavae.report.choice import labels_of_ranking
 from betavae.report.settings import SeedGroup, Setting, median_of, setting_values, settings_of
 
 
@@ -51,8 +52,7 @@ class Confirmed(SeedGroup):
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain values; each list is in the order of `final_scores`."""
-        needs_factors = self.score not in METRICS or METRICS[self.score].needs_factors
-        labels = "with_labels" if needs_factors else "without_labels"
+        labels = labels_of_ranking(self.score).replace(" ", "_")
         return {
             "config": setting_values(self.config),
             "score": self.score,

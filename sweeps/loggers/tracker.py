@@ -69,11 +69,14 @@ class Ending:
         """Return the ending of a trial, as read from its folder."""
         best = None if trial.best is None else (trial.score, int(trial.best["step"]))
         status: Status = "interrupted" if trial.status == "unfinished" else trial.status
-        text = describe_ending(trial)
-        if trial.error is not None:
-            kind = re.match(r"(?:\w+\.)*([A-Z]\w*)(?=:|$)", trial.error)
-            text = f"failed at step {trial.step}: {kind[1] if kind else 'an error'}, see {ERROR_FILE} in its folder"
+        text = describe_ending(trial) if trial.error is None else _describe_failure(trial.error, trial.step)
         return cls(status, text, trial.rank_by, best)
+
+
+def _describe_failure(error: str, step: int) -> str:
+    """Return at which step a trial failed, with the name of the error's class if the error begins with one."""
+    kind = re.match(r"(?:\w+\.)*([A-Z]\w*)(?=:|$)", error)
+    return f"failed at step {step}: {kind[1] if kind else 'an error'}, see {ERROR_FILE} in its folder"
 
 
 @dataclass

@@ -389,7 +389,8 @@ class Options:
     @property
     def choosing_score(self) -> str | None:
         """The default of `--select`: the first of the final scores that can choose with labels; None if none can."""
-        return next((name for name in self._named_final_scores if name in METRICS and _can_choose(name)), None)
+        scores = [name for name in self._named_final_scores if name in METRICS and name in rule_names()]
+        return next(filter(_needs_factors, scores), None)
 
     @property
     def _named_final_scores(self) -> tuple[str, ...]:
@@ -587,11 +588,6 @@ def _needs_factors(name: str) -> bool:
     if name in METRICS:
         return METRICS[name].needs_factors
     return name in rule_names() and find_rule(name).needs_factors
-
-
-def _can_choose(metric: str) -> bool:
-    """Return whether a score chooses models with labels."""
-    return metric in rule_names() and METRICS[metric].needs_factors
 
 
 def _unused_error(name: str, needed: str) -> InputError:

@@ -144,8 +144,7 @@ class SweepSearch(Searcher):
                 self._unfinished.append(plan)
             else:
                 self._draw.end(trial.index, _score(trial))
-        unreadable_indices = {int(name) for name in known_trials.unreadable if name.isdecimal()}
-        known_indices = {trial.index for trial in known_trials.read} | unreadable_indices
+        known_indices = {trial.index for trial in known_trials.read} | known_trials.unreadable_indices
         self._new = [index for index in stage.indices if index not in known_indices]
         self.num_remaining = len(self._unfinished) + len(self._new)
         self._running: dict[str, int] = {}

@@ -202,8 +202,9 @@ class Space:
     def num_points(self) -> int | None:
         """Number of different points; None if an axis is a range of numbers that are not whole."""
         branches = [[_num_values(name, axis) for name, axis in branch.axes.items()] for branch in self.branches()]
-        counts = [[count for count in branch if count is not None] for branch in branches]
-        return sum(map(math.prod, counts)) if counts == branches else None
+        if any(None in counts for counts in branches):
+            return None
+        return sum(math.prod(filter(None, counts)) for counts in branches)
 
     def check(self) -> None:
         """Refuse a space with a point that no trial can have.
