@@ -59,7 +59,7 @@ def headline(
     elif selection is not None and selection.score is None and settings[0].is_rated:
         finding = _chosen(settings, names, rule=selection.label)
     else:
-        finding = _compare(settings, names, label=_label(settings[0], selection))
+        finding = _compare(settings, names, trials, label=_label(settings[0], selection))
     num_cut = len(_cut(trials))
     if not num_cut:
         return finding
@@ -111,14 +111,15 @@ def _chosen(settings: Sequence[Setting], names: Sequence[str], *, rule: str) -> 
     )
 
 
-def _compare(settings: Sequence[Setting], names: Sequence[str], *, label: str) -> Headline:
+def _compare(settings: Sequence[Setting], names: Sequence[str], trials: Sequence[Trial], *, label: str) -> Headline:
+    """Return the lead of the first setting over the second. `trials` may hold some that have no score."""
     first, second = settings[:2]
     what = describe_config(first.config, names)
     if first.is_rated and not second.is_rated:
         return Headline(
             f"{what} alone has {_with_article(label)}: {first.median:.3f}"
             f"{'' if first.num_seeds == 1 else f', the median over {_seeds(first)}'}.",
-            "No model of another setting was trained to its end, so none has this score.",
+            _why_alone(settings[1:]),
         )
     over = f"{_seeds(first)} against {_seeds(second)}" if first.num_seeds != second.num_seeds else _seeds(first)
     if min(first.num_seeds, second.num_seeds) == 1:
@@ -127,7 +128,10 @@ def _compare(settings: Sequence[Setting], names: Sequence[str], *, label: str) -
             f"{over[0].upper()}{over[1:]}: a rank, not a result. Another seed can reverse it; train the best settings "
             "again with several seeds before you believe it.",
         )
-    test, other = _tested(first, second), describe_config(second.config, names)
+    of_both = [trial for trial in trials if trial.setting in (first.config, second.config)]
+    is_whole = all(trial.is_complete for trial in of_both)
+    test = _tested(first, second) if is_whole else _not_tested(of_both)
+    other = describe_config(second.config, names)
     medians = f"{first.median:.3f} against {second.median:.3f} of {other}"
     return Headline(
         f"{what} wins by {first.median - second.median:.3f} over {over}: a median {label} of {medians}."
@@ -135,6 +139,15 @@ def _compare(settings: Sequence[Setting], names: Sequence[str], *, label: str) -
         else f"{what} has the highest median {label} over {over}, {medians}.",
         f"{test.sentence} The same runs chose it, as the best of {len(settings)} settings, which flatters it.",
     )
+
+
+def _why_alone(others: Sequence[Setting]) -> str:
+    num_complete = sum(trial.is_complete for setting in others for trial in setting.trials)
+    if num_complete == 0:
+        return "No model of another setting was trained to its end, so none has this score."
+    if num_complete == 1:
+        return "One model of another setting was trained to its end, and has no such score."
+    return f"{num_complete} models of other settings were trained to their end, and have no such score."
 
 
 @dataclass(frozen=True)
@@ -160,6 +173,19 @@ def _tested(first: Setting, second: Setting) -> _Test:
     return _Test(
         is_decided,
         f"It is the better one in {wins:.0%} of the pairs of their runs (p = {p:.2g}): {_verdict(is_decided)}",
+    )
+
+
+def _not_tested(trials: Sequence[Trial]) -> _Test:
+    """Decide nothing: where scores decide which trials are trained to their end, the seeds are no fair sample."""
+    num_cut = sum(not trial.is_complete for trial in trials)
+    advice = ""
+    if any(trial.status == "stopped" for trial in trials):
+        advice = "; with --scheduler none every trial does"
+    return _Test(
+        False,
+        f"Of the {len(trials)} trials of these two, {num_cut} did not run to their end, so no test can compare the two"
+        f"{advice}.",
     )
 
 

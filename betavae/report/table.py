@@ -69,8 +69,8 @@ def page_rows(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
 def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
     """Return the columns that a page shows: of other scores than the ranking score, not those of the factors.
 
-    Of the scores on request, `mig_exact` alone: a table of its own shows the others. With several objectives, only the
-    losses that all of them have, no derived numbers, and the parameters in one column.
+    Of the scores that no chosen model's report has, `mig_exact` alone: a table of its own shows the others. With
+    several objectives, only the losses that all of them have, no derived numbers, and the parameters in one column.
 
     Args:
         sweep: The rows are of its trials.
@@ -81,7 +81,8 @@ def page_columns(sweep: Sweep, rows: Sequence[Row]) -> list[Column]:
     names = [name for name in _names(rows) if any(row.get(name) is not None for row in rows)]
     reported = report_columns(names, rank_by=sweep.rank_by)
     chosen_by = sweep.chosen_by_score
-    shown = {sweep.rank_by, MigExact.name, *(name for trial in sweep.trials for name in trial.best or {})} - {chosen_by}
+    reports = [trial.chosen_report or {} for trial in sweep.trials]
+    shown = {sweep.rank_by, MigExact.name, *(name for report in reports for name in report)} - {chosen_by}
     scores = [column for column in reported if column.name in METRICS and column.name in shown]
     factors = [column for column in reported if column.name.startswith(f"{sweep.rank_by}/")]
     losses = [column for column in reported if column.name.startswith("loss/")]

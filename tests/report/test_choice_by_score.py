@@ -77,7 +77,24 @@ def test_one_setting_that_has_the_score_is_no_comparison(make_sweep: MakeSweep) 
     """Fails if the highest `mig` of a stopped trial is compared with the exact score of another."""
     trials = {name: values for name, values in SEARCHED.items() if name in ("a0", "c0")}
     sweep = chosen(read_sweep(make_sweep(trials)))
-    assert headline(sweep.trials, selection=sweep.selection).claim == f"beta = 8 alone has an {LABEL}: 0.300."
+    found = headline(sweep.trials, selection=sweep.selection)
+    assert found.claim == f"beta = 8 alone has an {LABEL}: 0.300."
+    assert found.certainty.startswith("No model of another setting was trained to its end, so none has this score.")
+
+
+@pytest.mark.parametrize(
+    ("count", "says"),
+    [
+        (1, "One model of another setting was trained to its end, and has no such score."),
+        (2, "2 models of other settings were trained to their end, and have no such score."),
+    ],
+)
+def test_models_whose_score_is_missing_are_not_said_to_be_unfinished(
+    make_sweep: MakeSweep, count: int, says: str
+) -> None:
+    others = {f"d{place}": {"migs": [0.2, 0.2], "beta": 1.0 + place} for place in range(count)}
+    sweep = chosen(read_sweep(make_sweep({"a0": SEARCHED["a0"]} | others)))
+    assert headline(sweep.trials, selection=sweep.selection).certainty == says
 
 
 def test_the_confirmation_is_of_the_score_that_chooses(sweep: Sweep) -> None:

@@ -52,7 +52,7 @@ def test_one_seed_is_a_rank_and_no_result(make_sweep) -> None:
 def test_with_seeds_the_medians_are_compared(make_sweep, other: list[float], claim: str, certainty: str) -> None:
     scores = {8.0: [0.30, 0.31, 0.29, 0.28, 0.32], 4.0: other}
     trials = {
-        f"{beta:g}-{seed}": {"migs": [mig], "beta": beta, "seed": seed + int(beta)}
+        f"{beta:g}-{seed}": {"migs": [mig, mig], "beta": beta, "seed": seed + int(beta)}
         for beta, migs in scores.items()
         for seed, mig in enumerate(migs)
     }
@@ -89,13 +89,40 @@ def test_settings_of_the_same_seeds_are_compared_in_pairs(
     trials = {}
     for seed, difference in enumerate(differences):
         base = 0.30 + 0.10 * seed
-        trials[f"8-{seed}"] = {"migs": [base + difference], "beta": 8.0, "seed": seed}
-        trials[f"4-{5 - seed}"] = {"migs": [base], "beta": 4.0, "seed": seed}
+        trials[f"8-{seed}"] = {"migs": [0.0, base + difference], "beta": 8.0, "seed": seed}
+        trials[f"4-{5 - seed}"] = {"migs": [0.0, base], "beta": 4.0, "seed": seed}
     found = headline(read_sweep(make_sweep(trials)).trials)
     assert found.claim.startswith(f"beta = 8 {claim}")
     assert f"Both have the same {len(differences)} seeds, and are compared in pairs" in found.certainty
     assert f"{mean} (paired permutation test, {p}" in found.certainty
     assert ("With 5 pairs p is at least 0.062" in found.certainty) == (len(differences) == 5)
+
+
+@pytest.mark.parametrize("cut", [{"stopped": True}, {"error": "NonFiniteLossError: the loss"}, {}])
+@pytest.mark.parametrize("has_score", [True, False])
+def test_no_test_compares_settings_of_which_a_trial_did_not_end(make_sweep, cut: dict, has_score: bool) -> None:
+    """Ten seeds that would decide, and one more whose training was cut off: the rest may be those that were lucky."""
+    trials = {
+        f"{beta:g}-{seed}": {"migs": [0.1, mig + seed / 100], "beta": beta, "seed": seed}
+        for beta, mig in ((8.0, 0.4), (4.0, 0.2))
+        for seed in range(6)
+    }
+    trials["cut"] = {"migs": [0.1] if has_score else [], "beta": 4.0, "seed": 6, **cut}
+    found = headline(read_sweep(make_sweep(trials)).trials)
+    assert found.claim.startswith("beta = 8 has the highest median MIG over 6 seeds")
+    assert "Of the 13 trials of these two, 1 did not run to their end, so no test can compare" in found.certainty
+    assert ("; with --scheduler none every trial does." in found.certainty) == ("stopped" in cut)
+    assert "p = " not in found.certainty
+
+
+def test_a_trial_of_a_third_setting_may_have_been_stopped(make_sweep) -> None:
+    trials = {
+        f"{beta:g}-{seed}": {"migs": [0.1, mig + seed / 100], "beta": beta, "seed": seed}
+        for beta, mig in ((8.0, 0.4), (4.0, 0.2))
+        for seed in range(6)
+    }
+    trials["cut"] = {"migs": [0.1], "beta": 1.0, "stopped": True}
+    assert headline(read_sweep(make_sweep(trials)).trials).claim.startswith("beta = 8 wins")
 
 
 def test_a_second_seed_of_the_best_setting_is_no_rival(make_sweep) -> None:

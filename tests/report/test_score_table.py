@@ -1,5 +1,6 @@
 """The table of models by scores, and whether scores agree on the order of models."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from betavae.report.score_table import (
 )
 from betavae.report.table import page_columns, table_rows
 from betavae.report.write import write_report
+from betavae.selection.rules import find_rule
+from sweeps.choosing import compared_trials, selection_of
 
 IRS_VALUES = (0.3, 0.1, 0.5, 0.4, 0.2)
 
@@ -160,3 +163,16 @@ def test_the_ranking_leaves_scores_on_request_to_the_table_of_scores(scored: Pat
     rows = table_rows(sweep)
     assert rows[0]["irs"] == IRS_VALUES[0]  # in trials.csv
     assert "irs" not in [column.name for column in page_columns(sweep, rows)]
+
+
+def test_the_ranking_shows_what_the_report_of_a_chosen_model_has(make_sweep) -> None:
+    """The table of scores leaves it out. Fails if the columns are those of the best report, which is not the last."""
+    folder = make_sweep({"a": {"migs": [0.5, 0.4], "exact": 0.3}})
+    path = folder / "search" / "trial_a" / "result.json"
+    best, last = path.read_text().splitlines()
+    path.write_text(f"{best}\n{json.dumps(json.loads(last) | {'irs': 0.6})}\n")
+    sweep = read_sweep(folder)
+    assert "irs" not in [column.name for column in page_columns(sweep, table_rows(sweep))]
+    rule = find_rule("mig_exact")
+    sweep = sweep.with_selection(selection_of(rule, rule.choose(compared_trials(sweep.trials, rule)).scores))
+    assert "irs" in [column.name for column in page_columns(sweep, table_rows(sweep))]
