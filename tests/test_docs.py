@@ -53,7 +53,14 @@ def outputs_of_notebook(folder: Path, monkeypatch: pytest.MonkeyPatch, *, steps:
     monkeypatch.setenv("SWEEP", str(folder))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Jupyter's own
-        NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+        client = NotebookClient(
+            notebook,
+            kernel_name="python3",
+            startup_timeout=3600,  # of seconds: a busy machine is no fault
+            iopub_timeout=3600,  # after 4, by default, a cell's outputs are lost
+            resources={"metadata": {"path": str(path.parent)}},
+        )
+        client.execute()
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
