@@ -21,9 +21,10 @@ from betavae.metrics import Scores
 from betavae.models import VAE
 from betavae.records.checkpoint import MANIFEST_FILE, load_model, write_checkpoint
 from betavae.records.record import FORMAT
-from betavae.records.sweep import read_sweep
+from betavae.records.sweep import Sweep, read_sweep
 from betavae.records.trial import PlannedTrial
 from betavae.records.weights import EARLIER_MODEL_FILE, MODEL_FILE
+from betavae.selection.rules import find_rule
 
 WriteSweep = Callable[..., Path]
 MakeSweep = Callable[..., Path]
@@ -166,6 +167,14 @@ def two_datasets(make_sweep: MakeSweep, blocks: Blocks) -> Path:
 def make_sweep(write_sweep: WriteSweep, tmp_path: Path) -> MakeSweep:
     """The same, in a folder of the test's own."""
     return lambda trials, **outcome: write_sweep(tmp_path / "study", trials, **outcome)
+
+
+def chosen(sweep: Sweep, score: str = "mig_exact") -> Sweep:
+    """Return a sweep with the scores that choose its models, as the report has it."""
+    from sweeps.choosing import compared_trials, selection_of
+
+    rule = find_rule(score)
+    return sweep.with_selection(selection_of(rule, rule.choose(compared_trials(sweep.trials, rule)).scores))
 
 
 def as_earlier(folder: Path) -> Path:

@@ -20,13 +20,7 @@ from sweeps.options.options import GROUPS, AnalysisOptions, Options, Origin, Pre
 from sweeps.options.parser import POSITIONAL, analysis_parser, parse_words, sweep_parser
 from sweeps.options.presets import PRESETS
 from sweeps.options.recorded import options_from_dict, recorded_options
-from sweeps.search.space import (
-    Axis,
-    Space,
-    axis_text,
-    ends,
-    with_overrides,
-)
+from sweeps.search.space import Axis, Space, axis_text, ends, with_overrides
 from sweeps.storage.locations import check_no_secrets
 from sweeps.storage.mirror import is_sweep_file, local_copy
 

@@ -1,4 +1,4 @@
-"""The parsers of the commands: their options, their help, and the values of words."""
+"""The parsers of the commands: their options, their help, and the value that each word stands for."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sweep_folders import chosen
 from toy_parts import Blocks
 
 from betavae.data import DSprites
@@ -19,11 +20,9 @@ from betavae.report.write import write_report
 from betavae.selection.rules import find_rule
 from sweeps.choosing import (
     choose_models,
-    compared_trials,
     files_to_read,
     rated_by_score,
     scores_now,
-    selection_of,
 )
 from sweeps.options.options import ReportOptions
 from sweeps.storage.mirror import Mirror
@@ -50,12 +49,6 @@ CONFIRMING = {
 @pytest.fixture
 def sweep(make_sweep: MakeSweep) -> Sweep:
     return chosen(read_sweep(make_sweep(SEARCHED, confirming=CONFIRMING, outcome="done")))
-
-
-def chosen(sweep: Sweep, score: str = "mig_exact") -> Sweep:
-    """Return a sweep with the scores that choose its models, as the report has it."""
-    rule = find_rule(score)
-    return sweep.with_selection(selection_of(rule, rule.choose(compared_trials(sweep.trials, rule)).scores))
 
 
 def test_settings_rank_by_the_score_at_the_end(sweep: Sweep) -> None:

@@ -14,6 +14,13 @@ from betavae.report.settings import settings_of
 
 NAMES = ("shape", "scale", "orientation", "posX", "posY")
 
+TWO_SETTINGS = {
+    f"{beta:g}-{seed}": {"migs": [0.1, mig + seed / 100], "beta": beta, "seed": seed}
+    for beta, mig in ((8.0, 0.4), (4.0, 0.2))
+    for seed in range(6)
+}
+"""Six seeds of each of two settings, which a test can tell apart."""
+
 
 def test_one_seed_is_a_rank_and_no_result(make_sweep) -> None:
     trials = read_sweep(make_sweep({"a": {"migs": [0.25], "beta": 8.0}, "b": {"migs": [0.21]}})).trials
@@ -101,13 +108,8 @@ def test_settings_of_the_same_seeds_are_compared_in_pairs(
 @pytest.mark.parametrize("cut", [{"stopped": True}, {"error": "NonFiniteLossError: the loss"}, {}])
 @pytest.mark.parametrize("has_score", [True, False])
 def test_no_test_compares_settings_of_which_a_trial_did_not_end(make_sweep, cut: dict, has_score: bool) -> None:
-    """Ten seeds that would decide, and one more whose training was cut off: the rest may be those that were lucky."""
-    trials = {
-        f"{beta:g}-{seed}": {"migs": [0.1, mig + seed / 100], "beta": beta, "seed": seed}
-        for beta, mig in ((8.0, 0.4), (4.0, 0.2))
-        for seed in range(6)
-    }
-    trials["cut"] = {"migs": [0.1] if has_score else [], "beta": 4.0, "seed": 6, **cut}
+    """Six seeds each would decide, but one more was cut off: the rest may be those that were lucky."""
+    trials = TWO_SETTINGS | {"cut": {"migs": [0.1] if has_score else [], "beta": 4.0, "seed": 6, **cut}}
     found = headline(read_sweep(make_sweep(trials)).trials)
     assert found.claim.startswith("beta = 8 has the highest median MIG over 6 seeds")
     assert "Of the 13 trials of these two, 1 did not run to their end, so no test can compare" in found.certainty
@@ -116,12 +118,7 @@ def test_no_test_compares_settings_of_which_a_trial_did_not_end(make_sweep, cut:
 
 
 def test_a_trial_of_a_third_setting_may_have_been_stopped(make_sweep) -> None:
-    trials = {
-        f"{beta:g}-{seed}": {"migs": [0.1, mig + seed / 100], "beta": beta, "seed": seed}
-        for beta, mig in ((8.0, 0.4), (4.0, 0.2))
-        for seed in range(6)
-    }
-    trials["cut"] = {"migs": [0.1], "beta": 1.0, "stopped": True}
+    trials = TWO_SETTINGS | {"cut": {"migs": [0.1], "beta": 1.0, "stopped": True}}
     assert headline(read_sweep(make_sweep(trials)).trials).claim.startswith("beta = 8 wins")
 
 

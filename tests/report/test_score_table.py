@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from sweep_folders import chosen
 
 from betavae.metrics import METRICS, Score
 from betavae.records.checkpoint import add_scores
@@ -21,8 +22,6 @@ from betavae.report.score_table import (
 )
 from betavae.report.table import page_columns, table_rows
 from betavae.report.write import write_report
-from betavae.selection.rules import find_rule
-from sweeps.choosing import compared_trials, selection_of
 
 IRS_VALUES = (0.3, 0.1, 0.5, 0.4, 0.2)
 
@@ -173,6 +172,4 @@ def test_the_ranking_shows_what_the_report_of_a_chosen_model_has(make_sweep) -> 
     path.write_text(f"{best}\n{json.dumps(json.loads(last) | {'irs': 0.6})}\n")
     sweep = read_sweep(folder)
     assert "irs" not in [column.name for column in page_columns(sweep, table_rows(sweep))]
-    rule = find_rule("mig_exact")
-    sweep = sweep.with_selection(selection_of(rule, rule.choose(compared_trials(sweep.trials, rule)).scores))
-    assert "irs" in [column.name for column in page_columns(sweep, table_rows(sweep))]
+    assert "irs" in [column.name for column in page_columns(chosen(sweep), table_rows(chosen(sweep)))]
